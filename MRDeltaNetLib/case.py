@@ -1,0 +1,158 @@
+"""The three nouns: Timepoint (one visit), Case (the visits of one patient), Result (what a run found), and the Prepared
+input that stands between a case and a network.
+
+Voxels and their place always travel together as SimpleITK.Image (LPS, mm).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any, Mapping
+
+import SimpleITK as sitk
+
+from MRDeltaNetLib.errors import Notice
+
+if TYPE_CHECKING:
+    import torch
+
+SAME_GRID_MM = 1e-3
+"""Two grids are one grid when no corner of theirs differs by more than this, mm."""
+
+IMAGE_ROLES = {"pre": "the pre-treatment scan", "post": "the post-treatment scan"}
+"""How messages name the two scans."""
+
+
+@dataclass(frozen=True)
+class ScanFacts:
+    """What a file's header said about a scan, without anything that names the patient.
+
+    format            "dicom", "nifti", "nrrd" or "metaimage"
+    modality          DICOM modality ("MR"), None if unknown
+    sequence          series' weighting or sequence as far as the header tells ("T2", "T1", "DWI", "ADC"), None if unknown
+    manufacturer      scanner maker, None if unknown
+    field_strength_t  tesla; repetition_time_ms, echo_time_ms  milliseconds; None if unknown
+    file_sha256       SHA-256 of every file read, in reading order
+    identity          salted digests of patient ID, birth date and sex: to compare two scans in memory, never written
+    skipped           what lay beside the scan and was not used, kind -> count
+    """
+
+    format: str
+    modality: str | None = None
+    sequence: str | None = None
+    manufacturer: str | None = None
+    field_strength_t: float | None = None
+    repetition_time_ms: float | None = None
+    echo_time_ms: float | None = None
+    file_sha256: tuple[str, ...] = ()
+    identity: Mapping[str, str] = field(default_factory=dict, repr=False)
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Timepoint:
+    """One visit of the patient.
+
+    image        SimpleITK.Image, 3-D float32, scanner intensity; LPS, mm
+    mask         SimpleITK.Image, uint8 {0, 1} on the image's grid: the tumour before treatment, the tumour bed (whole original
+                 site with residual tumour and fibrosis) after it; None if nobody has drawn it yet
+    residual     SimpleITK.Image, uint8 {0, 1} on the image's grid, post only: residual viable tumour; may be empty (complete
+                 response); None if nobody has drawn it
+    mask_source  "drawn" by a person, "carried" from the other scan as a suggestion, or None without a mask
+    frame_uid    DICOM Frame of Reference UID, None if unknown
+    acquired     date of the scan, None if unknown
+    facts        what the header said
+    notices      warnings found while reading
+    """
+
+    image: sitk.Image
+    mask: sitk.Image | None = None
+    residual: sitk.Image | None = None
+    mask_source: str | None = None
+    frame_uid: str | None = None
+    acquired: date | None = None
+    facts: ScanFacts = ScanFacts(format="memory")
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True)
+class Case:
+    """The visits of one patient, oldest first, and clinical values.
+
+    timepoints         two or more Timepoint; the first is before treatment, the last after it
+    clinical           clinical values by name (numbers or text)
+    complete_response  True if the reader says that no viable tumour is left
+    """
+
+    timepoints: tuple[Timepoint, ...]
+    clinical: Mapping[str, Any] = field(default_factory=dict)
+    complete_response: bool = False
+
+    @property
+    def pre(self) -> Timepoint:
+        """The visit before treatment."""
+        return self.timepoints[0]
+
+    @property
+    def post(self) -> Timepoint:
+        """The visit after treatment."""
+        return self.timepoints[-1]
+
+    @property
+    def interval_days(self) -> int | None:
+        """Days from the first to the last visit, None if a date is unknown."""
+        if self.pre.acquired is None or self.post.acquired is None:
+            return None
+        return (self.post.acquired - self.pre.acquired).days
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A case as a network sees it.
+
+    tensor     torch.Tensor, float32, (timepoint 2, channel 2, depth, height, width); timepoints pre, post;
+               channels normalised T2, soft ROI in [0, 1]
+    grid       SimpleITK.Image, uint8 zeros: the crop grid in the pre scan's space (LPS, mm) that the tensor's voxels lie on
+    parameters how it was made: spec, crop centre, normalisation numbers
+    """
+
+    tensor: "torch.Tensor"
+    grid: sitk.Image
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one run found. Everything that is None was not asked for or not possible; a warning says why.
+
+    p_pcr            probability of pathological complete response, 0 to 1 (always P(pCR), never its opposite)
+    logit            the network's output before the logistic function and recalibration
+    threshold        the bundle's locked threshold on p_pcr; at or above it the class is "pCR"
+    predicted_class  "pCR" or "non-pCR"
+    measures         name with unit -> number or None (pre_volume_ml, volume_change_percent, ...)
+    registration     name with unit -> number or text (method, mutual_information_before, rotation_deg, ...)
+    warnings         notices of every step
+    images           name -> SimpleITK.Image; keys are the names of the files written (io/results.IMAGE_FILES)
+    transform        SimpleITK transform, pre LPS -> post LPS, mm: resamples post onto pre's grid
+    model            the bundle's public facts (name, version, weights_sha256, intended_use, trained_on, card, ...), None without prediction
+    map_facts        for each map: formula, resolution_mm, sees_image_content
+    history          one entry a step: {"step": name, "parameters": {...}, "seconds": wall time}
+    interval_days    days between the scans, None if unknown
+    mask_sources     {"pre": "drawn", "post": "carried"}
+    """
+
+    p_pcr: float | None = None
+    logit: float | None = None
+    threshold: float | None = None
+    predicted_class: str | None = None
+    measures: Mapping[str, float | None] = field(default_factory=dict)
+    registration: Mapping[str, Any] = field(default_factory=dict)
+    warnings: tuple[Notice, ...] = ()
+    images: Mapping[str, sitk.Image] = field(default_factory=dict)
+    transform: sitk.Transform | None = None
+    model: Mapping[str, Any] | None = None
+    map_facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    history: tuple[Mapping[str, Any], ...] = ()
+    interval_days: int | None = None
+    mask_sources: Mapping[str, str | None] = field(default_factory=dict)
