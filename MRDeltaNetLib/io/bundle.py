@@ -1,0 +1,309 @@
+"""Model bundles: a folder with weights, what they need and promise, and digests of every file.
+
+    manifest.json               SHA-256 of every other file
+    configs/metadata.json       MONAI bundle metadata, with what MRDeltaNet needs under "mrdeltanet"
+    models/model.safetensors    the weights; never a pickle
+    models/golden.safetensors   one input and the output that this network gave for it when the bundle was written
+    docs/README.md              the model card
+    LICENSE
+
+Reading a bundle hashes it, parses JSON strictly and reads tensors. It never unpickles, never imports and never evaluates
+anything that the bundle holds; the network is built by a function that the caller hands in.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+from dataclasses import dataclass, fields
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Callable, Mapping
+
+from MRDeltaNetLib.config import BIAS_CORRECTIONS, GateLimits, PreprocessingConfig
+from MRDeltaNetLib.errors import InputError, require
+from MRDeltaNetLib.io.atomic import sha256, write_text
+from MRDeltaNetLib.io.tables import read_json
+
+if TYPE_CHECKING:
+    import torch
+
+MANIFEST, METADATA = "manifest.json", "configs/metadata.json"
+WEIGHTS, GOLDEN = "models/model.safetensors", "models/golden.safetensors"
+CARD, LICENCE = "docs/README.md", "LICENSE"
+FILES = (METADATA, WEIGHTS, GOLDEN, CARD, LICENCE)
+"""What a bundle holds beside its manifest: these files, all of them, and no other."""
+
+FORMAT = 1
+MAX_FILE_BYTES = 2 * 1024**3
+SETTINGS_TYPES = (str, int, float, bool, type(None))
+
+MONAI_REQUIRED = {"version": str, "monai_version": str, "pytorch_version": str, "numpy_version": str,
+                  "required_packages_version": dict, "task": str, "description": str, "authors": str, "copyright": str,
+                  "network_data_format": dict}
+"""The keys that the MONAI bundle specification makes mandatory in metadata.json."""
+
+OWN_REQUIRED = {"format": int, "name": str, "anatomy": str, "is_demo": bool, "intended_use": str, "trained_on": str,
+                "sequences": list, "network": dict, "preprocessing": dict, "bias_corrections_allowed": list,
+                "recalibration": dict, "threshold": float, "threshold_source": str, "held_out_auc": float,
+                "held_out_auc_ci": list, "held_out_on": str, "golden_tolerance": float}
+"""The keys of the "mrdeltanet" section and their types."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was read and checked.
+
+    metadata        configs/metadata.json, the whole of it
+    weights         parameter name -> torch.Tensor, on the CPU, all finite
+    golden          "input" (2, 2, D, H, W), "logit" (), and other tensors of the stored example
+    card            the model card, Markdown
+    weights_sha256  of models/model.safetensors
+    sha256          of manifest.json: names the bundle as a whole
+    """
+
+    metadata: Mapping[str, Any]
+    weights: Mapping[str, "torch.Tensor"]
+    golden: Mapping[str, "torch.Tensor"]
+    card: str
+    weights_sha256: str
+    sha256: str
+
+    @property
+    def own(self) -> Mapping[str, Any]:
+        """The "mrdeltanet" section of the metadata."""
+        return self.metadata["mrdeltanet"]
+
+    @property
+    def preprocessing(self) -> PreprocessingConfig:
+        """How scans must be prepared for these weights."""
+        return preprocessing_from(self.own["preprocessing"])
+
+    def public_facts(self) -> dict[str, Any]:
+        """What result.json and the report say about the model."""
+        own = self.own
+        return {"name": own["name"], "version": self.metadata["version"], "bundle_sha256": self.sha256,
+                "weights_sha256": self.weights_sha256, "is_demo": own["is_demo"], "intended_use": own["intended_use"],
+                "trained_on": own["trained_on"], "held_out_on": own["held_out_on"], "held_out_auc": own["held_out_auc"],
+                "held_out_auc_ci": list(own["held_out_auc_ci"]), "threshold_source": own["threshold_source"],
+                "network": own["network"]["name"], "card": self.card}
+
+
+def read_bundle(folder: Path, limits: GateLimits = GateLimits()) -> Bundle:
+    """Read and check a bundle.
+
+    folder  the bundle's folder
+    raises  InputError MRD-E501 (no bundle), E502 (wrong or foreign files), E503 (hash differs), E504 (metadata),
+            E505 (weights unreadable or not finite)
+    """
+    folder = Path(folder)
+    digests = _checked_digests(folder, limits)
+    metadata = read_json(folder / METADATA, limits)
+    check_metadata(metadata)
+    weights, golden = _tensors(folder / WEIGHTS, "the weights"), _tensors(folder / GOLDEN, "the stored example")
+    _require_golden(golden)
+    return Bundle(metadata=metadata, weights=weights, golden=golden, card=(folder / CARD).read_text(encoding="utf-8"),
+                  weights_sha256=digests[WEIGHTS], sha256=sha256(folder / MANIFEST))
+
+
+def load_network(bundle: Bundle, build: Callable[..., "torch.nn.Module"]) -> "torch.nn.Module":
+    """The bundle's network with its weights, in evaluation mode on the CPU.
+
+    build   build(name, **settings) -> torch.nn.Module; handed in because networks are the models package's affair
+    raises  InputError MRD-E506 if name, settings or weights do not fit each other
+    """
+    network_facts = bundle.own["network"]
+    try:
+        network = build(network_facts["name"], **network_facts["settings"])
+        network.load_state_dict(dict(bundle.weights), strict=True)
+    except (RuntimeError, TypeError, ValueError, KeyError) as cause:
+        raise InputError("The model's weights do not fit the network that its metadata names", code="MRD-E506",
+                         found=f"network '{network_facts['name']}', {len(bundle.weights)} tensors ({type(cause).__name__})",
+                         fix="use the bundle with the MRDeltaNet version that wrote it, or export the model again") from cause
+    return network.eval()
+
+
+def check_golden(bundle: Bundle, network: "torch.nn.Module") -> float:
+    """How far the network's output for the stored input is from the stored output: the largest absolute difference.
+
+    raises InputError MRD-E507 if it is more than the bundle's own tolerance
+    """
+    torch = require("torch", "Checking a model")
+    with torch.inference_mode():
+        output = network(bundle.golden["input"].float()[None])
+    difference = max(_largest_difference(bundle.golden[name], getattr(output, name)[0])
+                     for name in bundle.golden if name != "input")
+    if not difference <= bundle.own["golden_tolerance"]:
+        raise InputError("The model does not give the output that was stored with it", code="MRD-E507",
+                         found=f"difference {difference:.3g}, allowed {bundle.own['golden_tolerance']:.3g}",
+                         fix="do not use this model on this machine; export it again or report the versions that `mrdeltanet info` prints")
+    return difference
+
+
+def write_bundle(folder: Path, *, network: "torch.nn.Module", metadata: Mapping[str, Any], card: str,
+                 golden_input: "torch.Tensor", licence: str) -> str:
+    """Write a bundle; an existing bundle in the folder is replaced.
+
+    golden_input  (2, 2, D, H, W); stored as float16 together with the output for exactly these stored values
+    licence       text of the licence
+    returns       SHA-256 of the manifest
+    """
+    torch = require("torch", "Writing a model")
+    save_file = require("safetensors.torch", "Writing a model", "pip install safetensors").save_file
+    check_metadata(metadata)
+    folder = Path(folder)
+    if (folder / MANIFEST).exists():
+        shutil.rmtree(folder)
+    for name in FILES:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    stored = golden_input.half()
+    with torch.inference_mode():
+        output = network.eval()(stored.float()[None])
+    golden = {"input": stored.contiguous()} | {name: getattr(output, name)[0].float().contiguous().clone()
+                                                 for name in ("logit", "attention_post", "attention_pre", "change_post")}
+    save_file(golden, folder / GOLDEN)
+    save_file({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}, folder / WEIGHTS)
+    write_text(folder / METADATA, json.dumps(metadata, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(folder / CARD, card)
+    write_text(folder / LICENCE, licence)
+    manifest = {"format": FORMAT, "files": {name: sha256(folder / name) for name in FILES}}
+    write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
+    return sha256(folder / MANIFEST)
+
+
+def check_metadata(metadata: Any) -> None:
+    """Refuse metadata that lack a key, hold a wrong type, or ask for something that is not a plain value.
+
+    raises InputError MRD-E504 naming the key
+    """
+    _check_keys(metadata, MONAI_REQUIRED, "")
+    _check_keys(metadata.get("mrdeltanet"), OWN_REQUIRED, "mrdeltanet.")
+    own = metadata["mrdeltanet"]
+    if own["format"] != FORMAT:
+        raise _metadata_error("mrdeltanet.format", f"{own['format']}, this version reads {FORMAT}")
+    _check_network(own["network"])
+    preprocessing_from(own["preprocessing"])
+    if not own["bias_corrections_allowed"] or not set(own["bias_corrections_allowed"]) <= set(BIAS_CORRECTIONS):
+        raise _metadata_error("mrdeltanet.bias_corrections_allowed", str(own["bias_corrections_allowed"])[:80])
+    if not 0.0 < own["threshold"] < 1.0:
+        raise _metadata_error("mrdeltanet.threshold", f"{own['threshold']}; it must lie between 0 and 1")
+    recalibration = own["recalibration"]
+    if set(recalibration) != {"slope", "intercept"} or not all(_finite(v) for v in recalibration.values()):
+        raise _metadata_error("mrdeltanet.recalibration", "not a finite slope and intercept")
+
+
+def preprocessing_from(values: Mapping[str, Any]) -> PreprocessingConfig:
+    """The bundle's preprocessing as a PreprocessingConfig; every field must be there, none beside them.
+
+    raises InputError MRD-E504
+    """
+    names = {field.name for field in fields(PreprocessingConfig)}
+    if not isinstance(values, dict) or set(values) != names:
+        different = names ^ set(values if isinstance(values, dict) else ())
+        raise _metadata_error("mrdeltanet.preprocessing", "missing or unknown: " + ", ".join(sorted(different))[:160])
+    numbers = [number for value in values.values() for number in (value if isinstance(value, list) else [value])
+               if not isinstance(number, str)]
+    if not all(_finite(number) and number >= 0 for number in numbers) or values["bias_correction"] not in BIAS_CORRECTIONS:
+        raise _metadata_error("mrdeltanet.preprocessing", "a value that is not a non-negative number")
+    for name, length in (("spacing_mm", 3), ("crop_mm", 3), ("clip_percentiles", 2)):
+        if not isinstance(values[name], list) or len(values[name]) != length:
+            raise _metadata_error(f"mrdeltanet.preprocessing.{name}", f"not a list of {length} numbers")
+    if min(values["spacing_mm"]) < 0.1 or max(values["crop_mm"]) > 500:
+        raise _metadata_error("mrdeltanet.preprocessing", "a spacing below 0.1 mm or a crop above 500 mm")
+    return PreprocessingConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+def _checked_digests(folder: Path, limits: GateLimits) -> dict[str, str]:
+    """File name -> SHA-256, after every file was found to be the one that the manifest names."""
+    if not folder.is_dir() or not (folder / MANIFEST).is_file():
+        raise InputError("This is not a model bundle", code="MRD-E501", found=f"a folder with {MANIFEST} is missing",
+                         fix="choose the bundle's folder, the one that holds manifest.json")
+    manifest = read_json(folder / MANIFEST, limits)
+    expected = manifest.get("files") if isinstance(manifest, dict) else None
+    if not isinstance(expected, dict) or set(expected) != set(FILES):
+        raise InputError("The model bundle's manifest does not list exactly the files of a bundle", code="MRD-E502",
+                         found=", ".join(sorted(map(str, set(expected or ()) ^ set(FILES))))[:200] or "no list",
+                         fix="export or download the bundle again")
+    _refuse_foreign_files(folder)
+    for name in FILES:
+        if (folder / name).stat().st_size > MAX_FILE_BYTES:
+            raise InputError("A file of the model bundle is too large", code="MRD-E502", found=name,
+                             fix="export or download the bundle again")
+        if sha256(folder / name) != expected[name]:
+            raise InputError("A file of the model bundle is not the one that was written with it", code="MRD-E503",
+                             found=f"the digest of {name} differs from the manifest",
+                             fix="export or download the bundle again; do not use this copy")
+    return dict(expected)
+
+
+def _refuse_foreign_files(folder: Path) -> None:
+    """Refuse links, and files that the manifest does not know (a pickled model.pt, a script)."""
+    found = {str(PurePosixPath(path.relative_to(folder))): path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()}
+    links = [name for name, path in found.items() if path.is_symlink()]
+    foreign = sorted(set(found) - set(FILES) - {MANIFEST})
+    missing = sorted(set(FILES) - set(found))
+    if links or foreign or missing:
+        raise InputError("The model bundle does not hold exactly the files of a bundle", code="MRD-E502",
+                         found=f"{len(links)} links, {len(foreign)} foreign files, missing: {', '.join(missing) or 'none'}",
+                         fix="use the bundle as it was exported; MRDeltaNet reads safetensors only and never a pickled model")
+
+
+def _tensors(path: Path, what: str) -> dict[str, "torch.Tensor"]:
+    load_file = require("safetensors.torch", "Prediction", "pip install safetensors").load_file
+    torch = require("torch", "Prediction", "install torch (in Slicer: the PyTorch extension)")
+    try:
+        tensors = load_file(path)
+    except Exception as cause:  # safetensors raises its own and several built-in types for a damaged header
+        raise InputError(f"The model bundle's file with {what} cannot be read", code="MRD-E505", found=type(cause).__name__,
+                         fix="export or download the bundle again") from cause
+    broken = [name for name, value in tensors.items() if value.is_floating_point() and not torch.isfinite(value.float()).all()]
+    if broken or not tensors:
+        raise InputError(f"The model bundle's {what} hold values that are not numbers", code="MRD-E505",
+                         found=f"{len(broken)} of {len(tensors)} tensors", fix="train or export the model again")
+    return tensors
+
+
+def _require_golden(golden: Mapping[str, "torch.Tensor"]) -> None:
+    if not {"input", "logit"} <= set(golden) or golden["input"].ndim != 5 or tuple(golden["input"].shape[:2]) != (2, 2):
+        raise InputError("The example stored in the model bundle is not one input with its output", code="MRD-E505",
+                         found=", ".join(f"{name} {tuple(value.shape)}" for name, value in golden.items())[:200],
+                         fix="export the bundle again")
+
+
+def _check_network(network: Mapping[str, Any]) -> None:
+    if set(network) != {"name", "settings"} or not isinstance(network["settings"], dict):
+        raise _metadata_error("mrdeltanet.network", "not a name with settings")
+    if not isinstance(network["name"], str) or not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", network["name"]):
+        raise _metadata_error("mrdeltanet.network.name", "not a plain lower-case name")
+    for key, value in network["settings"].items():
+        items = value if isinstance(value, list) else [value]
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", key) or not all(isinstance(item, SETTINGS_TYPES) for item in items):
+            raise _metadata_error(f"mrdeltanet.network.settings.{key[:40]}", "not a plain value")
+        if any(isinstance(item, float) and not math.isfinite(item) or isinstance(item, int) and abs(item) > 10**6 for item in items):
+            raise _metadata_error(f"mrdeltanet.network.settings.{key}", "a number out of range")
+
+
+def _check_keys(values: Any, required: Mapping[str, type], prefix: str) -> None:
+    if not isinstance(values, dict):
+        raise _metadata_error(prefix.rstrip(".") or "metadata", "not a JSON object")
+    for key, kind in required.items():
+        value = values.get(key)
+        fits = isinstance(value, kind) or (kind is float and isinstance(value, int) and not isinstance(value, bool))
+        if not fits or (kind is int and isinstance(value, bool)):
+            raise _metadata_error(prefix + key, "missing" if key not in values else f"{type(value).__name__}, not {kind.__name__}")
+
+
+def _metadata_error(key: str, found: str) -> InputError:
+    return InputError(f"The model bundle's metadata cannot be used: '{key}'", code="MRD-E504", found=found,
+                      fix="export the bundle again with a version of MRDeltaNet that this one reads")
+
+
+def _largest_difference(stored: "torch.Tensor", found: "torch.Tensor") -> float:
+    if tuple(stored.shape) != tuple(found.shape):
+        return math.inf
+    return float((stored - found.float().cpu()).abs().max())
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,49 @@
+# make demo, make test: nothing else has to be typed. The environment is made in .venv and reused while it is up to date.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.up-to-date
+OUT ?= demo-out
+# Rendering without a display; two threads, as on the smallest machine that is supported.
+export VTK_DEFAULT_OPENGL_WINDOW ?= vtkEGLRenderWindow
+export QT_QPA_PLATFORM ?= offscreen
+
+.PHONY: help env demo test bench demo-model wheel clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+env: $(STAMP)  ## make .venv with everything that the tests need (Python 3.11 or 3.12)
+
+$(STAMP): constraints.txt pyproject.toml Makefile
+	@python="$${PYTHON:-}"; \
+	if [ -z "$$python" ]; then for name in python3.11 python3.12 python3 python; do \
+	  if $$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then python=$$name; break; fi; done; fi; \
+	if [ -z "$$python" ]; then echo "MRDeltaNet needs Python 3.11 or 3.12; install one, or say which: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 4; fi; \
+	echo "Making the environment in $(VENV) with $$($$python --version); this takes a few minutes once."; \
+	$$python -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[scene,cohort,test]'
+	@touch $(STAMP)
+
+demo: env  ## simulate one pelvis pair and run the whole job on it, into demo-out/ (OUT=folder)
+	$(BIN)/mrdeltanet demo --out $(OUT)
+
+test: env  ## run every test
+	$(BIN)/python -m pytest $(TESTS)
+
+bench: env  ## time every step, each beside a peer in the same run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m Testing.bench
+
+demo-model: env  ## train the demo model on simulated cases again (under an hour on two cores)
+	$(BIN)/python -m MRDeltaNetLib.cohort.demo_model --out Resources/models/demo
+
+wheel: env  ## build the wheel into dist/
+	$(BIN)/python -m build --wheel --outdir dist .
+
+clean:  ## remove the environment and what was built
+	rm -rf $(VENV) dist build demo-out
