@@ -115,11 +115,13 @@ class Prepared:
                channels normalised T2, soft ROI in [0, 1]
     grid       SimpleITK.Image, uint8 zeros: the crop grid in the pre scan's space (LPS, mm) that the tensor's voxels lie on
     parameters how it was made: spec, crop centre, normalisation numbers
+    notices    warnings found while preparing
     """
 
     tensor: "torch.Tensor"
     grid: sitk.Image
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True)

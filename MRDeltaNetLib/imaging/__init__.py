@@ -1,0 +1,1 @@
+"""Steps on images: registration, preprocessing, segmentation, measures, phantom (floor 2)."""

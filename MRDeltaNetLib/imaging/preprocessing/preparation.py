@@ -1,0 +1,116 @@
+"""prepare: two aligned scans with masks become the input of a network. Training and use share this one path."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import SimpleITK as sitk
+
+from MRDeltaNetLib.case import IMAGE_ROLES, Prepared, Timepoint
+from MRDeltaNetLib.config import PreprocessingConfig
+from MRDeltaNetLib.errors import InputError, Notice, require
+from MRDeltaNetLib.imaging.preprocessing.grids import crop_grid, field_of_view, in_axial_order, interpolated
+from MRDeltaNetLib.imaging.preprocessing.intensity import (Normalisation, body_mask, correct_bias, grown, normalisation, values)
+
+MASK_NAMES = {"pre": "tumour", "post": "tumour bed"}
+
+WARN_PADDED_FRACTION = 0.25
+"""Above this fraction of the crop outside a scan's field of view: warning."""
+
+WARN_ROI_INSIDE_FRACTION = 0.95
+"""Below this fraction of a mask's volume inside the crop: warning."""
+
+
+def prepare(pre: Timepoint, post: Timepoint, transform: sitk.Transform, config: PreprocessingConfig = PreprocessingConfig()) -> Prepared:
+    """What a network sees of a case.
+
+    pre, post  the visits; pre.mask is the tumour, post.mask the tumour bed, neither may be empty
+    transform  pre LPS -> post LPS, mm; rigid or affine
+    config     a model bundle's own values
+
+    returns    Prepared: tensor float32 (timepoint pre/post, channel image/ROI, depth, height, width) on one crop grid
+    raises     InputError MRD-E350..E353 (masks), MRD-E740..E746
+
+    The crop grid has the pre scan's own axes in axial order (so an oblique scan is not straightened), and its centre is the
+    centroid of the union, on the pre scan's voxels, of the tumour and of the bed carried there (linear interpolation of the
+    bed, at least 0.5). Each scan is interpolated once, from its own grid: B-spline of order 3, smoothed first along axes
+    that become coarser. ROI channel: the mask by linear interpolation, then a Gaussian in plane. Where a scan does not
+    reach, its image is its body's median and its ROI 0.
+    """
+    for role, timepoint in (("pre", pre), ("post", post)):
+        _require_mask(timepoint, role)
+    images = [in_axial_order(sitk.Cast(timepoint.image, sitk.sitkFloat32)) for timepoint in (pre, post)]
+    masks = [in_axial_order(timepoint.mask) for timepoint in (pre, post)]
+    grid = crop_grid(images[0], _centre(masks[0], masks[1], transform), config.spacing_mm, config.crop_mm)
+
+    channels, parameters, notices = [], {**asdict(config), "size_voxels": grid.GetSize(), "crop_origin_lps_mm": grid.GetOrigin()}, []
+    for role, image, mask, to_scan in zip(("pre", "post"), images, masks, (sitk.Transform(3, sitk.sitkIdentity), transform)):
+        stack, facts = _timepoint_on_grid(image, mask, grid, to_scan, config)
+        channels.append(stack)
+        parameters[role] = facts
+        notices += _notices(role, facts)
+    torch = require("torch", "Preprocessing")
+    tensor = torch.stack(channels)
+    if not bool(torch.isfinite(tensor).all()):
+        raise InputError("The prepared scans hold voxels that are no numbers", code="MRD-E746", found="NaN or infinite values",
+                         fix="export both scans again and check the transform")
+    return Prepared(tensor=tensor, grid=grid, parameters=parameters, notices=tuple(notices))
+
+
+def _require_mask(timepoint: Timepoint, role: str) -> None:
+    name, scan = MASK_NAMES[role], IMAGE_ROLES[role]
+    if timepoint.mask is None:
+        raise InputError(f"No {name} is drawn on {scan}", code="MRD-E350" if role == "pre" else "MRD-E351",
+                         fix=f"draw the {name} on {scan} and give it as --{role}-mask")
+    if not values(timepoint.mask).any():
+        raise InputError(f"The {name} on {scan} is empty", code="MRD-E352" if role == "pre" else "MRD-E353", found="no voxel is marked",
+                         fix=f"draw the {name}" if role == "pre" else "draw the whole original tumour site; if no viable tumour is "
+                             "left, that belongs into the residual mask or --complete-response, not into the bed")
+
+
+def _centre(pre_mask: sitk.Image, post_mask: sitk.Image, transform: sitk.Transform) -> np.ndarray:
+    """Centroid of the union of the tumour and the carried bed on the pre scan's voxels, LPS mm."""
+    carried = sitk.Resample(sitk.Cast(post_mask > 0, sitk.sitkFloat32), pre_mask, transform, sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+    inside = np.argwhere((values(pre_mask) > 0) | (values(carried) >= 0.5))
+    return np.array(pre_mask.TransformContinuousIndexToPhysicalPoint(inside.mean(axis=0)[::-1].tolist()))
+
+
+def _timepoint_on_grid(image: sitk.Image, mask: sitk.Image, grid: sitk.Image, to_scan: sitk.Transform,
+                       config: PreprocessingConfig) -> tuple["torch.Tensor", dict]:
+    """One visit on the crop grid: float32 (channel 2, depth, height, width), and what was done to it."""
+    body = body_mask(image)
+    image = correct_bias(image, config.bias_correction, body)
+    scale = normalisation(image, body, grown(mask, config.exclusion_margin_mm), config.clip_percentiles)
+    clipped = sitk.Clamp(image, sitk.sitkFloat32, scale.low, scale.high)
+    on_grid = interpolated(clipped, grid, to_scan, min(max(scale.median, scale.low), scale.high))
+    roi = sitk.Resample(sitk.Cast(mask > 0, sitk.sitkFloat32), grid, to_scan, sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+    seen = values(field_of_view(image, grid, to_scan))
+    voxels = float(np.prod(mask.GetSpacing())) * int((values(mask) > 0).sum())
+    facts = {**asdict(scale), "body_ml": float(values(body).sum() * np.prod(body.GetSpacing()) / 1000),
+             "padded_fraction": float(1 - seen.mean()),
+             "roi_inside_fraction": float(min(1.0, values(roi).sum() * np.prod(grid.GetSpacing()) / voxels))}
+    return _channels(on_grid, roi, scale, config.roi_sigma_mm), facts
+
+
+def _channels(image: sitk.Image, roi: sitk.Image, scale: Normalisation, roi_sigma_mm: float) -> "torch.Tensor":
+    """Image and ROI of one visit as normalised channels; the B-spline's overshoot beyond the clip limits is cut off."""
+    torch = require("torch", "Preprocessing")
+    intensity = require("monai.transforms.intensity.array", "Preprocessing", "pip install monai")
+    z_score = intensity.NormalizeIntensity(subtrahend=scale.mean, divisor=scale.sd)
+    picture = z_score(torch.from_numpy(np.clip(sitk.GetArrayFromImage(image), scale.low, scale.high))[None])
+    x_mm, y_mm, _ = roi.GetSpacing()
+    soften = intensity.GaussianSmooth(sigma=(0.0, roi_sigma_mm / y_mm, roi_sigma_mm / x_mm))
+    soft = soften(torch.from_numpy(sitk.GetArrayFromImage(roi))[None])
+    return torch.cat([torch.as_tensor(picture), torch.as_tensor(soft).clamp(0.0, 1.0)]).float()
+
+
+def _notices(role: str, facts: dict) -> list[Notice]:
+    scan, found = IMAGE_ROLES[role], []
+    if facts["padded_fraction"] > WARN_PADDED_FRACTION:
+        found.append(Notice("MRD-W740", f"{100 * facts['padded_fraction']:.0f} % of what the network sees lies outside {scan}",
+                            "check the alignment; a scan that covers the tumour and 30 mm around it is better"))
+    if facts["roi_inside_fraction"] < WARN_ROI_INSIDE_FRACTION:
+        found.append(Notice("MRD-W741", f"Only {100 * facts['roi_inside_fraction']:.0f} % of the {MASK_NAMES[role]} on {scan} lies inside "
+                                        "what the network sees", "check the mask; a tumour this long is cut at the ends"))
+    return found
