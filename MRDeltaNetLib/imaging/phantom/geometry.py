@@ -1,0 +1,137 @@
+"""Scan grids of the simulated pelvis, and how smooth functions of space are evaluated on them cheaply.
+
+Two frames, both millimetres with x to the patient's left, y to the back, z to the head:
+the anatomy frame (origin midway between the femoral heads) in which shapes are written down, and scanner LPS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+
+COARSE_STEP_MM = 2.4
+"""Shapes are evaluated at about this spacing and interpolated: they are smooth, so that finer sampling shows nothing new."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where a scan's voxels lie. size (x, y, z), spacing_mm (x, y, z), origin_mm LPS, direction 3x3 (columns are axes)."""
+
+    size: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    origin_mm: tuple[float, float, float]
+    direction: np.ndarray
+
+    @staticmethod
+    def of(image: sitk.Image) -> "Grid":
+        """The grid of an image."""
+        return Grid(image.GetSize(), image.GetSpacing(), image.GetOrigin(), np.array(image.GetDirection()).reshape(3, 3))
+
+    @staticmethod
+    def centred(size, spacing_mm, centre_mm, direction) -> "Grid":
+        """The grid of this size whose middle lies at centre_mm (LPS)."""
+        half = 0.5 * (np.array(size) - 1) * np.array(spacing_mm)
+        origin = np.asarray(centre_mm, float) - np.asarray(direction) @ half
+        return Grid(tuple(int(n) for n in size), tuple(float(s) for s in spacing_mm), tuple(float(o) for o in origin),
+                    np.asarray(direction, float))
+
+    def image(self, array: np.ndarray) -> sitk.Image:
+        """The array (z, y, x) as an image on this grid."""
+        image = sitk.GetImageFromArray(array)
+        image.SetSpacing(self.spacing_mm)
+        image.SetOrigin(self.origin_mm)
+        image.SetDirection(tuple(self.direction.ravel()))
+        return image
+
+    def thick_axis_last(self) -> tuple["Grid", tuple[int, int, int]]:
+        """The same voxels with the coarsest axis as the third, and the permutation that was applied (image axes)."""
+        thick = int(np.argmax(self.spacing_mm))
+        order = tuple(axis for axis in range(3) if axis != thick) + (thick,)
+        return Grid(tuple(self.size[a] for a in order), tuple(self.spacing_mm[a] for a in order), self.origin_mm,
+                    self.direction[:, list(order)]), order
+
+
+def rotation_matrix(angles_deg) -> np.ndarray:
+    """Rotation about x, then y, then z (degrees): 3x3."""
+    a, b, c = np.deg2rad(angles_deg)
+    rx = np.array([[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]])
+    ry = np.array([[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]])
+    rz = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
+    return rz @ ry @ rx
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How the patient lies in the scanner: LPS = rotation @ anatomy + shift_mm."""
+
+    rotation: np.ndarray
+    shift_mm: np.ndarray
+
+    def to_anatomy(self, points_mm: np.ndarray) -> np.ndarray:
+        """Points (..., 3) from LPS to the anatomy frame."""
+        return (points_mm - self.shift_mm) @ self.rotation
+
+    def to_lps(self, points_mm: np.ndarray) -> np.ndarray:
+        """Points (..., 3) from the anatomy frame to LPS."""
+        return points_mm @ self.rotation.T + self.shift_mm
+
+
+def rigid_between(pre: Placement, post: Placement) -> sitk.Euler3DTransform:
+    """The transform that carries a bony point from pre LPS to post LPS."""
+    rotation = post.rotation @ pre.rotation.T
+    transform = sitk.Euler3DTransform()
+    transform.SetCenter(tuple(float(v) for v in pre.shift_mm))
+    transform.SetMatrix(tuple(rotation.ravel()), 1e-9)
+    transform.SetTranslation(tuple(float(v) for v in post.shift_mm - pre.shift_mm))
+    return transform
+
+
+class Sampler:
+    """Coarse sample points of one grid (coarsest axis last) and the interpolation from them to its voxels.
+
+    shape_fine    (nz, ny, nx)
+    shape_coarse  (nz, my, mx): in plane every few voxels with two samples beyond each border; every slice
+    """
+
+    def __init__(self, grid: Grid, step_mm: float = COARSE_STEP_MM) -> None:
+        self.grid = grid
+        nx, ny, nz = grid.size
+        self.px, self.matrix_x = _cubic(nx, grid.spacing_mm[0], step_mm)
+        self.py, self.matrix_y = _cubic(ny, grid.spacing_mm[1], step_mm)
+        self.pz = np.arange(-1, nz + 1, dtype=np.float64)          # one slice more at each end, for through-plane gradients
+        self.shape_fine = (nz, ny, nx)
+        self.shape_coarse = (nz + 2, len(self.py), len(self.px))
+
+    def points(self, placement: Placement) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Coordinates x, y, z of the coarse samples in the anatomy frame, float32 arrays that broadcast to shape_coarse."""
+        return points(self.grid, placement, self.px, self.py, self.pz)
+
+    def fine_slice(self, coarse_slice: np.ndarray) -> np.ndarray:
+        """One coarse slice (my, mx) on the voxels (ny, nx) of that slice."""
+        return self.matrix_y @ (coarse_slice @ self.matrix_x.T)
+
+
+def points(grid: Grid, placement: Placement, px, py, pz):
+    """Anatomy coordinates x, y, z (float32, full arrays (z, y, x)) of index positions px, py, pz of a grid."""
+    axes = (placement.rotation.T @ grid.direction) * np.array(grid.spacing_mm)
+    start = placement.to_anatomy(np.array(grid.origin_mm))
+    return tuple((start[c] + axes[c, 2] * pz[:, None, None] + axes[c, 1] * py[None, :, None]
+                  + axes[c, 0] * px[None, None, :]).astype(np.float32) for c in range(3))
+
+
+def _cubic(count: int, spacing_mm: float, step_mm: float) -> tuple[np.ndarray, np.ndarray]:
+    """Sample positions (index units) and the (count, samples) matrix of Catmull-Rom interpolation from them."""
+    factor = max(1, int(step_mm / spacing_mm))
+    if factor == 1:
+        return np.arange(count, dtype=np.float64), np.eye(count, dtype=np.float32)
+    position = np.arange(-2 * factor, count + 3 * factor, factor, dtype=np.float64)
+    matrix = np.zeros((count, len(position)), np.float32)
+    where = np.arange(count) / factor + 2
+    base = np.floor(where).astype(int)
+    t = where - base
+    weights = (-0.5 * t**3 + t**2 - 0.5 * t, 1.5 * t**3 - 2.5 * t**2 + 1, -1.5 * t**3 + 2 * t**2 + 0.5 * t, 0.5 * t**3 - 0.5 * t**2)
+    for tap, weight in enumerate(weights):
+        matrix[np.arange(count), base + tap - 1] += weight.astype(np.float32)
+    return position, matrix

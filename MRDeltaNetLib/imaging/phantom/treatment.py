@@ -1,0 +1,73 @@
+"""The law of the simulated treatment: what is planted, how strongly, and what must be useless.
+
+Signals are in units of the patient's own fat (fat = 1). Drawn before any voxel is rendered, so that the law itself can be tested.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+SETTINGS = ("controlled", "realistic")
+PREVALENCE = {"controlled": 0.5, "realistic": 0.25}
+"""Share of complete responders when nothing else is asked for."""
+
+TUMOUR_SIGNAL = (0.34, 0.74)
+"""Range of the baseline tumour signal, fat = 1; uniform over patients."""
+
+INFLAMMATION_OFFSET = 0.12
+"""Default of the difficulty knob: how much brighter an inflammatory blob is than that patient's tumour, fat = 1."""
+
+REALISTIC_VOLUME_SHIFT_SD = 0.742
+"""Shift between the classes' volume-change law in its SD: sqrt(2) * probit(0.70), so that volume alone has AUC 0.70 (binormal)."""
+
+
+def draw_latent(rng: np.random.Generator, *, setting: str, responder: bool | None, inflammation_offset: float) -> dict[str, Any]:
+    """The hidden truth of one case.
+
+    setting              "controlled": shrinkage is the same law in both classes; "realistic": responders shrink more
+    responder            True: complete response; None: drawn with PREVALENCE[setting]
+    inflammation_offset  how much brighter inflammation is than that patient's tumour, fat = 1
+    """
+    outcome = int(rng.random() < PREVALENCE[setting] if responder is None else responder)
+    shift = REALISTIC_VOLUME_SHIFT_SD * outcome if setting == "realistic" else 0.0
+    bed_fraction = float(_logistic(-0.25 - 0.65 * (rng.standard_normal() + shift)))
+    blob_fraction = float(rng.uniform(0.42, 0.68))
+    tumour = float(rng.uniform(*TUMOUR_SIGNAL))
+    return {
+        "outcome": outcome,
+        "tumour_length_mm": float(rng.uniform(20.0, 55.0)),
+        "tumour_thickness_mm": float(rng.uniform(9.0, 18.0)),
+        "tumour_angle_deg": float(rng.uniform(-180.0, 180.0)),
+        "tumour_arc_deg": float(rng.uniform(110.0, 280.0)),
+        "tumour_centre_mm": float(rng.uniform(-22.0, 36.0)),
+        "tumour_signal": tumour,
+        "fibrosis_signal": float(rng.uniform(0.17, 0.25)),
+        "inflammation_offset": float(inflammation_offset),
+        "blob_signal": tumour + (inflammation_offset if outcome else 0.0),
+        "bed_volume_fraction": bed_fraction,
+        "blob_size_fraction": blob_fraction,
+        "blob_shift": [float(v) for v in rng.uniform(-0.5, 0.5, 3)],
+    }
+
+
+def draw_clinical(rng: np.random.Generator, latent: dict[str, Any], *, setting: str) -> dict[str, Any]:
+    """Made-up clinical values; in "realistic" the response weakly follows stage and CEA, in "controlled" nothing does."""
+    pull = (0.35 if latent["outcome"] else -0.12) if setting == "realistic" else 0.0
+    stage = rng.standard_normal() - pull + 0.3 * (latent["tumour_length_mm"] - 37.0) / 10.0
+    verge = 75.0 + latent["tumour_centre_mm"] - 0.5 * latent["tumour_length_mm"] + rng.normal(0.0, 6.0)
+    return {
+        "age_years": int(np.clip(round(rng.normal(61.0, 11.0)), 25, 88)),
+        "sex": "male" if latent["sex"] == "male" else "female",
+        "cea_ng_ml": round(float(np.exp(1.25 + 0.95 * rng.standard_normal() - 0.5 * pull)), 1),
+        "ct_stage": "T2" if stage < -1.35 else "T3" if stage < 1.15 else "T4",
+        "cn_stage": "N0" if rng.random() < 0.28 + 0.15 * pull else "N1" if rng.random() < 0.55 else "N2",
+        "distance_to_anal_verge_mm": int(round(max(verge, 5.0))),
+        "interval_days": int(np.clip(round(rng.normal(98.0 + 14.0 * pull, 18.0)), 56, 180)),
+    }
+
+
+def _logistic(value: float) -> float:
+    return 1.0 / (1.0 + np.exp(-value))
