@@ -1,0 +1,141 @@
+"""What every door needs: progress on a terminal, stopping on request, and errors turned into exit statuses."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import traceback
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator
+
+from MRDeltaNetLib.errors import Cancelled, MissingPackage, MRDeltaNetError, OutOfMemory
+from MRDeltaNetLib.progress import Progress, json_lines, silent
+
+UNEXPECTED = 1
+"""Exit status of a fault in MRDeltaNet itself."""
+
+RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment decisions."
+
+_stop_requested = False
+
+
+@contextmanager
+def progress_for(mode: str) -> Iterator[Progress]:
+    """Progress as the user asked for it: "bar" (standard error), "json" (one object a line, standard output) or "none"."""
+    if mode == "json":
+        yield json_lines(sys.stdout)
+    elif mode == "bar":
+        with _bar() as bar:
+            yield bar
+    else:
+        yield silent
+
+
+def stoppable(progress: Progress) -> Progress:
+    """Let Ctrl-C and SIGTERM stop the work at its next sign of progress, with everything in order."""
+    global _stop_requested
+    _stop_requested = False
+    signal.signal(signal.SIGINT, _request_stop)
+    signal.signal(signal.SIGTERM, _request_stop)
+
+    def report(done: float, message: str) -> None:
+        if _stop_requested:
+            raise Cancelled()
+        progress(done, message)
+
+    return report
+
+
+def finish(action: Callable[[], Any], mode: str) -> int:
+    """Do the work, tell how it ended, and return the exit status.
+
+    action  returns runner.Outcome
+    """
+    try:
+        outcome = action()
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 failed() tells every kind apart
+        return failed(error, mode)
+    _tell_outcome(outcome, mode)
+    return 0
+
+
+def failed(error: BaseException, mode: str) -> int:
+    """Tell what stopped the work; returns the exit status. A fault of ours is named by its place in the code only."""
+    if isinstance(error, KeyboardInterrupt):
+        error = Cancelled()
+    elif isinstance(error, MemoryError):
+        error = OutOfMemory("The computer ran out of memory", code="MRD-E721", fix="close other programs and try again")
+    elif not isinstance(error, MRDeltaNetError):
+        _tell_error(_fault(error), mode)
+        return UNEXPECTED
+    _tell_error(error, mode)
+    return error.exit_status
+
+
+def describe_outcome(outcome: Any) -> list[str]:
+    """What a finished run says in a few lines: the probability first, then where things are."""
+    result, out = outcome.result, outcome.out
+    lines = [f"Warning {notice.code}: {notice.text}." + (f" {notice.fix[0].upper()}{notice.fix[1:]}." if notice.fix else "")
+             for notice in result.warnings]
+    if result.p_pcr is not None:
+        lines.append(f"P(pCR) = {result.p_pcr:.3f}: class '{result.predicted_class}' at the model's threshold {result.threshold:.3f}")
+        if result.model and result.model["is_demo"]:
+            lines.append("The demo model was trained on simulated pelvises only: on a real patient this number means nothing.")
+    change = result.measures.get("volume_change_percent")
+    if change is not None:
+        lines.append(f"Tumour {result.measures['pre_volume_ml']:.1f} mL before, tumour bed {result.measures['post_volume_ml']:.1f} mL after ({change:+.0f} %)")
+    labels = {"report.html": "Report", "scene.mrb": "Scene for 3D Slicer", "attention_post.nrrd": "Attention on the post-treatment scan",
+              "attention_pre.nrrd": "Attention on the pre-treatment scan", "change_post.nrrd": "Change on the post-treatment scan",
+              "registration.tfm": "Transform", "result.json": "Numbers", "manifest.json": "Manifest"}
+    lines += [f"{label + ':':38} {out / name}" for name, label in labels.items() if name in outcome.files]
+    return lines + [RESEARCH_USE]
+
+
+def _request_stop(number: int, frame: Any) -> None:
+    global _stop_requested
+    if _stop_requested and number == signal.SIGINT:
+        raise KeyboardInterrupt
+    _stop_requested = True
+
+
+def _tell_error(error: MRDeltaNetError, mode: str) -> None:
+    if mode == "json":
+        print(json.dumps({"error": {"code": error.code, "what": error.what, "found": error.found, "fix": error.fix,
+                                    "exit_status": error.exit_status}}, ensure_ascii=False), flush=True)
+    print(error.text(), file=sys.stderr)
+
+
+def _fault(error: BaseException) -> MRDeltaNetError:
+    """Our own fault, named by its place in the code; the exception's text may hold a path, so it is not shown."""
+    ours = [frame for frame in traceback.extract_tb(error.__traceback__) if "MRDeltaNetLib" in frame.filename]
+    place = f"{ours[-1].filename.split('MRDeltaNetLib')[-1].lstrip('/')}:{ours[-1].lineno}" if ours else "unknown"
+    return MRDeltaNetError("Something went wrong inside MRDeltaNet", code="MRD-E899", found=f"{type(error).__name__} at {place}",
+                           fix="please report this code together with what `mrdeltanet info` prints")
+
+
+def _tell_outcome(outcome: Any, mode: str) -> None:
+    if mode == "json":
+        print(json.dumps({"finished": {"p_pcr": outcome.result.p_pcr, "predicted_class": outcome.result.predicted_class,
+                                       "files": list(outcome.files)}}), flush=True)
+        return
+    print("\n".join(describe_outcome(outcome)))
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
+    """A progress bar where rich is installed and a person watches; else one line a step."""
+    try:
+        from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn
+    except ImportError as cause:
+        raise MissingPackage("The progress bar needs the Python package 'rich'", code="MRD-E801",
+                             fix="pip install rich, or say --progress none") from cause
+    with Bar(TextColumn("{task.description:34}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(),
+             transient=True, console=_standard_error()) as bar:
+        task = bar.add_task("Starting", total=1.0)
+        yield lambda done, message: bar.update(task, completed=done, description=message)
+
+
+def _standard_error():
+    from rich.console import Console
+    return Console(stderr=True)

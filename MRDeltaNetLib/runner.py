@@ -1,0 +1,146 @@
+"""One job, from files to files: the worker that command line, panel and page all start.
+
+Order of writing: images, transform and result.json; report.html; scene.mrb; manifest.json last. A folder with a manifest
+holds a finished run; one without it does not.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+
+from MRDeltaNetLib import pipeline
+from MRDeltaNetLib.case import Case, Result
+from MRDeltaNetLib.config import RunConfig
+from MRDeltaNetLib.errors import InputError, Notice, UsageError
+from MRDeltaNetLib.io import results
+from MRDeltaNetLib.io.atomic import sha256
+from MRDeltaNetLib.io.bundle import Bundle, read_bundle
+from MRDeltaNetLib.io.cases import read_case
+from MRDeltaNetLib.io.jobs import Job
+from MRDeltaNetLib.io.tables import read_json
+from MRDeltaNetLib.io.transforms import read_transform
+from MRDeltaNetLib.progress import Progress, part, silent
+from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
+from MRDeltaNetLib.versions import system, versions
+
+REPORT, SCENE = "report.html", "scene.mrb"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished job left behind.
+
+    result  the numbers
+    out     the output folder
+    files   names of the files in it, in the order of writing
+    """
+
+    result: Result
+    out: Path
+    files: tuple[str, ...]
+
+
+def run_job(job: Job, progress: Progress = silent) -> Outcome:
+    """Do one job.
+
+    raises  any MRDeltaNetError; files of an earlier run in the output folder stay as they were unless the job finishes computing
+    """
+    started = time.perf_counter()
+    out = Path(job.out)
+    results.check_output_folder(out, _inputs(job))
+    progress(0.0, "Reading the scans")
+    config = run_config(job)
+    bundle = read_bundle(Path(job.model) if job.model else resource(DEMO_BUNDLE)) if "predict" in job.steps else None
+    case, notices = read_case(job, config.limits)
+    transform = read_transform(Path(job.transform)) if job.transform else None
+    _limit_threads(config)
+    result = pipeline.run(case, config, bundle=bundle, transform=transform, progress=part(progress, 0.02, 0.85),
+                          notices=(*notices, *_scene_notice(job), *_stale_alignment(job, case)))
+    files = _write(result, job, case, bundle, out, started, part(progress, 0.85, 1.0))
+    progress(1.0, "Done")
+    return Outcome(result, out, files)
+
+
+def run_config(job: Job) -> RunConfig:
+    """The job's choices on top of the defaults."""
+    default = RunConfig()
+    return replace(default, steps=tuple(job.steps), bias_correction=job.bias_correction, device=job.device, seed=job.seed,
+                   threads=job.threads, registration=replace(default.registration, method=job.registration))
+
+
+def _write(result: Result, job: Job, case: Case, bundle: Bundle | None, out: Path, started: float, progress: Progress) -> tuple[str, ...]:
+    progress(0.0, "Writing images and numbers")
+    written = list(results.write_images_and_numbers(result, out))
+    if "report" in job.steps:
+        from MRDeltaNetLib.report.html import write_report
+        progress(0.3, "Writing the report")
+        write_report(result, out / REPORT)
+        written.append(REPORT)
+        if _has_slicer():
+            from MRDeltaNetLib.mrml.scene import write_scene
+            progress(0.5, "Writing the scene for 3D Slicer")
+            write_scene(result, out / SCENE)
+            written.append(SCENE)
+    progress(0.95, "Writing the manifest")
+    manifest = _manifest(result, job, case, bundle, {name: sha256(out / name) for name in written}, time.perf_counter() - started)
+    results.write_manifest(manifest, out)
+    return (*written, results.MANIFEST)
+
+
+def _manifest(result: Result, job: Job, case: Case, bundle: Bundle | None, outputs: dict[str, str], seconds: float) -> dict[str, Any]:
+    """Enough to repeat the run: digests, versions, device, seed, every parameter, wall times. No path, no name, no date."""
+    inputs = {"pre_sha256": list(case.pre.facts.file_sha256), "post_sha256": list(case.post.facts.file_sha256)}
+    for name in ("pre_mask", "post_mask", "residual_mask", "clinical", "transform"):
+        if given := getattr(job, name):
+            inputs[f"{name}_sha256"] = [sha256(Path(given))]
+    return {"versions": versions(), "system": system(), "device": (result.model or {}).get("device", "cpu"), "seed": job.seed,
+            "config": json.loads(json.dumps(asdict(run_config(job)))),
+            "options": {"complete_response": job.complete_response, "volume_index": job.volume_index, "assume_ras": job.assume_ras,
+                        "labels": {"pre": job.pre_label, "post": job.post_label, "residual": job.residual_label}},
+            "model": None if bundle is None else {"name": bundle.own["name"], "version": bundle.metadata["version"],
+                                                  "bundle_sha256": bundle.sha256, "weights_sha256": bundle.weights_sha256},
+            "inputs": inputs, "outputs": outputs, "seconds": {"steps": {entry["step"]: entry["seconds"] for entry in result.history},
+                                                              "total": round(seconds, 3)}}
+
+
+def _inputs(job: Job) -> tuple[Path, ...]:
+    return tuple(Path(given) for given in (job.pre, job.post, job.pre_mask, job.post_mask, job.residual_mask, job.clinical, job.transform) if given)
+
+
+def _has_slicer() -> bool:
+    return importlib.util.find_spec("slicer") is not None
+
+
+def _scene_notice(job: Job) -> tuple[Notice, ...]:
+    if "report" not in job.steps or _has_slicer():
+        return ()
+    return (Notice("MRD-W801", "No scene.mrb is written, because slicer-core is not installed here",
+                   "pip install 'mrdeltanet[scene]', or open the NRRD files in 3D Slicer one by one"),)
+
+
+def _stale_alignment(job: Job, case: Case) -> tuple[Notice, ...]:
+    """Warn if an alignment that was handed in was made with other masks than those of this job."""
+    if not job.transform or "align" in job.steps:
+        return ()
+    beside = Path(job.transform).with_name(results.RESULT)
+    used = read_json(beside).get("registration", {}).get("masks_left_out_sha256") if beside.is_file() else None
+    now = pipeline.masks_digest(case)
+    if used is None or all(used.get(role) == now[role] or (role == "post" and used.get(role) is None) for role in now):
+        return ()
+    return (Notice("MRD-W610", "The alignment is stale: it was made without these masks, or with others",
+                   "align again, so that the tumour and its change are left out of the alignment"),)
+
+
+def _limit_threads(config: RunConfig) -> None:
+    if config.threads:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(config.threads)
+        if importlib.util.find_spec("torch") is not None and "predict" in config.steps:
+            import torch
+            torch.set_num_threads(config.threads)
