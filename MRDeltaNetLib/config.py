@@ -32,6 +32,10 @@ class GateLimits:
     max_abs_intensity: float = 1e6                # above: warning
     slice_gap_tolerance: float = 0.01             # fraction of the gap, or 0.01 mm if that is larger
     max_files: int = 5000                         # in one DICOM folder
+    max_file_bytes: int = 4 * 1024**3             # of one DICOM file
+    max_dicom_header_bytes: int = 128 * 1024**2   # everything before the pixel data; a 10 000-frame header takes about 50 MiB
+    max_element_bytes: int = 64 * 1024**2         # one DICOM element other than the pixel data
+    max_sequence_depth: int = 16                  # DICOM sequences inside sequences; real headers stay below 8
     max_json_bytes: int = 1024**2
     min_mask_voxels: int = 10
     small_mask_ml: float = 1.0                    # below: warning
@@ -54,8 +58,9 @@ class RegistrationConfig:
     max_rotation_deg: float = 30.0                # above: refused
     warn_rotation_deg: float = 15.0
     max_volume_change_percent: float = 10.0       # of the tumour, introduced by the transform; above: refused
-    min_similarity_gain: float = 0.0              # mutual information after minus before; below: refused
-    min_mutual_information: float = 0.05          # after alignment; below: the scans do not match
+    min_similarity_gain: float = -0.05            # mutual information after minus before, nats; below: refused
+    min_mutual_information: float = 0.05          # after alignment, nats; below: the scans do not match
+    min_similarity_peak: float = 1.5              # mutual information after, over that 20 mm aside; below: the scans do not match
 
 
 @dataclass(frozen=True)

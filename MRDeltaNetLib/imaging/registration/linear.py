@@ -1,0 +1,206 @@
+"""Rigid and affine alignment: starts, levels, optimiser (SimpleITK, Mattes mutual information)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+import SimpleITK as sitk
+
+from MRDeltaNetLib.config import RegistrationConfig
+from MRDeltaNetLib.errors import InputError
+from MRDeltaNetLib.imaging.preprocessing.intensity import reduced
+from MRDeltaNetLib.imaging.registration.regions import centre_of, smoothed
+from MRDeltaNetLib.imaging.registration.similarity import Similarity, linear_parts
+from MRDeltaNetLib.progress import Progress, part
+
+LEVELS_MM = (4.0, 2.0, 1.2)
+"""In-plane voxel of each level. Slices are never thinned out: 3-4 mm slices are coarse enough already, and a pyramid that shrinks
+all axes alike would leave too few of them."""
+
+SAMPLES = (6000, 12000, 24000)
+"""Voxels looked at per level: more does not lower the error, it only costs time."""
+
+SCOUT_POINTS = 3000
+SCOUT_BINS = 24
+SCOUT_SHIFT_MM = 15.0
+SCOUT_ANGLE_DEG = 10.0
+SCOUT_KEEP = 3
+"""The starts are scored on this many points; this far around each of them is looked; this many are optimised."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Both scans ready for the metric.
+
+    pre, post                 canonical scans
+    pre_body, post_body       body masks
+    pre_region                where the metric looks, on the pre scan
+    post_region               where it may land on the post scan, None for anywhere
+    """
+
+    pre: sitk.Image
+    post: sitk.Image
+    pre_body: sitk.Image
+    post_body: sitk.Image
+    pre_region: sitk.Image
+    post_region: sitk.Image | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an optimisation ended with: the transform, and whether its last level stopped because it had converged."""
+
+    transform: sitk.Transform
+    converged: bool
+
+
+def find_rigid(scene: Scene, config: RegistrationConfig, initial: sitk.Transform | None, seed: int,
+               progress: Progress) -> Found:
+    """Rigid transform pre LPS -> post LPS, centred on the pre body.
+
+    initial  a linear transform to start from; None: several starts are tried and the best kept
+    """
+    centre = centre_of(scene.pre_body)
+    levels = [_level(scene, target) for target in LEVELS_MM]
+    starts = [rigid_from(initial, centre)] if initial is not None else scout(scene, levels[0], centre)
+    share = 1.0 / (len(starts) + len(LEVELS_MM) - 1)
+    found = []
+    for number, start in enumerate(starts):
+        inner = part(progress, number * share, (number + 1) * share)
+        found.append(_optimise(levels[0], start, SAMPLES[0], 4.0, config, seed, inner, "level 1"))
+    similarity = Similarity(levels[0].pre, levels[0].post, levels[0].pre_region, bins=SCOUT_BINS, count=2 * SCOUT_POINTS,
+                            post_region=levels[0].post_region)
+    best = max(found, key=lambda one: _score(similarity, one.transform))
+    for number in range(1, len(LEVELS_MM)):
+        begin = (len(starts) + number - 1) * share
+        best = _optimise(levels[number], best.transform, SAMPLES[number], LEVELS_MM[number], config, seed,
+                         part(progress, begin, begin + share), f"level {number + 1}")
+    return best
+
+
+def find_affine(scene: Scene, rigid: sitk.Transform, config: RegistrationConfig, seed: int, progress: Progress) -> Found:
+    """Affine transform pre LPS -> post LPS, starting from the rigid one."""
+    start = sitk.AffineTransform(3)
+    start.SetCenter(rigid.GetCenter())
+    start.SetMatrix(rigid.GetMatrix())
+    start.SetTranslation(rigid.GetTranslation())
+    found = Found(start, True)
+    for number, target in enumerate(LEVELS_MM[1:], start=1):
+        found = _optimise(_level(scene, target), found.transform, SAMPLES[number], target, config, seed,
+                          part(progress, (number - 1) / 2, number / 2), f"affine level {number}")
+    return found
+
+
+def rigid_from(transform: sitk.Transform, centre: tuple[float, float, float]) -> sitk.Euler3DTransform:
+    """The rigid transform nearest to a linear one (polar decomposition), centred on a point."""
+    matrix, _ = linear_parts(transform)
+    left, _, right = np.linalg.svd(matrix)
+    rotation = left @ np.diag([1.0, 1.0, np.linalg.det(left @ right)]) @ right
+    rigid = sitk.Euler3DTransform()
+    rigid.SetCenter(centre)
+    rigid.SetMatrix(rotation.ravel().tolist(), 1e-6)
+    rigid.SetTranslation((np.asarray(transform.TransformPoint(centre)) - centre).tolist())
+    return rigid
+
+
+def scout(scene: Scene, level: Scene, centre: tuple[float, float, float]) -> list[sitk.Euler3DTransform]:
+    """The best few of many starts: scanner positions, centres of the fields of view and of the bodies, each shifted and turned."""
+    similarity = Similarity(level.pre, level.post, level.pre_region, bins=SCOUT_BINS, count=SCOUT_POINTS,
+                            post_region=level.post_region)
+    shifts = [np.zeros(3), _middle(scene.post) - _middle(scene.pre), np.asarray(centre_of(scene.post_body)) - centre]
+    around = [np.zeros(3)] + [sign * SCOUT_SHIFT_MM * axis for axis, sign in product(np.eye(3), (-1, 1))]
+    turns = [np.zeros(3)] + [sign * math.radians(SCOUT_ANGLE_DEG) * axis for axis, sign in product(np.eye(3), (-1, 1))]
+    scored = []
+    for shift, step, turn in product(shifts, around, turns):
+        start = sitk.Euler3DTransform(tuple(centre), *turn.tolist(), (shift + step).tolist())
+        scored.append((_score(similarity, start), start))
+    scored.sort(key=lambda pair: -pair[0])
+    if scored[0][0] <= 0.0:
+        raise InputError("The two scans do not show the same part of the body", code="MRD-E601",
+                         found="no start brings them to overlap", fix="check that both scans are pelvic scans of one patient")
+    as_scanned = sitk.Euler3DTransform(tuple(centre))
+    kept = [as_scanned] if _score(similarity, as_scanned) > 0.0 else []          # most pairs were positioned alike
+    for _, start in scored:
+        far = all(np.linalg.norm(np.subtract(start.GetTranslation(), other.GetTranslation())) > SCOUT_SHIFT_MM / 2
+                  or np.linalg.norm(np.subtract(start.GetParameters()[:3], other.GetParameters()[:3])) > math.radians(5.0)
+                  for other in kept)
+        if far:
+            kept.append(start)
+        if len(kept) == SCOUT_KEEP:
+            break
+    return kept
+
+
+def _score(similarity: Similarity, transform: sitk.Transform) -> float:
+    """Information shared per point of the body: a start that drops most of the body out of the field of view is worth little."""
+    value, inside = similarity(transform)
+    return value * inside if inside > 0.25 else 0.0
+
+
+def _middle(image: sitk.Image) -> np.ndarray:
+    """Centre of the field of view, LPS, mm."""
+    return np.asarray(image.TransformContinuousIndexToPhysicalPoint([(size - 1) / 2 for size in image.GetSize()]))
+
+
+def _level(scene: Scene, target_mm: float) -> Scene:
+    """The scene with both scans coarsened and lightly smoothed along the axes that were."""
+    return replace(scene, pre=smoothed(reduced(scene.pre, target_mm), target_mm),
+                   post=smoothed(reduced(scene.post, target_mm), target_mm))
+
+
+def _optimise(level: Scene, start: sitk.Transform, samples: int, step_mm: float, config: RegistrationConfig, seed: int,
+              progress: Progress, name: str) -> Found:
+    """One level. The step shrinks from step_mm to a hundredth of a millimetre."""
+    method = sitk.ImageRegistrationMethod()
+    method.SetNumberOfThreads(1)      # sums over threads depend on their number; one thread gives the same bytes everywhere
+    method.SetMetricAsMattesMutualInformation(config.histogram_bins)
+    region_size = int(sitk.GetArrayViewFromImage(level.pre_region).sum()) * _voxel_ml(level.pre_region)
+    available = region_size / _voxel_ml(level.pre)
+    method.SetMetricSamplingStrategy(method.REGULAR)
+    method.SetMetricSamplingPercentage(min(1.0, samples / max(available, 1.0)), seed + 1)     # 0 would be the wall clock
+    method.SetMetricFixedMask(level.pre_region)
+    if level.post_region is not None:
+        method.SetMetricMovingMask(level.post_region)
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsRegularStepGradientDescent(learningRate=step_mm, minStep=0.01, numberOfIterations=config.iterations,
+                                                    relaxationFactor=0.6, gradientMagnitudeTolerance=1e-6)
+    method.SetOptimizerScalesFromPhysicalShift()
+    transform = type(start)(start)
+    method.SetInitialTransform(transform, inPlace=True)
+    raised = _watch(method, progress, config.iterations, name)
+    try:
+        method.Execute(level.pre, level.post)
+    except RuntimeError as cause:
+        if raised:
+            raise raised[0] from None
+        if "samples map outside" in str(cause) or "overlap" in str(cause).lower():
+            raise InputError("The two scans do not overlap", code="MRD-E601", found="no part of the body lies inside both",
+                             fix="check that both scans show the pelvis of one patient") from cause
+        raise InputError("The alignment could not be computed", code="MRD-E608", found="the optimiser stopped with an error",
+                         fix="look at both scans; try --registration none with scans that were aligned before") from cause
+    if raised:
+        raise raised[0]
+    return Found(transform, method.GetOptimizerIteration() + 1 < config.iterations)
+
+
+def _watch(method: sitk.ImageRegistrationMethod, progress: Progress, iterations: int, name: str) -> list[BaseException]:
+    """Report each iteration. What progress raises is kept in the list and stops the optimiser: ITK would print and lose it."""
+    raised: list[BaseException] = []
+
+    def report() -> None:
+        try:
+            progress(min(1.0, (method.GetOptimizerIteration() + 1) / iterations), f"aligning, {name}")
+        except BaseException as stop:
+            raised.append(stop)
+            method.StopRegistration()
+
+    method.AddCommand(sitk.sitkIterationEvent, report)
+    return raised
+
+
+def _voxel_ml(image: sitk.Image) -> float:
+    """Volume of one voxel, mL."""
+    return math.prod(image.GetSpacing()) / 1000.0
