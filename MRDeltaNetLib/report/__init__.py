@@ -1,0 +1,1 @@
+"""Reports: one self-contained HTML page for one Result (html.write_report)."""

@@ -1,0 +1,45 @@
+"""One Result as one self-contained HTML page: no script, nothing loaded from outside, every text escaped."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+from MRDeltaNetLib.case import Result
+from MRDeltaNetLib.io.atomic import write_text
+from MRDeltaNetLib.report import sections
+from MRDeltaNetLib.report.gallery import gallery
+from MRDeltaNetLib.report.words import text
+
+_TEMPLATE = Path(__file__).with_name("page.html")
+
+
+def write_report(result: Result, out_path: Path | str, title: str = "Treatment response report") -> Path:
+    """Write the report of one run.
+
+    result    what the run found; whatever is None or missing is left out, and the page says so
+    out_path  the .html file; replaced whole or not at all
+    title     heading of the page; must not name the patient
+    returns   out_path
+    raises    MissingPackage without Pillow; EnvironmentProblem if the file cannot be written
+    The same result gives the same bytes.
+    """
+    write_text(out_path, page(result, title))
+    return Path(out_path)
+
+
+def page(result: Result, title: str = "Treatment response report") -> str:
+    """The whole page as HTML text."""
+    body = "\n".join([
+        sections.heading(result, title),
+        sections.headline(result),
+        sections.warnings(result),
+        sections.measures(result),
+        gallery(result),
+        sections.registration(result),
+        sections.model(result),
+        sections.methods(result),
+        sections.provenance(result),
+    ])
+    footer = "Research use only. Not for diagnosis." + (" DEMONSTRATION MODEL." if sections.is_demo(result) else "")
+    return string.Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(title=text(title), body=body, print_footer=footer)

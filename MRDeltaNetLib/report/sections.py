@@ -1,0 +1,175 @@
+"""The report's sections of text, in the order of the page."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import MRDeltaNetLib
+from MRDeltaNetLib.case import Result
+from MRDeltaNetLib.report.tables import measures_table, registration_table
+from MRDeltaNetLib.report.words import millimetres, number, probability, sentence, text
+
+_STEP_NAMES = {"align": "alignment", "masks": "masks", "predict": "prediction", "explain": "attention maps", "report": "report"}
+_CLASSES = {"pCR": "pCR: complete response predicted", "non-pCR": "non-pCR: no complete response predicted"}
+_PACKAGES = ("SimpleITK", "numpy", "torch", "monai")
+
+
+def is_demo(result: Result) -> bool:
+    """True if the score comes from the model that ships for demonstration."""
+    return bool(result.model and result.model.get("is_demo"))
+
+
+def heading(result: Result, title: str) -> str:
+    """Banner, title, what this is."""
+    interval = "" if result.interval_days is None else f" Interval between the scans: {int(result.interval_days)} days."
+    banner = "" if not is_demo(result) else (
+        '<div class="demo" role="note" aria-label="Demonstration model"><strong>DEMONSTRATION MODEL: trained on made-up data only</strong>'
+        "<p>Its weights have never seen a patient. The probability and the maps on this page mean nothing for any patient.</p></div>")
+    return (f'{banner}<header><h1>{text(title)}</h1><p class="subtitle">Rectal cancer, MRI before and after neoadjuvant treatment.'
+            f'{interval}</p><p class="research">Research use only. Not for diagnosis or treatment decisions.</p></header>')
+
+
+def headline(result: Result) -> str:
+    """The probability with its direction, the class at the threshold, and whose opinion it is."""
+    if result.p_pcr is None:
+        return ('<main><section class="headline" aria-label="Result"><div class="score"><p class="class">No prediction in this run</p>'
+                "<p>Only the steps listed under &#8220;Provenance&#8221; were done.</p></div>"
+                f"<div>{_response_note(result)}</div></section>")
+    shown = probability(result.p_pcr, result.threshold)
+    demo = " (demonstration model: without meaning for a patient)" if is_demo(result) else ""
+    return (f'<main><section class="headline" aria-label="Result"><div class="score"><p>Probability of pathological complete response, '
+            f'P(pCR){demo}</p><p class="value">{shown}</p>{_gauge(result)}{_class_line(result)}'
+            '<p>Direction: 1 means that complete response is certain, 0 that it is excluded.</p></div>'
+            f'<div>{_model_facts(result, ("intended_use", "trained_on", "held_out_auc"))}{_response_note(result)}</div></section>')
+
+
+def _gauge(result: Result) -> str:
+    percent = 100 * min(max(result.p_pcr or 0.0, 0.0), 1.0)
+    mark = "" if result.threshold is None else f'<div class="mark" style="left:{100 * result.threshold:.1f}%"></div>'
+    says = f"Scale from 0 to 1: P(pCR) {percent / 100:.2f}" + ("" if result.threshold is None else f", threshold {result.threshold:.2f}")
+    return (f'<div class="gauge" role="img" aria-label="{text(says)}"><div class="fill" style="width:{percent:.1f}%"></div>{mark}'
+            '<span style="left:0">0: residual tumour</span><span style="right:0">1: complete response</span></div>')
+
+
+def _class_line(result: Result) -> str:
+    if result.predicted_class is None or result.threshold is None:
+        return "<p>The model has no threshold, so no class is given.</p>"
+    relation = "at or above" if result.predicted_class == "pCR" else "below"
+    source = (result.model or {}).get("threshold_source")
+    where = sentence(f"Threshold from: {source}") if source else "The model does not say where its threshold comes from."
+    return (f'<p class="class">{text(_CLASSES.get(result.predicted_class, result.predicted_class))}</p>'
+            f"<p>P(pCR) is {relation} the threshold of {result.threshold:.2f} (red mark). {where}</p>")
+
+
+def _response_note(result: Result) -> str:
+    notes = []
+    if result.measures.get("residual_volume_ml") == 0:
+        notes.append("The reader marked no residual viable tumour after treatment (complete response on imaging).")
+    if result.mask_sources.get("post") == "carried":
+        notes.append("The tumour bed after treatment was carried over from the scan before treatment through the alignment; "
+                     "nobody has drawn or checked it on the scan after treatment.")
+    return "".join(f'<p class="important">{note}</p>' for note in notes)
+
+
+def warnings(result: Result) -> str:
+    """Every notice with what to do about it."""
+    if not result.warnings:
+        return "<section><h2>Warnings</h2><p>None.</p></section>"
+    items = "".join(f'<li>{sentence(notice.text)}{" <strong>What to do:</strong> " + sentence(notice.fix) if notice.fix else ""} '
+                    f'<span class="code">{text(notice.code)}</span></li>' for notice in result.warnings)
+    return f'<section><h2>Warnings</h2><ul class="warnings">{items}</ul></section>'
+
+
+def measures(result: Result) -> str:
+    """Sizes before and after."""
+    return f"<section><h2>Sizes before and after treatment</h2>{measures_table(result)}</section>"
+
+
+def registration(result: Result) -> str:
+    """How well the scans were brought together."""
+    return f"<section><h2>Alignment</h2>{registration_table(result.registration)}</section>"
+
+
+_MODEL_FACTS = {"name": "Model", "version": "Version", "intended_use": "Intended use", "trained_on": "Trained on",
+                "held_out_auc": "AUC on held-out data"}
+
+
+def _model_facts(result: Result, keys: tuple[str, ...]) -> str:
+    model = result.model or {}
+    rows = []
+    for key in keys:
+        value = model.get(key)
+        if key == "held_out_auc":
+            value = _auc(result)
+        if value not in (None, ""):
+            rows.append(f"<dt>{_MODEL_FACTS[key]}</dt><dd>{text(value)}</dd>")
+    return f'<dl class="facts">{"".join(rows)}</dl>' if rows else ""
+
+
+def _auc(result: Result) -> str | None:
+    model = result.model or {}
+    if model.get("held_out_auc") is None:
+        return None
+    shown = number(model["held_out_auc"], 2)
+    interval = model.get("held_out_auc_ci")
+    if isinstance(interval, (list, tuple)) and len(interval) == 2:
+        shown += f" (95 % interval {number(interval[0], 2)} to {number(interval[1], 2)})"
+    return shown + (", all of it made-up data: no evidence for patients" if is_demo(result) else "")
+
+
+def model(result: Result) -> str:
+    """Which model, what it is for, what it was trained on, how good it was there; its card for those who want all."""
+    if result.model is None:
+        return "<section><h2>Model</h2><p>No model took part in this run.</p></section>"
+    card = result.model.get("card")
+    whole = f"<details><summary>The whole model card</summary><pre>{text(card)}</pre></details>" if card else ""
+    return f"<section><h2>Model</h2>{_model_facts(result, tuple(_MODEL_FACTS))}{whole}</section>"
+
+
+_MAP_NAMES = {"attention_post": "Attention, after treatment", "attention_pre": "Attention, before treatment",
+              "change_post": "Change map, after treatment"}
+
+
+def methods(result: Result) -> str:
+    """What the maps are, in formula and true resolution, and how the pictures were made."""
+    maps = "".join(_map_line(_MAP_NAMES.get(name, name), facts) for name, facts in result.map_facts.items())
+    table = "" if not maps else ('<table><thead><tr><th scope="col">Map</th><th scope="col">Formula</th><th scope="col">True resolution</th>'
+                                 f'<th scope="col">Depends on image content</th></tr></thead><tbody>{maps}</tbody></table>')
+    return (f"<section><h2>Methods</h2>{table}<p>A map is calculated on the network&#8217;s own coarse grid and interpolated "
+            "linearly onto the scan: detail finer than its true resolution is not real. A map shows what weighed in the score, not "
+            "where tumour is.</p><p>Grey values: each scan is shown in its own window, from the 0.5th to the 99.5th percentile of the "
+            "intensities inside the body, so brightness must not be compared between the two scans. Pictures lie in the "
+            "patient&#8217;s axial, coronal and sagittal planes; scans taken obliquely are interpolated into them. Diameters and "
+            "volumes come from the masks, not from the pictures.</p></section>")
+
+
+def _map_line(name: str, facts) -> str:
+    sees = facts.get("sees_image_content")
+    says = "yes" if sees else "not stated" if sees is None else "<strong>no: position only</strong>"
+    resolution = facts.get("resolution_mm")
+    return (f'<tr><th scope="row">{text(name)}</th><td>{text(facts.get("formula", "not stated"))}</td>'
+            f'<td>{"not stated" if resolution is None else text(millimetres(resolution))}</td><td>{says}</td></tr>')
+
+
+def provenance(result: Result) -> str:
+    """What ran, short; result.json and manifest.json beside the report have it all."""
+    facts = [("Steps", ", ".join(_STEP_NAMES.get(str(step.get("step")), str(step.get("step"))) for step in result.history) or "not stated"),
+             ("Software", f"MRDeltaNet {MRDeltaNetLib.__version__}, Python {platform.python_version()}, {_versions()}")]
+    if result.model:
+        facts += [("Model", f'{result.model.get("name", "unnamed")} {result.model.get("version", "")}'.strip()),
+                  ("SHA-256 of the weights", result.model.get("weights_sha256") or "not stated")]
+    rows = "".join(f"<dt>{text(key)}</dt><dd>{text(value)}</dd>" for key, value in facts)
+    return (f'<section><h2>Provenance</h2><dl class="facts">{rows}</dl><p>Every parameter, input and output with its SHA-256 is in '
+            "manifest.json beside this report.</p></section></main><footer>Research use only. Not a medical device; not for diagnosis or "
+            "treatment decisions. This page holds no name, identifier or date of the patient.</footer>")
+
+
+def _versions() -> str:
+    found = []
+    for package in _PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)

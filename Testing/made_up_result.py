@@ -1,0 +1,121 @@
+"""A Result from plain shapes, for report and scene tests: an elliptic body with a ball tumour that shrinks. No patient, no model."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+
+from MRDeltaNetLib.case import Result
+from MRDeltaNetLib.errors import Notice
+
+TILT = sitk.Euler3DTransform((0.0, 0.0, 0.0), 0.21, -0.12, 0.3).GetMatrix()
+"""A doubly oblique direction matrix."""
+
+GRIDS = {
+    "straight": dict(direction=(1, 0, 0, 0, 1, 0, 0, 0, 1), size=(64, 60, 20), spacing=(2.5, 2.5, 5.0)),
+    "oblique": dict(direction=TILT, size=(64, 60, 20), spacing=(2.5, 2.5, 5.0)),
+    "left-handed": dict(direction=(1, 0, 0, 0, 1, 0, 0, 0, -1), size=(64, 60, 20), spacing=(2.5, 2.4, 5.0)),
+    "axis-permuted": dict(direction=(0, 0, 1, 1, 0, 0, 0, 1, 0), size=(60, 34, 32), spacing=(2.5, 3.0, 5.0)),
+    "flipped": dict(direction=(-1, 0, 0, 0, -1, 0, 0, 0, 1), size=(64, 60, 20), spacing=(2.5, 2.5, 5.0)),
+}
+"""Kinds of voxel grids; all are centred on CENTRE_MM."""
+
+CENTRE_MM = np.array([12.0, -30.0, 45.0])
+
+
+def empty_image(kind: str = "straight", pixel: int = sitk.sitkFloat32) -> sitk.Image:
+    """A zero image of this kind of grid around CENTRE_MM (LPS, mm)."""
+    grid = GRIDS[kind]
+    image = sitk.Image(list(grid["size"]), pixel)
+    image.SetSpacing(grid["spacing"])
+    image.SetDirection([float(value) for value in grid["direction"]])
+    middle = image.TransformContinuousIndexToPhysicalPoint([(size - 1) / 2 for size in grid["size"]])
+    image.SetOrigin((CENTRE_MM - middle).tolist())
+    return image
+
+
+def voxel_points(image: sitk.Image) -> np.ndarray:
+    """LPS points (mm) of all voxels: array (z, y, x, 3)."""
+    z, y, x = np.indices(image.GetSize()[::-1])
+    matrix = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
+    return np.stack([x, y, z], axis=-1) @ matrix.T + np.array(image.GetOrigin())
+
+
+def like(values: np.ndarray, image: sitk.Image) -> sitk.Image:
+    """The array (z, y, x) on the image's grid."""
+    made = sitk.GetImageFromArray(values)
+    made.CopyInformation(image)
+    return made
+
+
+def ellipsoid(image: sitk.Image, centre_mm, radii_mm) -> np.ndarray:
+    """Boolean array (z, y, x): voxels inside."""
+    return (((voxel_points(image) - np.asarray(centre_mm)) / np.asarray(radii_mm)) ** 2).sum(-1) < 1
+
+
+def body_with_ball(image: sitk.Image, ball_mm, radius_mm: float, brightness: float = 160.0) -> sitk.Image:
+    """A noisy elliptic body around CENTRE_MM with a bright ball."""
+    noise = np.random.default_rng(7).normal(0, 6, image.GetSize()[::-1])
+    values = np.where(ellipsoid(image, CENTRE_MM, (72, 60, 300)), 100.0, 4.0)
+    values[ellipsoid(image, ball_mm, (radius_mm,) * 3)] = brightness
+    return like((values + noise).astype(np.float32), image)
+
+
+def ball(image: sitk.Image, ball_mm, radius_mm: float) -> sitk.Image:
+    """A ball's mask, uint8 on the image's grid."""
+    return like(ellipsoid(image, ball_mm, (radius_mm,) * 3).astype(np.uint8), image)
+
+
+def bump(image: sitk.Image, at_mm, width_mm: float, top: float) -> sitk.Image:
+    """A smooth map with its maximum at a point, float32; zero far away."""
+    distance = np.linalg.norm(voxel_points(image) - np.asarray(at_mm), axis=-1)
+    values = top * np.exp(-0.5 * (distance / width_mm) ** 2)
+    return like(np.where(distance < 3 * width_mm, values, 0).astype(np.float32), image)
+
+
+def rigid() -> sitk.Transform:
+    """pre LPS -> post LPS, mm."""
+    transform = sitk.Euler3DTransform(CENTRE_MM.tolist(), 0.05, -0.03, 0.08, (4.0, -3.0, 2.0))
+    return sitk.Transform(transform)
+
+
+def complete_result(kind_pre: str = "straight", kind_post: str = "oblique", *, empty_residual: bool = False, is_demo: bool = True) -> Result:
+    """A Result with every field filled."""
+    transform = rigid()
+    pre_grid, post_grid = empty_image(kind_pre), empty_image(kind_post)
+    tumour = CENTRE_MM + (8, 18, -6)
+    bed = np.array(transform.TransformPoint(tumour.tolist()))
+    pre, post = body_with_ball(pre_grid, tumour, 20), body_with_ball(post_grid, bed, 15, 130)
+    residual = like(np.zeros(post.GetSize()[::-1], np.uint8), post) if empty_residual else ball(post_grid, bed + (4, 0, 0), 8)
+    images = {
+        "pre": pre, "post": post, "pre_mask": ball(pre_grid, tumour, 20), "post_mask": ball(post_grid, bed, 18), "residual_mask": residual,
+        "pre_common": pre, "post_common": sitk.Resample(post, pre, transform, sitk.sitkLinear, 0.0, sitk.sitkFloat32),
+        "attention_pre": bump(pre_grid, tumour, 12, 0.0031), "attention_post": bump(post_grid, bed + (4, 0, 0), 12, 0.0042),
+        "change_post": bump(post_grid, bed - (6, 0, 0), 14, 1.7),
+    }
+    measures = {
+        "pre_volume_ml": 33.5, "post_volume_ml": 24.4, "volume_change_ml": -9.1, "volume_change_percent": -27.2,
+        "residual_volume_ml": 0.0 if empty_residual else 2.1, "residual_volume_change_percent": -100.0 if empty_residual else -93.7,
+        "pre_longest_in_plane_diameter_mm": 40.0, "post_longest_in_plane_diameter_mm": 36.0,
+        "longest_in_plane_diameter_change_mm": -4.0, "longest_in_plane_diameter_change_percent": -10.0,
+        "pre_longest_3d_diameter_mm": 40.2, "post_longest_3d_diameter_mm": 36.1, "pre_short_axis_mm": 39.1, "post_short_axis_mm": 35.0,
+    }
+    registration = {
+        "method": "rigid", "refined_without_tumour": True, "mutual_information_before": 0.21, "mutual_information_after": 0.64,
+        "overlap_fraction": 0.93, "rotation_deg": 5.6, "translation_mm": 5.4, "tumour_volume_change_percent": 0.0,
+        "min_jacobian_determinant": 1.0, "max_jacobian_determinant": 1.0,
+    }
+    model = {
+        "name": "mrdeltanet-demo", "version": "0.1.0", "weights_sha256": "0f" * 32, "intended_use": "Research and demonstration only.",
+        "trained_on": "Made-up data: 600 simulated pelvis pairs; no patient.", "is_demo": is_demo, "held_out_auc": 0.87,
+        "held_out_auc_ci": (0.81, 0.92), "card": "# Model card\n\nTrained on made-up data.", "threshold_source": "the validation part of the made-up data, by Youden's index",
+    }
+    formula = {"attention_post": "w_i = r_i softmax_i(s_i)", "attention_pre": "sum_i w_i A_ij", "change_post": "||b_i - sum_j A_ij a_j||"}
+    return Result(
+        p_pcr=0.7312, logit=1.0, threshold=0.41, predicted_class="pCR", measures=measures, registration=registration,
+        warnings=(Notice("MRD-W305", "The tumour bed after treatment was carried from the scan before treatment",
+                         "check it on the scan after treatment and correct it"),),
+        images=images, transform=transform, model=model,
+        map_facts={name: {"formula": text, "resolution_mm": (6.0, 6.0, 6.0), "sees_image_content": True} for name, text in formula.items()},
+        history=tuple({"step": step, "parameters": {"seed": 0}, "seconds": 1.0} for step in ("align", "masks", "predict", "explain")),
+        interval_days=82, mask_sources={"pre": "drawn", "post": "carried"})
