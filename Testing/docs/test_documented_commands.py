@@ -1,0 +1,80 @@
+"""Every command that the documents show is run, page by page, in an empty folder.
+
+A page's blocks marked ```bash are run in their order; blocks marked ```json file=NAME are written to NAME first.
+`make` targets are checked to exist (`make -n`), because `make test` is what runs this test.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = sorted([REPOSITORY / "README.md", *(REPOSITORY / "docs").rglob("*.md")])
+BLOCK = re.compile(r"^```(\w+)(?: file=(\S+))?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+LONG = {"make", "git", "cd"}
+"""Not run again here: make is checked by `make -n`; git clone and cd belong to a fresh clone, which .ci/run is."""
+
+
+def commands(page: Path) -> list[str]:
+    """The commands of a page, with lines that end in a backslash joined."""
+    text = page.read_text(encoding="utf-8")
+    shell = "\n".join(body for language, _, body in BLOCK.findall(text) if language == "bash").replace("\\\n", " ")
+    return [line.strip() for line in shell.splitlines() if line.strip() and not line.strip().startswith("#")]
+
+
+def files(page: Path) -> dict[str, str]:
+    """The files that a page shows, name -> content."""
+    return {name: body for _, name, body in BLOCK.findall(page.read_text(encoding="utf-8")) if name}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_every_command_on_the_page_works(page, tmp_path):
+    for name, content in files(page).items():
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for command in commands(page):
+        first = shlex.split(command)[0]
+        if first == "make":
+            done = subprocess.run(["make", "-n", *shlex.split(command)[1:]], cwd=REPOSITORY, capture_output=True, text=True)
+        elif first in LONG:
+            continue
+        else:
+            done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+
+
+def test_every_page_is_reachable_from_the_index():
+    index = (REPOSITORY / "docs" / "README.md").read_text(encoding="utf-8")
+    missing = [str(page.relative_to(REPOSITORY / "docs")) for page in (REPOSITORY / "docs").rglob("*.md")
+               if page.name != "README.md" and f"({page.relative_to(REPOSITORY / 'docs').as_posix()})" not in index]
+    assert not missing, f"docs/README.md does not link {missing}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_every_link_inside_the_repository_leads_somewhere(page):
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
+    broken = [link for link in links if not (page.parent / link).exists()]
+    assert not broken, f"{page.name}: {broken}"
+
+
+def test_every_message_code_is_documented_once():
+    """Every MRD code in the library stands in docs/reference/messages.md, and none there is unknown to the library."""
+    pattern = re.compile(r"MRD-[EW]\d{3}")
+    used = {code for path in (REPOSITORY / "MRDeltaNetLib").rglob("*.py") for code in pattern.findall(path.read_text(encoding="utf-8"))}
+    listed = re.findall(r"^\| (MRD-[EW]\d{3}) \|", (REPOSITORY / "docs" / "reference" / "messages.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(used) == sorted(set(listed)), f"missing: {sorted(used - set(listed))}; unknown: {sorted(set(listed) - used)}"
+    assert len(listed) == len(set(listed))
+
+
+def test_the_version_is_the_changelog_s_newest():
+    from MRDeltaNetLib import __version__
+    newest = re.search(r"^## (\d+\.\d+\.\d+)", (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest and newest.group(1) == __version__
