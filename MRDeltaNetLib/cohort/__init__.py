@@ -1,0 +1,1 @@
+"""Many cases: training, simulation, evaluation."""

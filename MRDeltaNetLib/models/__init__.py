@@ -1,0 +1,1 @@
+"""Networks that compare two visits: pure torch, knowing neither files nor image formats. Start at registry.build."""

@@ -1,0 +1,54 @@
+"""MRDeltaNet: shared encoder, comparison anchored in both tumour frames at two scales, ROI-gated head.
+
+DELTA-style, re-implemented from the published description of MR-DELTAnet; not the authors' weights or code. All sizes are ours.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from MRDeltaNetLib.models.comparison import Comparison
+from MRDeltaNetLib.models.head import Head, RoiPooling
+from MRDeltaNetLib.models.output import NetworkOutput
+from MRDeltaNetLib.models.pair import PairNetwork
+
+
+class DeltaNet(PairNetwork):
+    """The project's network.
+
+    spacing_mm, crop_mm  voxel size and crop (x, y, z) that it is made for, mm
+    preset               "tiny", "small" or "base"
+    compare              "anchored" (default) or an ablation, see comparison.Comparison
+    content              whether alignment sees the images beside positions (anchored and local)
+    auxiliary            whether training also decodes token intensities
+    dropout              in the head
+    """
+
+    def __init__(self, *, spacing_mm=(0.75, 0.75, 3.0), crop_mm=(96.0, 96.0, 72.0), preset: str = "base",
+                 compare: str = "anchored", content: bool = True, auxiliary: bool = True, dropout: float = 0.3) -> None:
+        super().__init__(spacing_mm=spacing_mm, crop_mm=crop_mm, preset=preset, auxiliary=auxiliary)
+        self.comparisons = nn.ModuleList(
+            Comparison(dim, self.geometry.tokens(scale), self.geometry.token_mm(scale), compare=compare, content=content,
+                       latents=self.sizes["latents"][scale], heads=self.sizes["heads"])
+            for scale, dim in enumerate(self.dims))
+        self.pools = nn.ModuleList(RoiPooling(dim) for dim in self.dims)
+        self.head = Head(3 * sum(self.dims), self.sizes["hidden"], dropout)
+
+    @property
+    def alignment_sees_image_content(self) -> bool:
+        """Whether attention_pre is carried by image content too, not by the position prior alone."""
+        return self.comparisons[0].sees_content
+
+    def forward(self, x: torch.Tensor) -> NetworkOutput:
+        pre, post = self.encode(x)
+        frames = self.frames(x)
+        compared = [compare(a, b, frame) for compare, a, b, frame in zip(self.comparisons, pre, post, frames)]
+        pooled = [pool(c.delta, frame.roi_post) for pool, c, frame in zip(self.pools, compared, frames)]
+        logit, embedding = self.head(torch.cat([vector for vector, _ in pooled], 1))
+        shares = [share for _, share in pooled]
+        with torch.no_grad():
+            carried = [c.carry(share) for c, share in zip(compared, shares)]
+            change = compared[0].change.norm(dim=-1).unflatten(1, self.geometry.tokens(0))
+        return NetworkOutput(logit, self.on_map_grid(shares), self.on_map_grid(carried), change, embedding,
+                             self.auxiliary(x, [c.tokens for c in compared]))

@@ -1,0 +1,34 @@
+"""What every network of this package returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Mapping
+
+import torch
+
+
+@dataclass(frozen=True)
+class NetworkOutput:
+    """One batch of B cases on the network's token grid (d, h, w).
+
+    logit           (B,) before the logistic function; larger means closer to pCR
+    attention_post  (B, d, h, w) share of the score's pooled inputs that each post token supplies; sums to 1 per case
+    attention_pre   (B, d, h, w) the same shares carried to the pre tokens that the post tokens were compared with; sums to 1
+    change_post     (B, d, h, w) length of the aligned change vector of each post token, network units, >= 0
+    embedding       (B, k) the hidden vector from which the logit is read
+    auxiliary       name -> scalar training loss; empty in evaluation mode
+    """
+
+    logit: torch.Tensor
+    attention_post: torch.Tensor
+    attention_pre: torch.Tensor
+    change_post: torch.Tensor
+    embedding: torch.Tensor
+    auxiliary: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+    def cpu(self) -> "NetworkOutput":
+        """The same output, detached, float32, on the CPU."""
+        moved = {name: getattr(self, name).detach().float().cpu()
+                 for name in ("logit", "attention_post", "attention_pre", "change_post", "embedding")}
+        return replace(self, **moved, auxiliary={})

@@ -1,0 +1,153 @@
+"""One prepared case through one network: P(pCR), the class at the bundle's threshold, and the network's own maps."""
+
+from __future__ import annotations
+
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Iterator, Mapping
+
+from MRDeltaNetLib.case import Prepared
+from MRDeltaNetLib.config import DEVICES
+from MRDeltaNetLib.errors import EnvironmentProblem, InputError, OutOfMemory, UsageError, require
+
+if TYPE_CHECKING:
+    import torch
+
+    from MRDeltaNetLib.models.output import NetworkOutput
+
+_INSTALL_TORCH = "install PyTorch (in 3D Slicer: the PyTorch extension)"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network said about one case.
+
+    p_pcr            recalibrated probability of pathological complete response, 0 to 1
+    logit            the network's output before recalibration
+    threshold        on p_pcr, from the bundle
+    predicted_class  "pCR" at or above the threshold, else "non-pCR"
+    output           models.output.NetworkOutput of this one case (batch axis kept), float32, on the CPU
+    device           where it ran and why, e.g. "cpu (chosen automatically: no CUDA or MPS device)"
+    map_facts        how the maps came about: token_size_mm (z, y, x), sees_image_content, alignment_sees_image_content
+    """
+
+    p_pcr: float
+    logit: float
+    threshold: float
+    predicted_class: str
+    output: "NetworkOutput"
+    device: str
+    map_facts: Mapping[str, Any]
+
+
+def choose_device(name: str = "auto") -> tuple["torch.device", str]:
+    """The device to run on, and a sentence part that says why.
+
+    name     "auto", "cpu", "cuda" or "mps"; only "auto" chooses, a named device is used or refused
+    raises   UsageError MRD-E701 for another name, EnvironmentProblem MRD-E702 if the named device is not there
+    """
+    torch = require("torch", "Prediction", _INSTALL_TORCH)
+    if name not in DEVICES:
+        raise UsageError("This is not a device that MRDeltaNet knows", code="MRD-E701", found=f"'{name}'",
+                         fix=f"choose one of {', '.join(DEVICES)}")
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        # Results on MPS were never compared with the CPU's, so MPS is used only when somebody asks for it.
+        found = "cuda" if there["cuda"] else "cpu"
+        why = "a CUDA device was found" if there["cuda"] else "no CUDA device"
+        return torch.device(found), f"{found} (chosen automatically: {why})"
+    if not there[name]:
+        raise EnvironmentProblem(f"The device '{name}' is not available on this machine", code="MRD-E702",
+                                 found=f"available: {', '.join(device for device, here in there.items() if here)}",
+                                 fix="choose 'auto' or 'cpu', or install the PyTorch build and driver for this device")
+    return torch.device(name), f"{name} (as asked)"
+
+
+def predict(prepared: Prepared, network: "torch.nn.Module", own: Mapping[str, Any], *, device: str = "auto",
+            seed: int = 0) -> Prediction:
+    """Run the network once, in evaluation mode and deterministically.
+
+    prepared  the case on the crop that the network was made for
+    network   models.registry network with the bundle's weights
+    own       the "mrdeltanet" section of the bundle's metadata: recalibration {slope, intercept} and threshold.
+              p_pcr = 1 / (1 + exp(-(slope * logit + intercept))); the intercept includes the shift from the prior of the
+              balanced training batches to the bundle's own prior
+    device    see choose_device
+    seed      of torch's generators; evaluation draws nothing, so that it matters only to a network that samples
+    raises    InputError MRD-E703 (wrong shape), E704 (non-finite input), E705 (non-finite output), OutOfMemory MRD-E706,
+              and what choose_device raises
+    """
+    torch = require("torch", "Prediction", _INSTALL_TORCH)
+    where, described = choose_device(device)
+    tensor = prepared.tensor
+    _check_input(tensor, network)
+    with _deterministic(seed), _memory_errors(where.type):
+        network = network.to(where).eval()
+        with torch.inference_mode():
+            output = network(tensor[None].to(where)).cpu()
+    _check_output(output)
+    logit = float(output.logit[0])
+    p_pcr = recalibrate(logit, own["recalibration"])
+    threshold = float(own["threshold"])
+    return Prediction(p_pcr=p_pcr, logit=logit, threshold=threshold, predicted_class="pCR" if p_pcr >= threshold else "non-pCR",
+                      output=output, device=described, map_facts=_map_facts(network))
+
+
+def recalibrate(logit: float, recalibration: Mapping[str, float]) -> float:
+    """1 / (1 + exp(-(slope * logit + intercept))), without overflow at either end."""
+    score = float(recalibration["slope"]) * logit + float(recalibration["intercept"])
+    return 1 / (1 + math.exp(-score)) if score >= 0 else math.exp(score) / (1 + math.exp(score))
+
+
+def _map_facts(network: "torch.nn.Module") -> dict[str, Any]:
+    sees = bool(network.sees_image_content)
+    return {"token_size_mm": tuple(float(size) for size in network.token_size_mm), "sees_image_content": sees,
+            "alignment_sees_image_content": bool(getattr(network, "alignment_sees_image_content", sees))}
+
+
+def _check_input(tensor: "torch.Tensor", network: "torch.nn.Module") -> None:
+    expected = (2, 2, *network.geometry.voxels)
+    if tuple(tensor.shape) != expected:
+        raise InputError("The prepared scans do not have the size that the model was made for", code="MRD-E703",
+                         found=f"{tuple(tensor.shape)}, expected {expected} (timepoint, channel, depth, height, width)",
+                         fix="prepare the case with the preprocessing that the model bundle names")
+    if not tensor.isfinite().all():
+        raise InputError("The prepared scans hold values that are not finite", code="MRD-E704",
+                         found=f"{int((~tensor.isfinite()).sum())} of {tensor.numel()} values",
+                         fix="check both scans with `mrdeltanet check`; a constant scan cannot be normalised")
+
+
+def _check_output(output: "NetworkOutput") -> None:
+    fields = ("logit", "attention_post", "attention_pre", "change_post")
+    bad = [name for name in fields if not getattr(output, name).isfinite().all()]
+    if bad:
+        raise InputError("The model gave a result that is not a finite number, so there is no probability", code="MRD-E705",
+                         found=", ".join(bad), fix="check the model with `mrdeltanet model verify` and both scans with `mrdeltanet check`")
+
+
+@contextmanager
+def _deterministic(seed: int) -> Iterator[None]:
+    """Deterministic algorithms and a seeded generator inside; the caller's settings and generator state afterwards."""
+    torch = require("torch", "Prediction", _INSTALL_TORCH)
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+@contextmanager
+def _memory_errors(device: str) -> Iterator[None]:
+    """Turn an out-of-memory failure of torch into an error with a remedy."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as cause:
+        text = str(cause).lower()
+        if isinstance(cause, MemoryError) or "out of memory" in text or "can't allocate" in text or "allocate memory" in text:
+            fix = "close other programs" if device == "cpu" else "close other programs that use the GPU, or run with --device cpu"
+            raise OutOfMemory(f"The prediction does not fit into the memory of the {device} device", code="MRD-E706", fix=fix) from cause
+        raise
