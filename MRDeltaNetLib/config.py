@@ -25,6 +25,7 @@ class GateLimits:
     max_spacing_mm: float = 20.0
     thick_slice_mm: float = 6.0                   # above: warning
     max_slice_mm: float = 10.0                    # above: refused
+    warn_anisotropy: float = 10.0                 # slice thickness over in-plane spacing; above: warning
     min_extent_mm: float = 30.0                   # a pelvis scan is larger in every direction
     max_origin_mm: float = 5000.0
     direction_tolerance: float = 1e-3             # |det| and orthonormality
@@ -61,6 +62,7 @@ class RegistrationConfig:
     min_similarity_gain: float = -0.05            # mutual information after minus before, nats; below: refused
     min_mutual_information: float = 0.05          # after alignment, nats; below: the scans do not match
     min_similarity_peak: float = 1.5              # mutual information after, over that 20 mm aside; below: the scans do not match
+    warn_similarity_peak: float = 2.0             # (one patient: 2.3 and more; brain and pelvis, MR and CT: up to 1.9)
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Everything that touches a disk, and nothing else does."""
+"""Everything that touches a disk: scans, masks, tables, jobs, bundles and results. Nothing else in the library does."""

@@ -1,0 +1,9 @@
+"""The gate: what may enter. A header is read and judged in plain Python before a native reader sees the file; then the image
+that was read is judged; then masks, and the two scans as a pair.
+"""
+
+from MRDeltaNetLib.io.gate.facts import FileFacts
+from MRDeltaNetLib.io.gate.headers import check_header
+from MRDeltaNetLib.io.gate.voxels import check_image
+
+__all__ = ["FileFacts", "check_header", "check_image"]

@@ -1,0 +1,271 @@
+"""Reading scans and masks through the gate, and writing images."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterator, Mapping
+
+import numpy as np
+import SimpleITK as sitk
+
+from MRDeltaNetLib.case import IMAGE_ROLES, ScanFacts, Timepoint
+from MRDeltaNetLib.config import GateLimits
+from MRDeltaNetLib.errors import EnvironmentProblem, InputError, Notice, UsageError
+from MRDeltaNetLib.io.atomic import atomic, sha256
+from MRDeltaNetLib.io.gate import geometry
+from MRDeltaNetLib.io.gate.facts import Affine, FileFacts, Segment
+from MRDeltaNetLib.io.gate.headers import check_header, is_dicom
+from MRDeltaNetLib.io.gate.payload import Unpacked, damaged
+from MRDeltaNetLib.io.gate.voxels import check_image
+
+WRITTEN_SUFFIXES = (".nrrd", ".nii", ".nii.gz", ".mha")
+"""File name endings that write_image knows."""
+
+_READERS = {"nifti": "NiftiImageIO", "nrrd": "NrrdImageIO", "metaimage": "MetaImageIO"}
+
+
+def read_image(path: Path | str, *, volume_index: int | None = None, assume_ras: bool = False, series: str | None = None,
+               limits: GateLimits = GateLimits(), role: str = "pre") -> Timepoint:
+    """Read a scan.
+
+    path          DICOM folder or file, NIfTI, NRRD or MetaImage file
+    volume_index  which volume of a series of volumes (0 is the first); None for a plain 3-D scan
+    assume_ras    the user's word that voxel axes run right, anterior, superior, used only where the file does not say
+    series        DICOM series UID where a folder holds several
+    role          "pre" or "post": how messages name the scan
+    returns       Timepoint without mask; image 3-D float32 in the geometry that the file gives (LPS, mm), without metadata
+    raises        InputError MRD-E1xx (volume files), MRD-E2xx (DICOM)
+    """
+    path = Path(path)
+    if path.is_dir() or is_dicom(path):
+        from MRDeltaNetLib.io.dicom import read_series
+        return read_series(path, series=series, volume_index=volume_index, limits=limits, role=role)
+    try:
+        if series is not None:
+            raise UsageError("A DICOM series was named, but the path is not a DICOM folder", code="MRD-E144",
+                             fix="leave the series out, or give the folder with the DICOM files")
+        return _read_file(path, volume_index, assume_ras, limits)
+    except (InputError, UsageError) as error:
+        raise error.about(_capital(IMAGE_ROLES.get(role, role))) from error
+
+
+def read_mask(path: Path | str, image: sitk.Image, *, role: str, label: int | str | None = None, may_be_empty: bool = False,
+              assume_ras: bool = False, limits: GateLimits = GateLimits()) -> tuple[sitk.Image, tuple[Notice, ...]]:
+    """Read a mask for a scan.
+
+    image         sitk.Image, 3-D: the scan that the mask was drawn on
+    role          "pre", "post" or "residual": how messages name the mask
+    label         label value, or name of a segment in a segmentation file of 3D Slicer; None where there is only one
+    may_be_empty  True for residual tumour, whose absence is a finding
+    returns       sitk.Image uint8 {0, 1} on the scan's grid, and warnings
+    raises        InputError MRD-E1xx (the file), MRD-E3xx (the mask)
+    """
+    from MRDeltaNetLib.io.gate.masks import MASK_ROLES, check_mask
+    path = Path(path)
+    try:
+        if path.is_dir() or is_dicom(path):
+            raise InputError("Masks are not read from DICOM here", code="MRD-E145", found="a DICOM folder or file",
+                             fix="export the segmentation as NRRD or NIfTI, for example with 3D Slicer's Segmentations module")
+        facts = check_header(path, limits, assume_ras=assume_ras)
+        layer, value = _chosen_segment(facts, label)
+        mask = _load(facts, path, layer) if facts.volumes == 1 or layer is not None else _all_layers(facts)
+    except InputError as error:
+        raise error.about(_capital(MASK_ROLES.get(role, role))) from error
+    placed, notices = check_mask(mask, image, role=role, label=value, may_be_empty=may_be_empty, limits=limits,
+                                 label_names={segment.label: segment.name for segment in facts.segments})
+    return placed, facts.notices + notices
+
+
+def write_image(image: sitk.Image, path: Path | str, *, header: Mapping[str, str] | None = None) -> None:
+    """Write an image, whole or not at all.
+
+    path    ends in .nrrd, .nii, .nii.gz or .mha; compressed where the format allows
+    header  text by key for the file's header; NRRD only
+    raises  UsageError for another ending or a header that cannot be kept; EnvironmentProblem if the disk does not take it
+    """
+    path = Path(path)
+    suffix = next((s for s in WRITTEN_SUFFIXES[::-1] if path.name.lower().endswith(s)), None)
+    if suffix is None or (header and suffix != ".nrrd"):
+        raise UsageError("Images are written as " + ", ".join(WRITTEN_SUFFIXES) + "; header texts as .nrrd only", code="MRD-E860",
+                         found=path.suffix, fix="choose a file name that ends in .nrrd")
+    labelled = _without_metadata(image)
+    for key, value in (header or {}).items():
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", key):
+            raise UsageError("A header key may hold letters, digits, '_', '.' and '-' only", code="MRD-E860", fix="rename the key")
+        labelled.SetMetaData(key, re.sub(r"[\x00-\x1f\x7f]+", " ", str(value)))
+    with atomic(path) as temporary, _quiet():
+        try:
+            sitk.WriteImage(labelled, str(temporary), useCompression=suffix != ".nii")
+        except RuntimeError as cause:
+            raise EnvironmentProblem("The image could not be written", code="MRD-E861", found="the image writer stopped",
+                                     fix="check free space and permissions of the output folder") from cause
+
+
+def _read_file(path: Path, volume_index: int | None, assume_ras: bool, limits: GateLimits) -> Timepoint:
+    facts = check_header(path, limits, assume_ras=assume_ras)
+    loaded = _load(facts, path, _chosen_volume(facts, volume_index))
+    image, notices = check_image(loaded, limits)
+    files = dict.fromkeys((path, facts.data_file))
+    return Timepoint(image=image, facts=ScanFacts(format=facts.format, file_sha256=tuple(sha256(f) for f in files)),
+                     notices=facts.notices + notices)
+
+
+def _chosen_volume(facts: FileFacts, volume_index: int | None) -> int | None:
+    """The volume to take, None for a plain 3-D file."""
+    if facts.volumes == 1:
+        if volume_index is not None:
+            raise InputError("A volume was chosen by its number, but the file holds one volume only", code="MRD-E132",
+                             found=f"volume index {volume_index}", fix="leave the volume index out")
+        return None
+    axis = "the fourth axis (time, b-value or phase)" if facts.volume_axis == 3 else f"axis {facts.volume_axis + 1}"
+    if volume_index is None:
+        raise InputError("The file holds a series of volumes, not one scan", code="MRD-E130", found=f"{facts.volumes} volumes along {axis}",
+                         fix=f"choose one with the volume index (0 to {facts.volumes - 1})")
+    if not 0 <= volume_index < facts.volumes:
+        raise InputError("The chosen volume is not in the file", code="MRD-E132", found=f"volume index {volume_index}, {facts.volumes} volumes along {axis}",
+                         fix=f"choose a volume index from 0 to {facts.volumes - 1}")
+    return volume_index
+
+
+def _chosen_segment(facts: FileFacts, label: int | str | None) -> tuple[int | None, int | None]:
+    """Layer and label value that a choice means; the layer is None where it stays open."""
+    if isinstance(label, str):
+        meant = [s for s in facts.segments if s.name == label]
+        if len(meant) != 1:
+            raise InputError("The chosen segment is not in the mask file", code="MRD-E312", found=_named(facts.segments),
+                             fix="choose one of these names, or a label value")
+    else:
+        meant = [s for s in facts.segments if label in (None, s.label)]
+    if len(meant) != 1:
+        return None, label
+    return (meant[0].layer if 1 < facts.volumes > meant[0].layer else None), meant[0].label
+
+
+def _named(segments: tuple[Segment, ...]) -> str:
+    return "segments: " + (", ".join(s.name for s in segments[:20]) or "none are named in the file")
+
+
+def _load(facts: FileFacts, path: Path, index: int | None) -> sitk.Image:
+    """The voxels as stored (scaled where the header says so), 3-D, in place, without metadata."""
+    if facts.native and index is None and _native_opens(path):
+        image = _native(facts, path)
+    else:
+        image = _placed(sitk.GetImageFromArray(_scaled(_one(_stored(facts), index), facts)), facts.lps)
+    return _without_metadata(image)
+
+
+def _native_opens(path: Path) -> bool:
+    """False where the native readers are known to fail on a name: not ASCII on Windows, not Unicode anywhere."""
+    return str(path).isascii() if os.name == "nt" else not re.search(r"[\ud800-\udfff]", str(path))
+
+
+def _native(facts: FileFacts, path: Path) -> sitk.Image:
+    """Read with SimpleITK and hold its geometry against the header's."""
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(_READERS[facts.format])
+    reader.SetFileName(str(path))
+    try:
+        with _quiet():
+            image = reader.Execute()
+    except RuntimeError as cause:
+        # the reader's own text names the path, which may name the patient
+        raise InputError("The file passed the first checks, but the image reader could not read it", code="MRD-E149",
+                         found=f"{facts.format}, {facts.encoding}", fix="export the scan again, for example as .nrrd") from cause
+    if image.GetSize() != tuple(facts.sizes) or image.GetNumberOfComponentsPerPixel() != 1:
+        raise _disagreement(f"{' x '.join(map(str, image.GetSize()))} voxels instead of {' x '.join(map(str, facts.sizes))}")
+    if facts.assumed:
+        return _placed(image, facts.lps)
+    apart = min(geometry.corner_difference_mm(_affine_of(image), form, facts.sizes) for form in facts.forms)
+    if not apart <= geometry.SAME_FRAME_MM:
+        raise _disagreement(f"corners up to {apart:.1f} mm apart")
+    return image
+
+
+def _disagreement(found: str) -> InputError:
+    return InputError("Two readers understand this file's geometry differently", code="MRD-E143", found=found,
+                      fix="convert the scan from DICOM again; its header is not written by the rules")
+
+
+def _affine_of(image: sitk.Image) -> Affine:
+    direction, spacing = image.GetDirection(), image.GetSpacing()
+    columns = [[direction[3 * row + axis] * spacing[axis] for row in range(3)] for axis in range(3)]
+    return geometry.affine(columns, image.GetOrigin())
+
+
+def _placed(image: sitk.Image, lps: Affine) -> sitk.Image:
+    """The image with its voxels where the affine (voxel index -> LPS, mm) puts them."""
+    matrix = np.array(lps)
+    spacing = np.linalg.norm(matrix[:, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((matrix[:, :3] / spacing).ravel().tolist())
+    image.SetOrigin(matrix[:, 3].tolist())
+    return image
+
+
+def _stored(facts: FileFacts) -> np.ndarray:
+    """Every stored value, (volume, z, y, x)."""
+    order = list(facts.sizes)
+    order.insert(facts.volume_axis, facts.volumes)
+    values = np.moveaxis(_values(facts).reshape(order[::-1]), 3 - facts.volume_axis, 0)
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def _values(facts: FileFacts) -> np.ndarray:
+    kind = np.dtype(facts.voxel_type)
+    with facts.data_file.open("rb") as handle:
+        handle.seek(facts.packed_at)
+        if facts.encoding == "ascii":
+            words = handle.read().replace(b",", b" ").split()[:facts.voxel_count]
+            return np.array(words, dtype=np.float64).astype(kind)
+        wanted, parts = facts.skip_bytes + facts.voxel_bytes, []
+        for block in Unpacked(handle, facts.encoding):
+            parts.append(block[:wanted])
+            wanted -= len(parts[-1])
+            if not wanted:
+                break
+    if wanted:
+        raise damaged("the file changed while it was read")
+    return np.frombuffer(b"".join(parts), dtype=kind, offset=facts.skip_bytes)
+
+
+def _one(volumes: np.ndarray, index: int | None) -> np.ndarray:
+    return np.ascontiguousarray(volumes[index or 0])
+
+
+def _scaled(stored: np.ndarray, facts: FileFacts) -> np.ndarray:
+    if (facts.slope, facts.offset) == (1.0, 0.0):
+        return stored
+    return (stored.astype(np.float64) * facts.slope + facts.offset).astype(np.float32)
+
+
+def _all_layers(facts: FileFacts) -> sitk.Image:
+    """A segmentation with several layers as one image with a value for each layer."""
+    layers = np.ascontiguousarray(np.moveaxis(_scaled(_stored(facts), facts), 0, -1))
+    return _placed(sitk.GetImageFromArray(layers, isVector=True), facts.lps)
+
+
+def _without_metadata(image: sitk.Image) -> sitk.Image:
+    """A copy without the header's texts, which may name the patient."""
+    bare = sitk.Image(image)
+    for key in bare.GetMetaDataKeys():
+        bare.EraseMetaData(key)
+    return bare
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """ITK prints warnings with whole paths; they are not for a log."""
+    before = sitk.ProcessObject.GetGlobalWarningDisplay()
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalWarningDisplay(before)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
