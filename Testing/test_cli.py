@@ -1,0 +1,200 @@
+"""The command line as a contract: names, exit statuses, progress, and silence about the patient."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from Testing.simulated import small_pair, write_pair
+
+COMMAND = [sys.executable, "-m", "MRDeltaNetLib"]
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    return write_pair(small_pair(), tmp_path_factory.mktemp("scans"))
+
+
+@pytest.fixture(scope="module")
+def finished(scans, tmp_path_factory):
+    """One finished run with the demo model."""
+    out = tmp_path_factory.mktemp("finished") / "result"
+    return call(*run_arguments(scans, out)), out
+
+
+def call(*arguments: str, **options) -> subprocess.CompletedProcess:
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, **options)
+
+
+def run_arguments(scans: dict, out: Path, *more: str) -> list[str]:
+    return ["run", "--pre", scans["pre"], "--post", scans["post"], "--pre-mask", scans["pre_mask"], "--post-mask", scans["post_mask"],
+            "--residual-mask", scans["residual_mask"], "--out", str(out), "--device", "cpu", "--progress", "none", *more]
+
+
+def test_run_prints_the_probability_its_direction_and_where_things_are(finished):
+    done, out = finished
+    assert done.returncode == 0, done.stderr
+    assert "P(pCR) = 0." in done.stdout and "simulated pelvises only" in done.stdout and "Research use only" in done.stdout
+    for name in ("result.json", "manifest.json", "report.html", "registration.tfm", "pre_common.nrrd", "post_common.nrrd", "pre_mask.nrrd",
+                 "post_mask.nrrd", "residual_mask.nrrd", "attention_post.nrrd", "attention_pre.nrrd", "change_post.nrrd"):
+        assert (out / name).stat().st_size > 0, name
+
+
+def test_the_manifest_names_every_file_with_its_digest(finished):
+    out = finished[1]
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert set(manifest["outputs"]) == {path.name for path in out.iterdir()} - {"manifest.json"}
+    for name, digest in manifest["outputs"].items():
+        assert hashlib.sha256((out / name).read_bytes()).hexdigest() == digest, name
+    assert manifest["versions"]["torch"] and manifest["seed"] == 0 and manifest["config"]["registration"]["method"] == "rigid"
+
+
+def test_the_same_input_gives_the_same_bytes(finished, scans, tmp_path):
+    """result.json, maps, masks, common grid and transform, in another process."""
+    again = tmp_path / "again"
+    assert call(*run_arguments(scans, again)).returncode == 0
+    for path in sorted(finished[1].iterdir()):
+        if path.name not in ("manifest.json", "scene.mrb"):
+            assert path.read_bytes() == (again / path.name).read_bytes(), path.name
+
+
+def test_one_thread_gives_the_same_numbers_as_many(finished, scans, tmp_path):
+    done = call(*run_arguments(scans, tmp_path / "one"), env=os.environ | {"OMP_NUM_THREADS": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads((place / "result.json").read_text()) for place in (finished[1], tmp_path / "one"))
+    assert second["p_pcr"] == pytest.approx(first["p_pcr"], abs=1e-5)
+    assert (finished[1] / "registration.tfm").read_bytes() == (tmp_path / "one" / "registration.tfm").read_bytes()
+
+
+def test_json_progress_is_one_object_a_line_and_ends_with_finished(scans, tmp_path):
+    done = call(*run_arguments(scans, tmp_path / "out")[:-2], "--progress", "json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all(set(line) == {"done", "message"} for line in lines[:-1]) and lines[-1]["finished"]["predicted_class"] in ("pCR", "non-pCR")
+    numbers = [line["done"] for line in lines[:-1]]
+    assert numbers == sorted(numbers) and numbers[-1] == 1.0
+
+
+def test_a_job_file_gives_what_the_options_give(finished, scans, tmp_path):
+    job = {name: scans[name] for name in ("pre", "post", "pre_mask", "post_mask", "residual_mask")} | {"out": str(tmp_path / "out"), "device": "cpu", "progress": "none"}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    assert call("run", tmp_path / "job.json").returncode == 0
+    assert (tmp_path / "out" / "result.json").read_bytes() == (finished[1] / "result.json").read_bytes()
+
+
+def test_a_job_file_runs_without_a_command_line_library(scans, tmp_path):
+    job = {"pre": scans["pre"], "post": scans["post"], "out": str(tmp_path / "out"), "steps": ["align"], "progress": "json"}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    code = ("import sys\nclass No:\n    def find_spec(self, name, path=None, target=None):\n        if name.split('.')[0] in ('typer', 'rich', 'click'): raise ImportError(name)\n"
+            f"sys.meta_path.insert(0, No())\nsys.argv = ['x', 'run', {str(tmp_path / 'job.json')!r}]\nfrom MRDeltaNetLib.__main__ import main\nmain()")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["finished"]["p_pcr"] is None
+
+
+def test_step_by_step_equals_all_at_once(finished, scans, tmp_path):
+    """Align first, accept the transform, then go on: panel and page work so."""
+    first = {name: scans[name] for name in ("pre", "post", "pre_mask", "post_mask", "residual_mask")}
+    (tmp_path / "1.json").write_text(json.dumps(first | {"out": "aligned", "steps": ["align", "masks"], "progress": "none"}))
+    (tmp_path / "2.json").write_text(json.dumps(first | {"out": "done", "steps": ["masks", "predict", "explain", "report"], "progress": "none",
+                                                         "transform": "aligned/registration.tfm", "device": "cpu"}))
+    assert call("run", tmp_path / "1.json").returncode == 0
+    done = call("run", tmp_path / "2.json")
+    assert done.returncode == 0 and "MRD-W610" not in done.stdout, done.stderr
+    whole, steps = (json.loads((place / "result.json").read_text()) for place in (finished[1], tmp_path / "done"))
+    assert steps["p_pcr"] == pytest.approx(whole["p_pcr"], abs=1e-9)
+
+
+def test_an_alignment_made_with_other_masks_is_called_stale(scans, tmp_path):
+    base = {"pre": scans["pre"], "post": scans["post"], "progress": "none"}
+    (tmp_path / "1.json").write_text(json.dumps(base | {"out": "aligned", "steps": ["align"]}))
+    (tmp_path / "2.json").write_text(json.dumps(base | {"out": "done", "steps": ["masks"], "pre_mask": scans["pre_mask"], "transform": "aligned/registration.tfm"}))
+    assert call("run", tmp_path / "1.json").returncode == 0
+    done = call("run", tmp_path / "2.json")
+    assert done.returncode == 0 and "MRD-W610" in done.stdout and "align again" in done.stdout.lower()
+
+
+def test_check_writes_nothing_and_says_what_it_found(scans, tmp_path):
+    before = sorted(Path(scans["pre"]).parent.iterdir())
+    done = call("check", "--pre", scans["pre"], "--post", scans["post"], "--pre-mask", scans["pre_mask"], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "96 x 96 x 20 voxels" in done.stdout and "mask: drawn" in done.stdout
+    assert sorted(Path(scans["pre"]).parent.iterdir()) == before and not list(tmp_path.iterdir())
+
+
+def test_check_names_every_problem_at_once(scans, tmp_path):
+    (tmp_path / "empty.nrrd").write_bytes(b"")
+    done = call("check", "--pre", tmp_path / "empty.nrrd", "--post", scans["post"], "--post-mask", tmp_path / "empty.nrrd")
+    assert done.returncode == 3 and done.stderr.count("What to do:") == 2
+
+
+@pytest.mark.parametrize("arguments, status", [
+    (["run"], 2), (["run", "--pre", "a"], 2), (["run", "--device", "tpu"], 2), (["frobnicate"], 2), (["simulate", "--cases", "0", "--out", "x"], 2),
+    (["run", "--pre", "nowhere.nrrd", "--post", "nowhere.nrrd", "--out", "x"], 3), (["model", "verify", "nowhere"], 3),
+    (["run", "nowhere.json"], 3)])
+def test_exit_statuses_of_wrong_calls(arguments, status, tmp_path):
+    done = call(*arguments, cwd=tmp_path)
+    assert done.returncode == status, done.stdout + done.stderr
+    assert done.stderr.strip() and "Traceback" not in done.stderr and not (tmp_path / "x").exists()
+
+
+def test_a_device_that_is_not_there_is_an_error_and_never_replaced(scans, tmp_path):
+    import torch
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    done = call(*run_arguments(scans, tmp_path / "out"), "--device", "cuda")
+    assert done.returncode == 4 and not (tmp_path / "out" / "result.json").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals as on POSIX")
+def test_sigterm_stops_the_work_with_status_6_and_leaves_no_half_result(scans, tmp_path):
+    process = subprocess.Popen([*COMMAND, *run_arguments(scans, tmp_path / "out")[:-2], "--progress", "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if json.loads(line).get("done", 0) > 0.05:
+            break
+    process.send_signal(signal.SIGTERM)
+    started = time.monotonic()
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 6, errors
+    assert time.monotonic() - started < 30 and json.loads(output.splitlines()[-1])["error"]["code"] == "MRD-E890"
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys; sys.argv=['mrdeltanet','--help']\nfrom MRDeltaNetLib.__main__ import main\ntry: main()\nexcept SystemExit: pass\nprint(sorted({'torch','monai','SimpleITK','numpy','slicer','pydicom'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_info_lists_versions_and_devices_without_the_machine_s_name():
+    import platform
+    done = call("info")
+    assert done.returncode == 0 and "SimpleITK" in done.stdout and "cpu" in done.stdout
+    assert platform.node() not in done.stdout.split()
+
+
+def test_model_verify_accepts_the_demo_bundle_and_refuses_a_changed_copy(tmp_path):
+    import shutil
+    from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
+    done = call("model", "verify", resource(DEMO_BUNDLE))
+    assert done.returncode == 0 and "Held-out AUC" in done.stdout, done.stderr
+    shutil.copytree(resource(DEMO_BUNDLE), tmp_path / "copy")
+    with open(tmp_path / "copy" / "models" / "model.safetensors", "r+b") as file:
+        file.seek(-5, os.SEEK_END)
+        file.write(b"\x00\x01\x02")
+    done = call("model", "verify", tmp_path / "copy")
+    assert done.returncode == 3 and "MRD-E503" in done.stderr
+
+
+def test_no_output_holds_a_path_of_the_input(finished, scans):
+    out = finished[1]
+    folder = str(Path(scans["pre"]).parent).encode()
+    for path in out.iterdir():
+        assert folder not in path.read_bytes(), path.name

@@ -1,0 +1,184 @@
+"""The story as a whole: what each step gives to the next, with a stand-in for the network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from MRDeltaNetLib import pipeline
+from MRDeltaNetLib.config import PreprocessingConfig, RegistrationConfig, RunConfig
+from MRDeltaNetLib.errors import Cancelled, InputError, OutOfMemory, UsageError
+from MRDeltaNetLib.response.prediction import Prediction
+from Testing.simulated import case_of, corners_mm, small_pair
+
+OWN = {"sequences": ["T2"], "bias_corrections_allowed": ["off", "fast"]}
+BUNDLE = SimpleNamespace(own=OWN, preprocessing=PreprocessingConfig(spacing_mm=(2.0, 2.0, 5.0), crop_mm=(64.0, 64.0, 60.0)),
+                         public_facts=lambda: {"name": "stand-in", "is_demo": True})
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return small_pair()
+
+
+@pytest.fixture(scope="module")
+def result(pair):
+    return pipeline.run(case_of(pair), RunConfig(), bundle=BUNDLE, predict=stand_in)
+
+
+def stand_in(prepared, bundle, config) -> Prediction:
+    """P(pCR) is the share of positive voxels; the maps are the ROI channel itself, so their place is known."""
+    tensor = prepared.tensor
+    roi = torch.nn.functional.avg_pool3d(tensor[:, 1], kernel_size=2)
+    output = SimpleNamespace(logit=tensor.mean(), attention_post=roi[1][None], attention_pre=roi[0][None], change_post=(roi[1] - roi[0]).abs()[None])
+    facts = {"token_size_mm": (10.0, 4.0, 4.0), "sees_image_content": True, "alignment_sees_image_content": True}
+    p_pcr = float((tensor[:, 0] > 0).float().mean())
+    return Prediction(p_pcr=p_pcr, logit=0.0, threshold=0.5, predicted_class="pCR" if p_pcr >= 0.5 else "non-pCR",
+                      output=output, device="cpu", device_reason="test", network=facts)
+
+
+def test_every_promised_image_is_there_on_its_own_scan_s_grid(result, pair):
+    grids = {"pre": pair.pre, "post": pair.post, "pre_common": pair.pre, "post_common": pair.pre, "pre_mask": pair.pre,
+             "post_mask": pair.post, "residual_mask": pair.post, "attention_pre": pair.pre, "attention_post": pair.post, "change_post": pair.post}
+    assert set(result.images) == set(grids)
+    for name, scan in grids.items():
+        assert result.images[name].GetSize() == scan.GetSize(), name
+        assert np.abs(corners_mm(result.images[name]) - corners_mm(scan)).max() < 1e-6, name
+
+
+def test_a_map_lies_where_its_scan_s_mask_lies(result, pair):
+    """The stand-in's maps are the ROI channels: brought back to each scan they must cover that scan's own mask."""
+    for map_name, mask in (("attention_pre", pair.pre_mask), ("attention_post", pair.post_mask)):
+        values = sitk.GetArrayFromImage(result.images[map_name])
+        inside = sitk.GetArrayFromImage(mask) > 0
+        assert values[inside].mean() > 5 * values[~inside].mean(), map_name
+        weights = values / values.sum()
+        places = np.indices(values.shape).reshape(3, -1)[::-1]
+        centre = result.images[map_name].TransformContinuousIndexToPhysicalPoint((places * weights.ravel()).sum(axis=1).tolist())
+        truth = mask.TransformContinuousIndexToPhysicalPoint(np.argwhere(inside).mean(axis=0)[::-1].tolist())
+        assert np.linalg.norm(np.subtract(centre, truth)) < 5.0, map_name
+
+
+def test_the_alignment_is_near_the_truth_and_leaves_the_tumour_out(result, pair):
+    centre = pair.pre.TransformContinuousIndexToPhysicalPoint([size / 2 for size in pair.pre.GetSize()])
+    error = np.subtract(result.transform.TransformPoint(centre), pair.transform_pre_to_post.TransformPoint(centre))
+    assert np.linalg.norm(error) < 3.0                                  # voxels of this fast pair are 2 x 2 x 5 mm
+    assert result.registration["refined_without_tumour"] is True
+    assert result.registration["masks_left_out_sha256"] == pipeline.masks_digest(case_of(pair))
+
+
+def test_volumes_are_those_of_the_masks(result, pair):
+    voxel_ml = np.prod(pair.pre.GetSpacing()) / 1000
+    assert result.measures["pre_volume_ml"] == pytest.approx(sitk.GetArrayFromImage(pair.pre_mask).sum() * voxel_ml)
+
+
+def test_history_names_each_step_once_in_order(result):
+    assert [entry["step"] for entry in result.history] == ["align", "masks", "predict", "explain"]
+
+
+def test_without_a_post_mask_the_pre_mask_is_carried_and_marked_as_a_suggestion(pair):
+    case = case_of(pair)
+    case = replace(case, timepoints=(case.pre, replace(case.post, mask=None, residual=None, mask_source=None)))
+    found = pipeline.run(case, RunConfig(steps=("align", "masks")))
+    assert found.mask_sources == {"pre": "drawn", "post": "carried"}
+    assert any("suggestion" in notice.text or "suggestion" in notice.fix for notice in found.warnings)
+    overlap = sitk.LabelOverlapMeasuresImageFilter()
+    overlap.Execute(found.images["post_mask"], pair.post_mask)
+    assert overlap.GetDiceCoefficient() > 0.5
+
+
+def test_without_any_mask_prediction_says_how_to_make_one(pair):
+    with pytest.raises(InputError) as caught:
+        pipeline.run(case_of(pair, masks=False), RunConfig(), bundle=BUNDLE, predict=stand_in)
+    assert caught.value.code.startswith("MRD-E3") and "Segment Editor" in caught.value.fix
+
+
+def test_alignment_alone_needs_no_mask(pair):
+    found = pipeline.run(case_of(pair, masks=False), RunConfig(steps=("align",)))
+    assert found.p_pcr is None and found.transform is not None and found.registration["refined_without_tumour"] is False
+
+
+def test_an_accepted_transform_is_used_as_it_is(pair):
+    found = pipeline.run(case_of(pair), RunConfig(steps=("masks", "predict")), bundle=BUNDLE, predict=stand_in, transform=pair.transform_pre_to_post)
+    point = (10.0, -20.0, 5.0)
+    assert np.allclose(found.transform.TransformPoint(point), pair.transform_pre_to_post.TransformPoint(point), atol=1e-9)
+    assert found.registration["method"] == "accepted"
+
+
+def test_leaving_out_align_without_a_transform_is_a_usage_error(pair):
+    with pytest.raises(UsageError) as caught:
+        pipeline.run(case_of(pair), RunConfig(steps=("masks",)))
+    assert caught.value.code == "MRD-E411" and "transform" in caught.value.fix
+
+
+def test_a_deformable_alignment_never_reaches_the_network(pair):
+    """The network's input is the same with "rigid" and "deformable"; only the picture on the common grid differs."""
+    seen = {}
+
+    def keep(prepared, bundle, config):
+        seen[config.registration.method] = prepared.tensor.clone()
+        return stand_in(prepared, bundle, config)
+
+    found = {method: pipeline.run(case_of(pair), RunConfig(registration=RegistrationConfig(method=method)), bundle=BUNDLE, predict=keep)
+             for method in ("rigid", "deformable")}
+    assert torch.equal(seen["rigid"], seen["deformable"])
+    common = [sitk.GetArrayFromImage(run.images["post_common"]) for run in found.values()]
+    assert np.abs(common[0] - common[1]).max() > 0
+
+
+def test_a_bias_correction_that_the_model_does_not_allow_is_refused_and_another_is_warned_about(pair):
+    with pytest.raises(UsageError) as caught:
+        pipeline.run(case_of(pair), RunConfig(bias_correction="full"), bundle=BUNDLE, predict=stand_in)
+    assert caught.value.code == "MRD-E710"
+    found = pipeline.run(case_of(pair), RunConfig(bias_correction="fast"), bundle=BUNDLE, predict=stand_in)
+    assert "MRD-W710" in {notice.code for notice in found.warnings}
+
+
+def test_a_scan_that_is_not_t2_is_warned_about(pair):
+    case = case_of(pair)
+    case = replace(case, timepoints=(replace(case.pre, facts=replace(case.pre.facts, sequence="T1")), case.post))
+    found = pipeline.run(case, RunConfig(), bundle=BUNDLE, predict=stand_in)
+    assert "MRD-W711" in {notice.code for notice in found.warnings}
+
+
+def test_stop_in_the_middle_comes_out_as_cancelled(pair):
+    def stop(done, message):
+        if done > 0.2:
+            raise Cancelled()
+
+    with pytest.raises(Cancelled):
+        pipeline.run(case_of(pair), RunConfig(), bundle=BUNDLE, predict=stand_in, progress=stop)
+
+
+def test_progress_never_runs_backwards_and_ends_at_one(pair):
+    seen = []
+    pipeline.run(case_of(pair), RunConfig(), bundle=BUNDLE, predict=stand_in, progress=lambda done, message: seen.append(done))
+    assert all(later >= earlier - 1e-9 for earlier, later in zip(seen, seen[1:])) and seen[-1] == pytest.approx(1.0)
+
+
+def test_running_out_of_memory_is_named_with_its_step(pair):
+    def hungry(prepared, bundle, config):
+        raise MemoryError
+
+    with pytest.raises(OutOfMemory) as caught:
+        pipeline.run(case_of(pair), RunConfig(), bundle=BUNDLE, predict=hungry)
+    assert caught.value.exit_status == 5 and "predict" in caught.value.what
+
+
+@pytest.mark.parametrize("order, flips", [((0, 1, 2), (True, False, False)), ((0, 1, 2), (False, False, True)),
+                                          ((2, 0, 1), (False, False, False)), ((1, 2, 0), (True, False, True))],
+                         ids=["left-handed", "slices reversed", "axes permuted", "permuted and flipped"])
+def test_how_a_file_stores_its_axes_changes_nothing(pair, result, order, flips):
+    """The same pair, stored with other axes, gives the same probability and the same volumes (BAD-INPUTS A 43, 45)."""
+    from Testing.simulated import stored_otherwise
+    turned = replace(pair, **{name: stored_otherwise(getattr(pair, name), order, flips)
+                              for name in ("pre", "post", "pre_mask", "post_mask", "residual_mask")})
+    found = pipeline.run(case_of(turned), RunConfig(), bundle=BUNDLE, predict=stand_in)
+    assert found.p_pcr == pytest.approx(result.p_pcr, abs=1e-6)
+    for name, value in result.measures.items():
+        assert found.measures[name] == pytest.approx(value, rel=1e-6), name
