@@ -12,7 +12,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from MRDeltaNetLib.imaging.phantom import anatomy, contrast, treatment
-from MRDeltaNetLib.imaging.phantom.geometry import Grid, Placement, Sampler, rigid_between, rotation_matrix
+from MRDeltaNetLib.imaging.phantom.geometry import Grid, Placement, rigid_between, rotation_matrix
+from MRDeltaNetLib.imaging.phantom.render import render
 
 DEFAULT_SIZE = (320, 320, 30)
 
@@ -66,52 +67,15 @@ def simulate_pair(seed: int, *, setting: str = "controlled", responder: bool | N
     turn, move = rotation_matrix(rng.uniform(-8, 8, 3) * np.array([1, 0.6, 0.8])), rng.uniform(-10, 10, 3)
     at_post = Placement(turn @ at_pre.rotation, at_pre.shift_mm + move)
     visits = [_draw_visit(rng, treated) for treated in (False, True)]
+    fields = anatomy.Fields.of(patient)
     scans = []
     for stream, visit, place in zip(streams[4:], visits, (at_pre, at_post)):
         grid = _draw_grid(stream, patient, latent, place, spacing_mm, size)
-        scans.append(render(grid, place, patient, visit, latent, stream))
+        scans.append(render(grid, place, patient, visit, latent, stream, fields))
     (pre, pre_masks), (post, post_masks) = scans
     blob = post_masks["blob"]
     return SimulatedPair(pre, post, pre_masks["tumour"], post_masks["bed"], blob * 0 if latent["outcome"] else blob,
                          rigid_between(at_pre, at_post), latent["outcome"], latent, clinical)
-
-
-def render(grid: Grid, place: Placement, patient, visit, latent, rng: np.random.Generator | None) -> tuple[sitk.Image, dict[str, sitk.Image]]:
-    """One scan of the patient on any grid, and the masks "tumour", or "bed" and "blob".
-
-    rng  draws coil bias, gain and noise; None: none of these (signal in units of fat)
-    """
-    inner, order = grid.thick_axis_last()
-    sampler = Sampler(inner)
-    p = sampler.points(place)
-    shapes = anatomy.layers(p, patient, visit, latent)
-    bias = None if rng is None else contrast.coil_bias(p, rng)
-    volume = np.empty(sampler.shape_fine, np.float32)
-    masks = {layer.name: np.zeros(sampler.shape_fine, np.uint8) for layer in shapes if layer.name in ("tumour", "bed", "blob")}
-    edge = float(np.mean(inner.spacing_mm[:2]))
-    for k in range(sampler.shape_fine[0]):
-        signal = np.full(sampler.shape_fine[1:], contrast.SIGNAL["air"], np.float32)
-        for layer in shapes:
-            if layer.distance_mm[k + 1].min() > 2:
-                continue
-            d = sampler.fine_slice(layer.distance_mm[k + 1])
-            value = contrast.SIGNAL[layer.tissue] if isinstance(layer.tissue, str) else layer.tissue
-            if layer.rim:
-                signal += np.clip(0.5 - d / edge, 0, 1) * (contrast.SIGNAL[layer.rim] - signal)
-                d = d + layer.rim_mm
-            cover = np.clip(0.5 - d / edge, 0, 1)
-            signal += cover * (value - signal)
-            if layer.name in masks:
-                masks[layer.name][k] = cover >= 0.5
-        if bias is not None:
-            signal *= sampler.fine_slice(bias[k + 1])
-        volume[k] = signal
-    if rng is not None:
-        volume = contrast.rician(volume, float(rng.uniform(0.02, 0.04)), rng)
-        volume *= np.float32(rng.uniform(300, 700))
-    back = tuple(2 - order.index(2 - axis) for axis in range(3))
-    place_back = lambda array: grid.image(np.ascontiguousarray(array.transpose(back)))
-    return place_back(volume), {name: place_back(mask) for name, mask in masks.items()}
 
 
 def _draw_visit(rng: np.random.Generator, treated: bool) -> anatomy.Visit:
@@ -129,7 +93,7 @@ def _draw_grid(rng, patient, latent, place: Placement, spacing_mm, size) -> Grid
         spacing_mm = drawn_mm if size is None else tuple(s * n / m for s, n, m in zip(drawn_mm, DEFAULT_SIZE, size))
     size = DEFAULT_SIZE if size is None else size
     z = latent["tumour_centre_mm"]
-    y = float(anatomy.lut(np.array([z]), anatomy._RECTUM_Z, anatomy._RECTUM_Y)[0])
+    y = anatomy.RECTUM.at(z)[1]
     whole = np.clip((size[0] * spacing_mm[0] - 110) / 90, 0, 1)
     centre = np.array([0.0, (1 - whole) * y + whole * 12, z * (0.9 if whole < 1 else 0.8)]) * patient.scale
     return Grid.centred(size, spacing_mm, place.to_lps(centre + jitter * [1, 1, 0.6]), tilt)

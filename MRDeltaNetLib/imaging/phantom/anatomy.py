@@ -1,22 +1,51 @@
-"""The simulated pelvis as implicit shapes: signed distances (mm, negative inside) at points of the anatomy frame."""
+"""The simulated pelvis: bones, muscles, organs and vessels as shapes in the anatomy frame (mm; origin midway between the femoral heads).
+
+The numbers in the tables are the positions of the named structures in a standard pelvis; sexes, sizes and fillings vary around them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-Points = tuple[np.ndarray, np.ndarray, np.ndarray]
+from MRDeltaNetLib.imaging.phantom.shapes import Curve, Noise, Points, Space, joined, without
 
-FEMORAL_HEAD_MM = 90.0
+FEMORAL_HEAD_MM = 91.0
 """Distance of a femoral head's centre from the midline before the patient's own scale."""
+HEAD_RADIUS_MM = 25.0
 
-_RECTUM_Z = np.array([-90.0, -50.0, -30.0, -10.0, 0.0, 20.0, 40.0, 60.0, 90.0])
-_RECTUM_Y = np.array([44.0, 37.0, 33.0, 39.0, 45.0, 62.0, 73.0, 73.0, 58.0])
-_RECTUM_R = np.array([9.0, 10.5, 12.5, 15.5, 17.0, 18.5, 18.0, 16.0, 14.0])
-_SACRUM_Z = np.array([-20.0, 0.0, 12.0, 30.0, 50.0, 70.0, 100.0])
-_SACRUM_Y = np.array([70.0, 76.0, 84.0, 97.0, 106.0, 104.0, 86.0])
-_SACRUM_W = np.array([-8.0, 3.0, 8.0, 16.0, 34.0, 48.0, 56.0])
+# z, centre x, centre y, radius x, radius y, turn in degrees: ellipses of the right-hand structures, mirrored to the left
+OBTURATOR_INTERNUS = Curve([(-56, 52, 38, 1, 8, -14), (-44, 51, 36, 6, 24, -14), (-30, 46, 30, 7.5, 36, -12), (-12, 38, 20, 8.5, 42, -9),
+                            (0, 46, 16, 7, 40, -6), (12, 57, 12, 4.5, 34, -2), (28, 62, 8, 3.2, 24, 0), (38, 62, 6, 0.6, 10, 0)])
+ISCHIAL_TAIL = Curve([(-30, 62, 66, 14, 4, 14), (-14, 60, 64, 16, 4.5, 16), (0, 62, 60, 15, 4, 18), (8, 64, 56, 8, 1, 18)])
+PECTINEUS = Curve([(-70, 58, -22, 36, 26, 18), (-45, 57, -24, 36, 24, 20), (-28, 55, -27, 33, 17, 20), (-12, 49, -36, 23, 8, 12),
+                   (0, 50, -42, 15, 5, 10), (8, 52, -44, 6, 1, 10)])
+ADDUCTORS = Curve([(-80, 40, -10, 34, 34, 30), (-58, 42, -8, 32, 26, 30), (-40, 44, -2, 26, 14, 34), (-26, 46, 2, 12, 3, 34)])
+ILIOPSOAS = Curve([(-60, 92, -34, 22, 20, 0), (-12, 86, -42, 22, 17, -6), (12, 80, -40, 24, 16, -10), (40, 66, -28, 21, 17, -18), (75, 52, -8, 19, 20, -20)])
+SARTORIUS = Curve([(-60, 92, -66, 13, 8, 20), (12, 104, -58, 12, 9, 20), (60, 112, -48, 11, 10, 20)])
+RECTUS = Curve([(-40, 9, -60, 8, 1, 0), (-26, 13, -62, 12, 2.5, 0), (-12, 17, -62, 16, 4.5, 2), (0, 19, -62, 19, 7, 2), (12, 20.5, -62, 20.5, 9, 3),
+                (40, 21, -66, 20.5, 8.5, 4), (80, 22, -72, 21, 8, 4)])
+ABDOMINAL_WALL = Curve([(10, 62, -60, 20, 1.5, 8), (25, 66, -58, 26, 4, 10), (45, 74, -52, 34, 8, 14), (80, 80, -50, 40, 10, 16)])
+GLUTEUS = Curve([(-90, 66, 108, 56, 34, -6), (-40, 70, 114, 60, 38, -6), (-12, 74, 114, 64, 40, -8), (12, 80, 112, 70, 40, -20), (40, 82, 106, 68, 36, -28),
+                 (75, 78, 102, 60, 30, -34)])
+GLUTEUS_DEEP = Curve([(0, 110, 48, 14, 8, -30), (15, 108, 40, 20, 14, -34), (40, 106, 22, 22, 26, -34), (75, 104, 8, 22, 34, -34)])
+QUADRATUS = Curve([(-70, 92, 48, 16, 10, 0), (-40, 90, 46, 20, 11, 4), (-22, 92, 44, 20, 8, 8), (-12, 94, 42, 10, 1.5, 8)])
+PIRIFORMIS = Curve([(16, 84, 48, 6, 2, -36), (24, 66, 62, 34, 5, -36), (38, 56, 70, 40, 10, -36), (52, 46, 78, 36, 10, -34), (62, 38, 84, 18, 3, -30)])
+ISCHIUM = Curve([(-72, 58, 38, 5, 6, 10), (-60, 60, 42, 10, 12, 14), (-45, 63, 49, 12.5, 17, 14), (-30, 66, 51, 12, 17, 10), (-12, 67, 43, 13, 20, 4),
+                 (0, 68, 36, 12, 22, 0), (12, 69, 28, 12, 22, -6), (28, 70, 20, 12, 18, -10)])
+ILIUM = Curve([(-6, 70, -16, 11, 14, 18), (4, 73, -12, 15, 26, 14), (14, 76, 0, 18, 40, 4), (26, 78, 6, 19, 40, -2), (38, 76, 12, 13, 38, -8),
+               (52, 73, 20, 9, 42, -16), (75, 76, 28, 8.5, 56, -22)])
+SACRUM = Curve([(-22, 0, 83, 2, 3), (-16, 0, 86, 5, 5), (-2, 0, 93, 5.5, 5), (6, 0, 97, 8, 5.5), (16, 0, 101, 11, 6.5), (30, 0, 107, 20, 9), (45, 0, 111, 34, 12),
+                (60, 0, 112, 46, 14), (80, 0, 106, 54, 17)], smooth_mm=5.0)
+FUNNEL = Curve([(-62, 0, 36, 14, 17), (-46, 0, 33, 15, 20), (-34, 0, 27, 18, 27), (-22, 0, 23, 24, 33), (-10, 0, 20, 31, 40), (0, 0, 20, 40, 48), (12, 0, 22, 52, 56)])
+EXTERNAL_SPHINCTER = Curve([(-90, 0, 42, 12, 15), (-70, 0, 40, 14, 17), (-50, 0, 36, 14.5, 16.5), (-40, 0, 34, 12, 13)])
+ARTERY = Curve([(-80, 70, -48), (-40, 70, -52), (-12, 69, -55), (12, 66, -54), (40, 58, -42), (75, 44, -14)])
+VEIN = Curve([(-80, 62, -42), (-40, 61, -46), (-12, 59, -48), (12, 56, -45), (40, 53, -30), (75, 44, 2)])
+RECTUM = Curve([(-95, 0, 43, 8, 8), (-60, 0, 38, 9, 9), (-46, 0, 34, 9.5, 10), (-34, 0, 31, 11.5, 11), (-22, 0, 32, 14.5, 12.5), (-10, 0, 38, 17.5, 15.5),
+                (0, 0, 46, 18.5, 17.5), (12, 0, 56, 18, 18.5), (24, 0, 66, 18, 18.5), (40, 0, 75, 17.5, 17), (60, 0, 76, 16, 16), (90, 0, 58, 15, 15)])
+MESORECTUM = Curve([(-34, 0, 32, 13, 13), (-22, 0, 33, 18, 17), (-10, 0, 41, 24, 22), (0, 0, 49, 31, 26), (12, 0, 58, 38, 29), (24, 0, 66, 42, 32), (40, 0, 72, 42, 34),
+                    (60, 0, 74, 40, 34), (90, 0, 60, 36, 30)])
 
 
 @dataclass(frozen=True)
@@ -25,23 +54,25 @@ class Patient:
 
     sex: str
     scale: float
-    rectum_phase: float
-    rectum_swing_mm: float
-    fat_mm: float
-    uterus_tilt: float
     seed: int
+    swing_mm: tuple[float, float]
+    swing_phase: float
+    fat_mm: float
+    organ_mm: tuple[float, float, float]
+    organ_scale: float
+    marrow: float
+    vessels: int
 
 
 @dataclass(frozen=True)
 class Visit:
     """What changes between the visits: filling, soft-tissue motion, tumour or bed.
 
-    bladder_fill   relative radius of the bladder
-    rectum_fill    relative radius of the rectum
-    content        "gas", "gel" or "stool"
-    soft_mm        size of the smooth motion of soft tissue relative to bone; 0 before treatment
-    soft_seed      its random field
-    treated        False: tumour; True: bed with fibrosis and blob
+    bladder_fill, rectum_fill  relative radius of the bladder and of the rectum
+    content                    of the rectum: "gas", "gel" or "stool"
+    soft_mm                    size of the smooth motion of soft tissue relative to bone; 0 before treatment
+    soft_phase                 draws the waves of that motion
+    treated                    False: tumour; True: bed with fibrosis and blob
     """
 
     bladder_fill: float
@@ -54,129 +85,280 @@ class Visit:
 
 @dataclass
 class Layer:
-    """One shape to paint: distance_mm (coarse array), tissue inside, rim tissue of rim_mm along the inside of its border."""
+    """One shape to paint.
+
+    distance_mm  signed distance, coarse samples
+    tissue       name of the tissue inside, or its signal (fat = 1)
+    rim, rim_mm  tissue and thickness of a rim along the inside of the border
+    shell_mm     paint only a sheet of this thickness along the border
+    opacity      0..1
+    """
 
     name: str
     tissue: str | float
     distance_mm: np.ndarray
     rim: str | None = None
     rim_mm: float = 0.0
+    shell_mm: float = 0.0
+    opacity: float = 1.0
 
 
 def draw_patient(rng: np.random.Generator) -> Patient:
     """A patient's own proportions."""
-    sex = "male" if rng.random() < 0.62 else "female"
-    return Patient(sex=sex, scale=float(rng.uniform(0.95, 1.05)), rectum_phase=float(rng.uniform(0, 2 * np.pi)),
-                   rectum_swing_mm=float(rng.uniform(1.0, 6.0)), fat_mm=float(rng.uniform(-4.0, 10.0)),
-                   uterus_tilt=float(rng.uniform(-0.4, 0.4)), seed=int(rng.integers(2**31)))
+    return Patient(sex="male" if rng.random() < 0.62 else "female", scale=float(rng.uniform(0.95, 1.05)), seed=int(rng.integers(2**31)),
+                   swing_mm=(float(rng.uniform(1, 6)), float(rng.uniform(0, 2))), swing_phase=float(rng.uniform(0, 2 * np.pi)),
+                   fat_mm=float(rng.uniform(-4, 14)), organ_mm=tuple(float(v) for v in rng.uniform(-3, 3, 3)),
+                   organ_scale=float(rng.uniform(0.85, 1.2)), marrow=float(rng.uniform(0.72, 0.95)), vessels=int(rng.integers(2**31)))
 
 
-def ellipsoid(p: Points, centre, radii) -> np.ndarray:
-    """Approximate signed distance to an axis-parallel ellipsoid (first-order exact at its surface)."""
-    q = [(p[i] - np.float32(centre[i])) / np.float32(radii[i]) for i in range(3)]
-    k0 = np.sqrt(q[0] ** 2 + q[1] ** 2 + q[2] ** 2)
-    k1 = np.sqrt(sum((q[i] / np.float32(radii[i])) ** 2 for i in range(3)))
-    return k0 * (k0 - 1) / np.maximum(k1, 1e-6)
-
-
-def lut(z: np.ndarray, at: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Piecewise linear curve, smoothed once, of the height z (mm)."""
-    fine = np.linspace(at[0], at[-1], 200)
-    v = np.interp(fine, at, values)
-    v = np.convolve(np.pad(v, 9, mode="edge"), np.hanning(21)[1:-1] / np.hanning(21).sum(), mode="valid")
-    return np.interp(z, fine, v).astype(np.float32)
-
-
-def soft_motion(p: Points, visit: Visit, patient: Patient) -> Points:
-    """Where the tissue now at p lay in the untreated anatomy: smooth, a few mm in the pelvic cavity, zero at bone."""
+def soft_motion(p: Points, visit: Visit) -> Points:
+    """Where the tissue now at p lay before treatment: smooth, a few mm in the pelvic cavity, vanishing towards bone."""
     if not visit.soft_mm:
         return p
     rng = np.random.default_rng(visit.soft_seed)
     x, y, z = p
-    window = np.exp(-0.5 * ((x / 30) ** 2 + ((y - 25) / 38) ** 2) ** 2)
+    window = np.exp(-np.square(np.square(x / 42) + np.square((y - 26) / 52))) * np.float32(visit.soft_mm / np.sqrt(1.5))
     moved = []
     for axis in range(3):
-        u = np.zeros_like(x)
+        u = 0
         for _ in range(3):
             k = rng.normal(0, 1 / 45.0, 3).astype(np.float32)
-            u += np.cos(k[0] * x + k[1] * y + k[2] * z + np.float32(rng.uniform(0, 2 * np.pi)))
-        moved.append(p[axis] + np.float32(visit.soft_mm) * 0.8 * window * u)
+            u = u + np.cos(k[0] * x + k[1] * y + k[2] * z + np.float32(rng.uniform(0, 2 * np.pi)))
+        moved.append(p[axis] + window * u)
     return tuple(moved)
 
 
-def rectum_frame(q: Points, patient: Patient, fill: float):
-    """Height along the rectum s, offsets from its centre line and its outer radius at every point (mm)."""
-    x, y, z = (c / np.float32(patient.scale) for c in q)
-    cx = np.float32(patient.rectum_swing_mm) * np.sin(z / 32 + np.float32(patient.rectum_phase))
-    dy = y - lut(z, _RECTUM_Z, _RECTUM_Y)
-    slope = np.gradient(_RECTUM_Y, _RECTUM_Z)
-    cos = 1 / np.sqrt(1 + lut(z, _RECTUM_Z, slope) ** 2)
-    radius = lut(z, _RECTUM_Z, _RECTUM_R)
-    radius = radius * (1 + np.float32(fill - 1) * np.clip((z + 45) / 30, 0, 1))
-    return z, x - cx, dy * cos, radius
+@dataclass
+class Fields:
+    """Random fields of one patient: slow (warps and shading), middle (strands, folds)."""
+
+    slow: Noise
+    middle: Noise
+    fine: Noise
+
+    @staticmethod
+    def of(patient: Patient) -> "Fields":
+        """The fields that belong to a patient; the same at both visits."""
+        rng = np.random.default_rng(patient.seed)
+        return Fields(Noise(rng, 4, 20, 14.0), Noise(rng, 3, 48, 4.5, 1), Noise(rng, 1, 96, 1.5, 1))
 
 
-def layers(p: Points, patient: Patient, visit: Visit, latent: dict) -> list[Layer]:
-    """Every shape, in painting order; later ones cover earlier ones."""
-    s = np.float32(patient.scale)
-    b = tuple(c / s for c in p)                         # bony coordinates in the standard pelvis
-    q = soft_motion(p, visit, patient)
-    o = tuple(c / s for c in q)                         # organs
-    ax = np.abs(b[0])
-    sides = (ax, b[1], b[2])                            # left and right at once: the skeleton is symmetrical
-    out: list[Layer] = []
-    add = lambda *a, **k: out.append(Layer(*a, **k))
-    thick = patient.fat_mm
-    body = ((np.abs(b[0]) / (165 + thick)) ** 2.6 + (np.abs(b[1] - 22) / (112 + thick)) ** 2.6) ** (1 / 2.6)
-    add("body", "fat", (body - 1) * 115)
-    add("gluteus", "muscle", ellipsoid(sides, (68, 112, -5), (62, 34, 80)))
-    add("iliopsoas", "muscle", ellipsoid(sides, (82, -46, 5), (22, 19, 70)))
-    add("obturator internus", "muscle", ellipsoid(sides, (47, 12, -12), (9, 46, 40)))
-    add("obturator externus", "muscle", ellipsoid(sides, (55, -22, -52), (42, 20, 26)))
-    add("rectus", "muscle", ellipsoid(sides, (17, -66, 20), (20, 7, 70)))
-    add("head", "marrow", ellipsoid(sides, (FEMORAL_HEAD_MM, 0, 0), (24, 24, 24)), rim="cortex", rim_mm=1.6)
-    add("acetabulum", "marrow", np.maximum(ellipsoid(sides, (70, 4, 2), (16, 42, 36)),
-                                           27.5 - np.sqrt((ax - 90) ** 2 + b[1] ** 2 + b[2] ** 2)), rim="cortex", rim_mm=1.6)
-    add("ischium", "marrow", ellipsoid(sides, (64, 46, -40), (13, 16, 26)), rim="cortex", rim_mm=1.6)
-    add("pubis", "marrow", ellipsoid(sides, (19, -38, -30), (16, 20, 17)), rim="cortex", rim_mm=1.6)
-    y_sac, w_sac = lut(b[2], _SACRUM_Z, _SACRUM_Y), lut(b[2], _SACRUM_Z, _SACRUM_W)
-    add("sacrum", "marrow", np.maximum(np.abs(b[1] - y_sac - 11) - 11, ax - w_sac), rim="cortex", rim_mm=1.5)
-    bladder = ellipsoid(o, (0, -26, 14 + 20 * visit.bladder_fill), (35 * visit.bladder_fill, 27 * visit.bladder_fill, 24 * visit.bladder_fill))
-    add("bladder wall", "bladder_wall", bladder - 4)
-    add("bladder", "urine", bladder)
-    if patient.sex == "male":
-        add("prostate", "prostate", ellipsoid(o, (0, 4, -10), (23, 17, 20)))
-        add("seminal vesicles", "peripheral_zone", ellipsoid((np.abs(o[0]), o[1], o[2]), (15, 22, 14), (15, 6, 9)))
-    else:
-        add("uterus", "uterus", ellipsoid(o, (0, 12, 30), (24, 20, 32)))
-        add("cervix", "muscle", ellipsoid(o, (0, 12, -5), (14, 11, 18)))
-    funnel = ellipsoid(o, (0, 34, 5), (40, 42, 62))
-    add("levator", "levator", np.maximum(np.abs(funnel) - 2, o[2] + 5))
-    z, dx, dy, radius = rectum_frame(q, patient, visit.rectum_fill)
-    r = np.sqrt(dx**2 + dy**2)
-    add("rectal wall", "rectal_wall", r - radius)
-    wall = 3.2
-    angle = np.arctan2(dx, dy)
-    lumen = r - (radius - wall)
-    t = latent
-    grow = 1.0
-    def crescent(scale):
-        turn = np.angle(np.exp(1j * (angle - np.deg2rad(t["tumour_angle_deg"])))).astype(np.float32)
-        half = np.array([t["tumour_length_mm"] / 2, t["tumour_thickness_mm"] / 2], np.float32) * scale
-        arc = np.float32(np.deg2rad(t["tumour_arc_deg"]) / 2 * scale)
-        d = np.sqrt(((z - t["tumour_centre_mm"]) / half[0]) ** 2 + (turn / arc) ** 2 + ((r - radius + 2.5) / half[1]) ** 2)
-        return (d - 1) * half[1], turn / arc, half
-    if not visit.treated:
-        tumour, _, _ = crescent(1.0)
-        add("rectal lumen", visit.content, np.maximum(lumen, -tumour))
-        add("tumour", t["tumour_signal"], tumour)
-    else:
-        k = t["bed_volume_fraction"] ** (1 / 3)
-        bed, turn, half = crescent(k)
-        sh = t["blob_shift"]
-        d = np.sqrt(((z - t["tumour_centre_mm"]) / half[0] - sh[0] * .6) ** 2 + (turn - sh[1] * .6) ** 2 + ((r - radius + 2.5) / half[1] - sh[2] * .4) ** 2)
-        blob = (d - t["blob_size_fraction"]) * half[1]
-        add("rectal lumen", visit.content, np.maximum(lumen, -bed))
-        add("bed", t["fibrosis_signal"], bed)
-        add("blob", t["blob_signal"], np.maximum(blob, bed))
-    return out
+class Scene:
+    """A patient at one visit, evaluated on coarse samples.
+
+    points  anatomy coordinates of the samples
+    """
+
+    def __init__(self, points: Points, patient: Patient, visit: Visit, latent: dict, fields: Fields) -> None:
+        self.patient, self.visit, self.latent, self.fields = patient, visit, latent, fields
+        scale = np.float32(1 / patient.scale)
+        warp = fields.slow.at(points)
+        self.bone = Space(tuple((p + np.float32(1.1) * w) * scale for p, w in zip(points, warp)))
+        soft = soft_motion(points, visit)
+        moved = fields.slow.at(soft) if visit.soft_mm else warp
+        self.organ = Space(tuple((p + np.float32(1.8) * w) * scale for p, w in zip(soft, moved)))
+        self.shade = moved[3]
+        self.middle = fields.middle.at(soft)
+        self.layers: list[Layer] = []
+        self._body()
+        self._muscles()
+        self._bones()
+        self._vessels()
+        self._organs()
+        self._rectum()
+
+    def _add(self, name: str, tissue: str | float, distance: np.ndarray, **look) -> None:
+        self.layers.append(Layer(name, tissue, distance * np.float32(self.patient.scale), **look))
+
+    def _body(self) -> None:
+        b, more = self.bone, self.patient.fat_mm
+        front = np.float32(-94 - more) + 0.0026 * b.side**2 + 0.00002 * np.square(b.z - 10) * 10
+        back = np.float32(140 + more) - 0.0022 * np.square(b.side - 60)
+        self._add("body", "subcutaneous", np.maximum(np.maximum(front - b.y, b.y - back), b.side - np.float32(176 + more)), rim="skin", rim_mm=1.8)
+        self._add("pelvic fat", "fat", self.bone.ellipsoid((0, 22, -4), (66, 92, 110)))
+
+    def _muscles(self) -> None:
+        b = self.bone
+        cleft = without(b.loft(GLUTEUS, both_sides=True), b.rod((0, 160, -120), (0, 118, 60), 14, 6))
+        self._add("gluteus maximus", "gluteus", cleft)
+        for name, curve in (("gluteus medius", GLUTEUS_DEEP), ("quadratus femoris", QUADRATUS), ("iliopsoas", ILIOPSOAS), ("sartorius", SARTORIUS),
+                            ("adductors", ADDUCTORS), ("pectineus", PECTINEUS), ("abdominal wall", ABDOMINAL_WALL), ("rectus", RECTUS)):
+            self._add(name, "muscle", b.loft(curve, both_sides=True), rim="fascia", rim_mm=0.8)
+        self._add("piriformis", "gluteus", b.loft(PIRIFORMIS, both_sides=True))
+        self._add("obturator internus", "muscle", joined(b.loft(OBTURATOR_INTERNUS, both_sides=True), b.loft(ISCHIAL_TAIL, both_sides=True), 8))
+        self._add("sacrospinous ligament", "ligament", b.rod((8, 97, 8), (60, 55, 2), 3.2, 2.4, both_sides=True))
+
+    def _bones(self) -> None:
+        b = self.bone
+        head = b.ellipsoid((FEMORAL_HEAD_MM, 0, 0), (HEAD_RADIUS_MM,) * 3, both_sides=True)
+        ramus = joined(b.rod((72, -20, 6), (44, -36, -12), 10, 8, both_sides=True), b.rod((44, -36, -12), (17, -40, -24), 8, 11, both_sides=True), 6)
+        pubis = joined(ramus, b.ellipsoid((17, -34, -31), (14, 18, 15), both_sides=True), 6)
+        pubis = joined(pubis, b.rod((15, -24, -42), (54, 30, -66), 7, 6.5, both_sides=True), 6)
+        hip = joined(joined(b.loft(ISCHIUM, both_sides=True), b.loft(ILIUM, both_sides=True), 10), pubis, 6)
+        socket = head - 3.6
+        self._add("hip bone", "marrow", without(np.maximum(hip, np.float32(2.3) - b.side), socket), rim="cortex", rim_mm=1.7)
+        self._add("symphysis", "ligament", np.maximum(np.maximum(b.side - 2.5, np.abs(b.z + 31) - 14), np.abs(b.y + 37) - 16))
+        joint = np.maximum(head - 3.0, b.side - np.float32(FEMORAL_HEAD_MM + 8))
+        self._add("joint", "cartilage", joint, opacity=0.9)
+        self._add("acetabular fat", "fat", b.ellipsoid((66.5, 4, -8), (3.2, 11, 11), both_sides=True))
+        femur = joined(head, b.rod((FEMORAL_HEAD_MM, 0, 0), (132, 8, -28), 15, 17, both_sides=True), 6)
+        self._add("femur", "marrow", femur, rim="cortex", rim_mm=1.7)
+        sacrum = b.loft(SACRUM)
+        disc = np.abs(np.mod(b.z + 0.35 * (b.y - 95) + 8, 22) - 11)
+        self._add("sacrum", "marrow", sacrum, rim="cortex", rim_mm=1.5)
+        self._add("discs", "cortex", np.maximum(np.maximum(sacrum, disc - 1.6), b.side - 14))
+        for z in (34.0, 52.0, 70.0):
+            self._add("foramen", "fat", b.ellipsoid((17 + 0.12 * z, 104, z), (4.5, 9, 5.5), both_sides=True), rim="cortex", rim_mm=0.8)
+            self._add("root", "nerve", b.ellipsoid((18 + 0.12 * z, 100, z - 2), (2.2, 3, 5), both_sides=True))
+
+    def _vessels(self) -> None:
+        b = self.bone
+        for name, curve, radius in (("artery", ARTERY, 5.2), ("vein", VEIN, 6.4)):
+            cx, cy = b.look(curve)
+            self._add(name, "flow", np.sqrt(np.square(b.side - cx) + np.square(b.y - cy)) - radius, rim="vessel_wall", rim_mm=1.0)
+        rng = np.random.default_rng(self.patient.vessels)
+        for at, spread, count, tissues in (((56, 62, 4), (7, 5, 20), 5, ("flow", "slow_flow", "nerve")), ((40, -4, 10), (6, 22, 20), 7, ("flow", "slow_flow", "flow")),
+                                           ((40, 90, -20), (20, 30, 30), 3, ("flow",)), ((52, -70, 0), (22, 8, 40), 5, ("flow", "slow_flow", "node")),
+                                           ((46, 40, 22), (6, 12, 16), 5, ("flow", "slow_flow"))):
+            for _ in range(count):
+                side = float(rng.choice([-1, 1]))
+                start = np.array(at) + rng.uniform(-1, 1, 3) * spread
+                stop = start + rng.normal(0, 1, 3) * (5, 7, 14)
+                radius = rng.uniform(1.1, 2.6)
+                start[0] *= side
+                stop[0] *= side
+                self._add("vessel", str(rng.choice(tissues)), b.rod(start, stop, radius, radius * 0.7), rim="vessel_wall", rim_mm=0.7)
+
+    def _organs(self) -> None:
+        o, p, v = self.organ, self.patient, self.visit
+        levator = o.loft(FUNNEL)
+        thick = 2.2 + 2.2 * np.clip((-26 - o.z) / 14, 0, 1)
+        sheet = np.maximum(np.abs(levator) - thick, np.maximum(o.z - 4, np.float32(-14) - o.y))
+        self._add("levator ani", "levator", sheet)
+        self._add("anal sphincter", "levator", o.loft(EXTERNAL_SPHINCTER))
+        fill, (dx, dy, dz) = np.float32(v.bladder_fill), p.organ_mm
+        base = -4.0
+        height = 23.0 * fill
+        middle = self.middle[1]
+        bladder = o.ellipsoid((dx, -27 + 2 * fill, base + height), (34 * fill**0.8, 25 * fill, height), turn_deg=-12) + 0.7 * middle
+        urine = bladder + np.float32(6.5 - 2.6 * (fill - 0.7))
+        if p.sex == "male":
+            self._male(o, p)
+        else:
+            self._female(o, p)
+        self._add("bladder wall", "bladder_wall", bladder)
+        self._add("bladder", "urine", urine)
+        self._loops(o)
+
+    def _male(self, o: Space, p: Patient) -> None:
+        s = p.organ_scale
+        prostate = o.ellipsoid((0, 8, -14), (23 * s, 17 * s, 20 * s)) + 0.6 * self.middle[0]
+        self._add("periprostatic veins", "plexus", o.ellipsoid((0, 0, -10), (30 * s, 22 * s, 18 * s)), opacity=0.5)
+        self._add("prostate", "peripheral_zone", prostate, rim="fascia", rim_mm=0.9)
+        self._add("transition zone", "transition_zone", o.ellipsoid((0, 3, -12), (17 * s, 12.5 * s, 16 * s)) + 0.7 * self.middle[1], rim="muscle", rim_mm=0.9)
+        self._add("anterior stroma", "muscle", o.ellipsoid((0, -9 * s + 2, -14), (10, 4, 14)))
+        vesicles = o.ellipsoid((17, 32, 11), (17, 6.5, 8), both_sides=True) + 1.2 * self.middle[2]
+        self._add("seminal vesicles", "vesicle", vesicles)
+        self._add("cord", "subcutaneous", o.ellipsoid((54, -72, -10), (9, 8, 40), both_sides=True), rim="fascia", rim_mm=1.0)
+
+    def _female(self, o: Space, p: Patient) -> None:
+        s = p.organ_scale
+        turn = 20 + 8 * p.organ_mm[0]
+        body = o.ellipsoid((3 * p.organ_mm[1], 10, 38), (25 * s, 20 * s, 30 * s), turn_deg=turn)
+        self._add("parametrium", "plexus", o.ellipsoid((0, 18, 12), (44, 14, 18)), opacity=0.45)
+        self._add("vagina", "levator", o.ellipsoid((0, 12, -24), (17, 5.5, 26), turn_deg=10))
+        self._add("vaginal lumen", "peripheral_zone", o.ellipsoid((0, 12, -24), (12, 1.2, 24), turn_deg=10), opacity=0.7)
+        self._add("urethra", "transition_zone", o.ellipsoid((0, -8, -22), (8, 8, 20)), rim="muscle", rim_mm=2.4)
+        self._add("uterus", "uterus", body + 0.8 * self.middle[0], rim="fascia", rim_mm=0.6)
+        self._add("junctional zone", "muscle", body + 12 * s, opacity=0.7)
+        self._add("endometrium", "gel", body + 15.5 * s)
+        cervix = o.ellipsoid((0, 16, 6), (15, 12, 15))
+        self._add("cervix", "levator", cervix)
+        self._add("cervical canal", "peripheral_zone", o.ellipsoid((0, 16, 6), (4.5, 2.5, 12)), opacity=0.8)
+        for side in (-1, 1):
+            self._add("ovary", "uterus", o.ellipsoid((side * 37, 12, 34), (11, 9, 13)))
+            for shift in ((-4, 2, 3), (4, -3, -4), (3, 3, 5)):
+                self._add("follicle", "urine", o.ellipsoid((side * 37 + shift[0], 12 + shift[1], 34 + shift[2]), (3.4, 3.2, 3.6)))
+
+    def _loops(self, o: Space) -> None:
+        rng = np.random.default_rng(self.visit.soft_seed + 1)
+        for _ in range(5):
+            centre = np.array([rng.uniform(-38, 38), rng.uniform(-40, 20), rng.uniform(66, 84)])
+            stop = centre + rng.normal(0, 1, 3) * (24, 16, 5)
+            radius = rng.uniform(8, 12)
+            loop = o.rod(centre, stop, radius, radius) + self.middle[2]
+            self._add("bowel wall", "rectal_wall", loop)
+            self._add("bowel content", str(rng.choice(["stool", "gel", "gas"])), loop + 2.4 + 0.6 * self.middle[0])
+
+    def _rectum(self) -> None:
+        o, p, v, t = self.organ, self.patient, self.visit, self.latent
+        cx, cy, rx, ry = o.look(RECTUM)
+        dilate = 1 + np.float32(v.rectum_fill - 1) * np.clip((o.z + 40) / 30, 0, 1)
+        fold = 1 + 0.07 * np.sin(o.z / 7.5 + np.float32(p.swing_phase))
+        rx, ry = rx * dilate * fold, ry * dilate / np.sqrt(fold)
+        fade = np.clip((o.z + 50) / 40, 0, 1)
+        dx = o.x - fade * (p.swing_mm[0] * np.sin(o.z / 30 + np.float32(p.swing_phase)))
+        dy = o.y - cy
+        k0 = np.sqrt(np.square(dx / rx) + np.square(dy / ry))
+        k1 = np.sqrt(np.square(dx / (rx * rx)) + np.square(dy / (ry * ry)))
+        outer = k0 * (k0 - 1) / np.maximum(k1, np.float32(1e-5))           # distance to the outside of the wall
+        outer = outer + 0.4 * self.middle[0]
+        meso = o.loft(MESORECTUM)
+        self._add("mesorectal fascia", "fascia", meso, shell_mm=0.9, opacity=0.55)
+        self._mesorectal_vessels(o)
+        self._add("muscularis", "rectal_wall", outer)
+        self._add("submucosa", "submucosa", outer + 2.4 + 0.3 * self.middle[2])
+        lumen = outer + 4.4 + 1.1 * self.middle[1] + 1.3 * np.sin(3 * np.arctan2(dx, dy) + o.z / 9)
+        shape = self._crescent(o.z, np.arctan2(dx, dy), outer)
+        size = t["bed_volume_fraction"] ** (1 / 3) if v.treated else 1.0
+        lesion, along = shape(size)
+        self._add("rectal lumen", v.content, without(lumen, lesion))
+        if not v.treated:
+            self._add("tumour", t["tumour_signal"], lesion)
+            return
+        self._add("bed", t["fibrosis_signal"], lesion)
+        shift = [0.45 * s for s in t["blob_shift"]]
+        q = np.sqrt(sum(np.square(a - np.float32(s)) for a, s in zip(along, shift)))
+        blob = (q - np.float32(t["blob_size_fraction"])) * np.float32(t["tumour_thickness_mm"] / 2 * size) + 0.25 * self.middle[2]
+        self._add("blob", t["blob_signal"], np.maximum(blob, lesion + 0.5))
+
+    def _crescent(self, z: np.ndarray, angle: np.ndarray, outer: np.ndarray):
+        """The tumour's site: an ellipsoid in (height, angle, depth) along the wall, scaled by size about its middle."""
+        t = self.latent
+        turn = np.float32(2 * np.pi)
+        away = angle - np.float32(np.deg2rad(t["tumour_angle_deg"]))
+        away = away - turn * np.round(away / turn)
+        irregular = 0.7 * self.middle[2] + 0.6 * self.middle[0]
+
+        def shape(size: float):
+            half = (t["tumour_length_mm"] / 2 * size, np.deg2rad(t["tumour_arc_deg"]) / 2 * size, t["tumour_thickness_mm"] / 2 * size)
+            along = [(z - np.float32(t["tumour_centre_mm"])) / np.float32(half[0]), away / np.float32(half[1]),
+                     (outer + np.float32(t["tumour_depth_mm"])) / np.float32(half[2])]
+            q = np.sqrt(np.square(along[0]) + np.square(along[1]) + np.square(along[2]))
+            return (q - 1) * np.float32(half[2]) + irregular, along
+
+        return shape
+
+    def _mesorectal_vessels(self, o: Space) -> None:
+        rng = np.random.default_rng(self.patient.vessels + 1)
+        for _ in range(12):
+            z = rng.uniform(-16, 62)
+            _, my, mrx, mry = MESORECTUM.at(z)
+            _, ry, rrx, rry = RECTUM.at(z)
+            angle = rng.uniform(-1.9, 1.9)
+            reach = rng.uniform(0.35, 0.85)
+            x = np.sin(angle) * ((1 - reach) * (rrx + 3) + reach * mrx)
+            y = (1 - reach) * ry + reach * my + np.cos(angle) * ((1 - reach) * (rry + 3) + reach * mry)
+            radius = rng.uniform(0.9, 1.9)
+            if rng.random() < 0.3:
+                radius = rng.uniform(2.0, 3.4)
+                self._add("node", "node", o.ellipsoid((x, y, z), (radius, radius, radius * 1.3)))
+            else:
+                stop = np.array([x, y, z]) + rng.normal(0, 1, 3) * (4, 4, 16)
+                self._add("mesorectal vessel", str(rng.choice(["flow", "slow_flow", "vessel_wall"])), o.rod((x, y, z), stop, radius, radius * 0.7))
+
+
+def feature(name: str, patient: Patient) -> np.ndarray:
+    """Anatomy coordinates (mm) of a bony point: "left_femoral_head", "right_femoral_head"."""
+    side = {"left_femoral_head": 1, "right_femoral_head": -1}[name]
+    return np.array([side * FEMORAL_HEAD_MM, 0.0, 0.0]) * patient.scale

@@ -108,9 +108,37 @@ class Sampler:
         """Coordinates x, y, z of the coarse samples in the anatomy frame, float32 arrays that broadcast to shape_coarse."""
         return points(self.grid, placement, self.px, self.py, self.pz)
 
+    def box(self, inside: np.ndarray) -> "Box | None":
+        """The part of a slice that a shape touches, from coarse samples (my, mx) inside or near it; None if there is none."""
+        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+        if not len(rows):
+            return None
+        y, x = _span(rows, self.py, self.shape_fine[1]), _span(columns, self.px, self.shape_fine[2])
+        return None if y[1].stop <= y[1].start or x[1].stop <= x[1].start else Box((y[0], x[0]), (y[1], x[1]))
+
+    def fine_box(self, coarse_slice: np.ndarray, box: "Box") -> np.ndarray:
+        """Part of one coarse slice on the voxels of a box."""
+        (cy, cx), (fy, fx) = box.coarse, box.fine
+        return self.matrix_y[fy, cy] @ (coarse_slice[cy, cx] @ self.matrix_x[fx, cx].T)
+
     def fine_slice(self, coarse_slice: np.ndarray) -> np.ndarray:
         """One coarse slice (my, mx) on the voxels (ny, nx) of that slice."""
         return self.matrix_y @ (coarse_slice @ self.matrix_x.T)
+
+
+@dataclass(frozen=True)
+class Box:
+    """Part of a slice: coarse and fine slices (y, x); the coarse part holds every sample that the fine part needs."""
+
+    coarse: tuple[slice, slice]
+    fine: tuple[slice, slice]
+
+
+def _span(samples: np.ndarray, position: np.ndarray, count: int) -> tuple[slice, slice]:
+    """Coarse and fine range around the samples that lie inside a shape, one sample more on either side."""
+    first, last = max(samples[0] - 1, 0), min(samples[-1] + 1, len(position) - 1)
+    fine = slice(max(int(np.ceil(position[first])), 0), min(int(np.floor(position[last])) + 1, count))
+    return slice(max(first - 1, 0), min(last + 3, len(position))), fine
 
 
 def points(grid: Grid, placement: Placement, px, py, pz):

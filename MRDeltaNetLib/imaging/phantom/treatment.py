@@ -34,13 +34,14 @@ def draw_latent(rng: np.random.Generator, *, setting: str, responder: bool | Non
     outcome = int(rng.random() < PREVALENCE[setting] if responder is None else responder)
     shift = REALISTIC_VOLUME_SHIFT_SD * outcome if setting == "realistic" else 0.0
     bed_fraction = float(_logistic(-0.25 - 0.65 * (rng.standard_normal() + shift)))
-    blob_fraction = float(rng.uniform(0.42, 0.68))
+    blob_fraction = float(rng.uniform(0.5, 0.8))
     tumour = float(rng.uniform(*TUMOUR_SIGNAL))
     return {
         "outcome": outcome,
         "tumour_length_mm": float(rng.uniform(20.0, 55.0)),
         "tumour_thickness_mm": float(rng.uniform(9.0, 18.0)),
         "tumour_angle_deg": float(rng.uniform(-180.0, 180.0)),
+        "tumour_depth_mm": float(rng.uniform(1.0, 4.5)),
         "tumour_arc_deg": float(rng.uniform(110.0, 280.0)),
         "tumour_centre_mm": float(rng.uniform(-22.0, 36.0)),
         "tumour_signal": tumour,

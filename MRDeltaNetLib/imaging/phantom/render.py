@@ -1,0 +1,171 @@
+"""From shapes to a scan: painting with partial volume, tissue texture, coil, gain and noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+
+from MRDeltaNetLib.imaging.phantom import contrast
+from MRDeltaNetLib.imaging.phantom.anatomy import Fields, Layer, Patient, Scene, Visit
+from MRDeltaNetLib.imaging.phantom.geometry import Grid, Placement, Sampler
+
+MASKS = ("tumour", "bed", "blob")
+FINE_STEP_MM = 1.35
+"""Sampling of the finest texture, mm in plane."""
+
+
+def render(grid: Grid, place: Placement, patient: Patient, visit: Visit, latent: dict,
+           rng: np.random.Generator | None = None, fields: Fields | None = None) -> tuple[sitk.Image, dict[str, sitk.Image]]:
+    """One scan of the patient on any grid, and its masks: "tumour" before treatment, "bed" and "blob" after it.
+
+    rng     draws coil bias, gain and noise; None: none of these (the image is the signal with fat = 1)
+    fields  the patient's random fields, if the caller has them already
+    """
+    inner, order = grid.thick_axis_last()
+    sampler = Sampler(inner)
+    points = sampler.points(place)
+    scene = Scene(points, patient, visit, latent, fields or Fields.of(patient))
+    painter = _Painter(sampler, scene, place)
+    volume, masks = painter.paint()
+    if rng is not None:
+        bias = contrast.coil_bias(points, rng)
+        for k in range(len(volume)):
+            volume[k] *= sampler.fine_slice(bias[k + 1])
+        noise, gain = contrast.draw_noise_and_gain(rng)
+        contrast.rician(volume, noise, rng)
+        volume *= np.float32(gain)
+    back = tuple(2 - order.index(2 - axis) for axis in range(3))
+
+    def placed(array: np.ndarray) -> sitk.Image:
+        return grid.image(np.ascontiguousarray(array.transpose(back)))
+
+    return placed(volume), {name: placed(mask) for name, mask in masks.items()}
+
+
+class _Painter:
+    """Paints the layers of a scene slice by slice, each inside its own box."""
+
+    def __init__(self, sampler: Sampler, scene: Scene, place: Placement) -> None:
+        self.sampler, self.scene = sampler, scene
+        self.edge = np.float32(np.mean(sampler.grid.spacing_mm[:2]))
+        fine = Sampler(sampler.grid, FINE_STEP_MM)
+        points = fine.points(place)
+        noise = scene.fields.fine
+        self.fine_sampler = fine
+        self.grain = noise.at(points)[0]
+        self.fibre = noise.at(points, stretch=(3.5, 1.0, 4.0))[0]
+
+    def paint(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Signal (fat = 1), float32 (z, y, x), and the masks of MASKS that the scene has."""
+        shape = self.sampler.shape_fine
+        volume = np.full(shape, contrast.SIGNAL["air"], np.float32)
+        masks = {layer.name: np.zeros(shape, np.uint8) for layer in self.scene.layers if layer.name in MASKS}
+        prepared = [(layer, self._cover_argument(layer)) for layer in self.scene.layers]
+        for k in range(shape[0]):
+            texture = _Texture(self, k)
+            for layer, (scaled, width) in prepared:
+                self._paint_layer(volume[k], masks, layer, scaled, width, k, texture)
+        return volume, masks
+
+    def _cover_argument(self, layer: Layer) -> tuple[np.ndarray, np.ndarray | None]:
+        """Distance over the width of a voxel across the border, so that a slice that cuts it slantwise shows partial volume."""
+        d = layer.distance_mm
+        width = np.sqrt(np.square(0.5 * (d[2:] - d[:-2])) + np.square(self.edge))
+        return d[1:-1] / width, width if layer.rim or layer.shell_mm else None
+
+    def _paint_layer(self, slice_, masks, layer: Layer, scaled, width, k: int, texture: "_Texture") -> None:
+        box = self.sampler.box(scaled[k] < 0.8 + (layer.shell_mm or 0))
+        if box is None:
+            return
+        target = slice_[box.fine]
+        f = self.sampler.fine_box(scaled[k], box)
+        tissue = contrast.SIGNAL[layer.tissue] if isinstance(layer.tissue, str) else layer.tissue
+        value = texture.of(layer.tissue, tissue, box)
+        if layer.shell_mm:
+            w = self.sampler.fine_box(width[k], box)
+            cover = np.clip(0.5 + (0.5 * layer.shell_mm / w - np.abs(f)), 0, 1)
+            cover *= np.minimum(layer.shell_mm / w, 1) * layer.opacity
+            target += cover * (value - target)
+            return
+        if layer.rim:
+            cover = np.clip(0.5 - f, 0, 1)
+            target += cover * (np.float32(contrast.SIGNAL[layer.rim]) - target)
+            f = f + layer.rim_mm / self.sampler.fine_box(width[k], box)
+        cover = np.clip(0.5 - f, 0, 1)
+        if layer.name in masks:
+            masks[layer.name][k][box.fine] = cover >= 0.5
+        if layer.opacity < 1:
+            cover *= layer.opacity
+        target += cover * (value - target)
+
+
+class _Texture:
+    """What makes a tissue look like itself in one slice, computed when first needed."""
+
+    def __init__(self, painter: _Painter, k: int) -> None:
+        self.painter, self.k, self.made = painter, k, {}
+
+    def _slice(self, name: str) -> np.ndarray:
+        if name not in self.made:
+            self.made[name] = getattr(self, "_" + name)()
+        return self.made[name]
+
+    def _coarse(self, array: np.ndarray) -> np.ndarray:
+        return self.painter.sampler.fine_slice(array[self.k + 1])
+
+    def _fine(self, array: np.ndarray) -> np.ndarray:
+        return self.painter.fine_sampler.fine_slice(array[self.k + 1])
+
+    def _grain(self) -> np.ndarray:
+        return self._fine(self.painter.grain)
+
+    def _fibre(self) -> np.ndarray:
+        return self._fine(self.painter.fibre)
+
+    def _shade(self) -> np.ndarray:
+        return self._coarse(self.painter.scene.shade)
+
+    def _strand(self) -> np.ndarray:
+        first, second, where = (self._coarse(m) for m in self.painter.scene.middle)
+        lines = np.exp(-np.square(first * 11)) * np.clip(where + 0.2, 0, 1) + np.exp(-np.square(second * 14)) * np.clip(0.1 - where, 0, 1)
+        return np.minimum(lines, 1)
+
+    def _fat(self) -> np.ndarray:
+        return 1 + 0.05 * self._slice("shade") + 0.025 * self._slice("grain") - 0.42 * self._slice("strand")
+
+    def _subcutaneous(self) -> np.ndarray:
+        return 1 + 0.05 * self._slice("shade") + 0.015 * self._slice("grain") - 0.16 * self._slice("strand")
+
+    def _marrow(self) -> np.ndarray:
+        shade = self._coarse(self.painter.scene.middle[2])
+        return self.painter.scene.patient.marrow / 0.85 * (1 + 0.09 * self._slice("shade") + 0.05 * shade + 0.05 * self._slice("grain"))
+
+    def _muscle(self) -> np.ndarray:
+        return 1 + 0.9 * np.clip(self._slice("fibre") - 1.1, 0, 1.5) + 0.10 * self._slice("grain")
+
+    def _gluteus(self) -> np.ndarray:
+        return 1 + 1.7 * np.clip(self._slice("fibre") - 0.75, 0, 1.8) + 0.10 * self._slice("grain")
+
+    def _gland(self) -> np.ndarray:
+        middle = self._coarse(self.painter.scene.middle[0])
+        return np.clip(1 + 0.22 * middle + 0.16 * self._slice("grain"), 0.2, 2)
+
+    def _tubules(self) -> np.ndarray:
+        middle = self._coarse(self.painter.scene.middle[1])
+        return np.clip(1 + 0.55 * np.sin(5 * middle) + 0.15 * self._slice("grain"), 0.15, 2)
+
+    def _wall(self) -> np.ndarray:
+        return 1 + 0.12 * self._slice("grain")
+
+    def _lesion(self) -> np.ndarray:
+        middle = self._coarse(self.painter.scene.middle[0])
+        return 1 + 0.04 * middle + 0.05 * self._slice("grain")
+
+    KIND = {"fat": "fat", "subcutaneous": "subcutaneous", "marrow": "marrow", "muscle": "muscle", "gluteus": "gluteus", "levator": "muscle",
+            "peripheral_zone": "gland", "transition_zone": "tubules", "vesicle": "tubules", "plexus": "tubules", "uterus": "gland",
+            "bladder_wall": "wall", "rectal_wall": "wall", "submucosa": "wall", "stool": "gland"}
+
+    def of(self, tissue: str | float, signal: float, box) -> np.ndarray | np.float32:
+        """Signal of the tissue in the box."""
+        kind = self.KIND.get(tissue) if isinstance(tissue, str) else "lesion"
+        return np.float32(signal) if kind is None else self._slice(kind)[box.fine] * np.float32(signal)
