@@ -15,6 +15,9 @@ SPLINE_MARGIN_VOXELS = 16
 HALF_MAXIMUM_WIDTHS = 2.3548
 """Full width at half maximum of a Gaussian, in standard deviations."""
 
+NEGLIGIBLE_WIDTH = 0.1
+"""A Gaussian with a standard deviation below this many voxels is left out."""
+
 
 def in_axial_order(image: sitk.Image) -> sitk.Image:
     """The same voxels at the same places, stored so that the axes run as near as can be to left, posterior, superior.
@@ -57,7 +60,7 @@ def crop_grid(pre: sitk.Image, centre_mm: np.ndarray, spacing_mm: tuple[float, .
     return grid
 
 
-def region_around(image: sitk.Image, points_mm: np.ndarray, margin_voxels: int) -> tuple[list[int], list[int]] | None:
+def region_around(image: sitk.Image, points_mm: np.ndarray, margin_voxels: int | np.ndarray) -> tuple[list[int], list[int]] | None:
     """Start and size (x, y, z voxels) of the smallest block of the image that holds the points and a margin; None if there is none."""
     indices = np.array([image.TransformPhysicalPointToContinuousIndex(tuple(map(float, point))) for point in points_mm])
     start = np.maximum(np.floor(indices.min(axis=0)).astype(int) - margin_voxels, 0)
@@ -67,32 +70,32 @@ def region_around(image: sitk.Image, points_mm: np.ndarray, margin_voxels: int) 
     return start.tolist(), (stop - start).tolist()
 
 
-def part_seen_from(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform) -> sitk.Image:
-    """The block of the image that the grid can reach through a linear transform (grid LPS -> image LPS), with the spline's margin."""
-    reached = np.array([transform.TransformPoint(tuple(corner)) for corner in corners(grid)])
-    region = region_around(image, reached, SPLINE_MARGIN_VOXELS) if transform.IsLinear() else None
-    return image if region is None else sitk.RegionOfInterest(image, region[1], region[0])
+def anti_alias_variance(image: sitk.Image, spacing_mm: tuple[float, ...]) -> np.ndarray:
+    """Variance (x, y, z), mm^2, of the Gaussian that makes voxels as wide as spacing_mm; 0 along axes that are wide enough.
 
-
-def anti_aliased(image: sitk.Image, spacing_mm: tuple[float, ...]) -> sitk.Image:
-    """The image smoothed along each axis that will be sampled more coarsely than it is now.
-
-    The Gaussian's full width at half maximum makes up the difference: its square is coarse^2 - fine^2.
+    Its full width at half maximum makes up the difference: width^2 = coarse^2 - fine^2.
     """
     fine = np.array(image.GetSpacing())
     variance = np.maximum(np.array(spacing_mm) ** 2 - fine ** 2, 0.0) / HALF_MAXIMUM_WIDTHS ** 2
-    if not np.any(variance > (0.1 * fine) ** 2):
-        return image
-    return sitk.DiscreteGaussian(image, variance=variance.tolist(), maximumKernelWidth=64, maximumError=0.001, useImageSpacing=True)
+    return np.where(variance > (NEGLIGIBLE_WIDTH * fine) ** 2, variance, 0.0)
 
 
 def interpolated(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform, outside: float) -> sitk.Image:
-    """The image (axial order) on the grid by one B-spline interpolation of order 3, smoothed first where the grid is coarser.
+    """The image (axial order) on the grid by one B-spline interpolation of order 3, smoothed first along axes where the grid is
+    coarser than the image.
 
     transform  grid LPS -> image LPS
     outside    value where the scan does not reach
+    returns    float32 on the grid
     """
-    source = anti_aliased(part_seen_from(image, grid, transform), grid.GetSpacing())
+    variance = anti_alias_variance(image, grid.GetSpacing())
+    source = image
+    if transform.IsLinear():
+        margin = SPLINE_MARGIN_VOXELS + np.ceil(4 * np.sqrt(variance) / np.array(image.GetSpacing())).astype(int)
+        region = region_around(image, np.array([transform.TransformPoint(tuple(corner)) for corner in corners(grid)]), margin)
+        source = image if region is None else sitk.RegionOfInterest(image, region[1], region[0])
+    if variance.any():
+        source = sitk.DiscreteGaussian(source, variance=variance.tolist(), maximumKernelWidth=64, maximumError=0.001, useImageSpacing=True)
     return sitk.Resample(source, grid, transform, sitk.sitkBSpline, outside, sitk.sitkFloat32)
 
 
