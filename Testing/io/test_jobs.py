@@ -1,0 +1,181 @@
+"""The job form: one validation for command line, panel and page (case D102)."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from MRDeltaNetLib.config import STEPS
+from MRDeltaNetLib.errors import InputError, UsageError
+from MRDeltaNetLib.io.jobs import Job, job_from_mapping, read_job, to_json, write_job
+
+LEAST = {"pre": "a.nii.gz", "post": "b", "out": "result"}
+
+
+def refused(**given):
+    with pytest.raises(UsageError) as caught:
+        job_from_mapping({**LEAST, **given})
+    assert caught.value.exit_status == 2
+    return caught.value
+
+
+def test_the_least_job_does_everything_with_the_defaults():
+    job = job_from_mapping(LEAST)
+    assert job == Job(Path("a.nii.gz"), Path("b"), Path("result"))
+    assert (job.steps, job.registration, job.bias_correction, job.device, job.seed, job.threads, job.progress) == (STEPS, "rigid", None, "auto", 0, 0, "bar")
+
+
+def test_what_was_not_given_may_be_none():
+    assert job_from_mapping({**LEAST, "pre_mask": None, "seed": None}) == job_from_mapping(LEAST)
+
+
+def test_paths_in_a_job_file_are_relative_to_the_file(tmp_path, monkeypatch):
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs" / "job.json").write_text(json.dumps({**LEAST, "pre": "../a.nii.gz", "model": str(tmp_path / "m")}))
+    monkeypatch.chdir(tmp_path)
+    job = read_job(Path("jobs/job.json"))
+    assert job.pre == tmp_path / "jobs" / ".." / "a.nii.gz" and job.out == tmp_path / "jobs" / "result" and job.model == tmp_path / "m"
+
+
+FULL = {**LEAST, "pre_series": "1.2.3", "post_series": "1.2.4", "pre_mask": "m", "post_mask": "n", "residual_mask": "r", "pre_label": 2, "post_label": 3,
+        "residual_label": 4, "complete_response": True, "volume_index": 1, "assume_ras": True, "clinical": "c.json", "model": "bundle", "registration": "affine",
+        "transform": "registration.h5", "bias_correction": "fast", "device": "cpu", "seed": 2**32 - 1, "threads": 4, "steps": ["align", "predict", "explain"], "progress": "json"}
+
+
+def test_every_field_survives_writing_and_reading(tmp_path):
+    assert set(FULL) == {f.name for f in fields(Job)}
+    job = job_from_mapping(FULL)
+    assert all(getattr(job, f.name) != f.default for f in fields(Job))
+    (tmp_path / "job.json").write_text(to_json(job))
+    assert job_from_mapping(json.loads(to_json(job))) == job == job_from_mapping({"schema": "mrdeltanet.job/1", **FULL})
+
+
+def test_a_written_job_means_the_same_wherever_it_lies(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_job(job_from_mapping(FULL), tmp_path / "elsewhere" / "job.json")
+    job = read_job(tmp_path / "elsewhere" / "job.json")
+    assert job.pre == tmp_path / "a.nii.gz" and job.transform == tmp_path / "registration.h5" and job.seed == 2**32 - 1
+
+
+ODD_NAMES = ["a; rm -rf ~", "a && b", "`id`", "$(id)", "%PATH%", "two\nlines", "-rf", "--out", "~", "a'b\"c", "ä日本😀", "a#b?c*", "http://host/x", "trailing. ", "..", "x" * 300]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=lambda n: f"D102-{n[:12]!r}")
+def test_a_path_is_a_name_and_nothing_else(tmp_path, name):
+    assert job_from_mapping({**LEAST, "pre": name}).pre == Path(name)
+    (tmp_path / "job.json").write_text(to_json(job_from_mapping({**LEAST, "pre": name})), encoding="utf-8")
+    assert read_job(tmp_path / "job.json").pre == tmp_path / name
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file names are bytes on POSIX only")
+def test_d102_a_name_that_is_not_utf8_survives(tmp_path):
+    name = os.fsdecode(b"b\xe4d")
+    (tmp_path / "job.json").write_text(to_json(job_from_mapping({**LEAST, "pre": name})), encoding="utf-8")
+    assert read_job(tmp_path / "job.json").pre == tmp_path / name
+
+
+@pytest.mark.parametrize("path", ["a\0b", ""], ids=["D102-nul", "D102-empty"])
+def test_an_impossible_path_is_refused(path):
+    problem = refused(pre_mask=path)
+    assert problem.code == "MRD-E409" and "name a file" in problem.fix and "pre_mask" in problem.what
+
+
+@pytest.mark.parametrize("name, near", [("pre_maks", "pre_mask"), ("--pre-mask", "pre_mask"), ("Seed", "seed"), ("completeresponse", "complete_response"), ("registraton", "registration")],
+                         ids=lambda n: f"D102-{n}")
+def test_an_unknown_name_is_refused_with_the_nearest_known_one(name, near):
+    problem = refused(**{name: 1})
+    assert problem.code == "MRD-E403" and f"perhaps '{near}' is meant" in problem.fix
+
+
+def test_d102_a_name_like_nothing_known_lists_what_is():
+    problem = refused(**{"zzzz\x1b[31m" + "y" * 100: 1})
+    assert problem.code == "MRD-E403" and "perhaps" not in problem.fix and "pre_mask" in problem.fix and "\x1b" not in str(problem) and len(problem.found) < 50
+
+
+@pytest.mark.parametrize("lacking", ["pre", "post", "out"], ids=lambda n: f"D101-missing-{n}")
+def test_a_job_without_what_is_needed_is_refused(lacking):
+    for given in ({k: v for k, v in LEAST.items() if k != lacking}, {**LEAST, lacking: None}, {**LEAST, lacking: ""}):
+        with pytest.raises(UsageError) as caught:
+            job_from_mapping(given)
+        assert caught.value.code == "MRD-E404" and lacking in caught.value.found and "output folder" in caught.value.fix
+
+
+@pytest.mark.parametrize("name, value, wanted", [
+    ("pre", 3, "path"), ("pre_mask", ["a"], "path"), ("seed", "1", "whole number"), ("seed", 1.0, "whole number"), ("seed", True, "whole number"), ("threads", [2], "whole number"),
+    ("complete_response", 1, "true or false"), ("complete_response", "yes", "true or false"), ("registration", 1, "text"), ("steps", "align", "list"), ("steps", [1], "list"),
+    ("steps", {"align": 1}, "list"), ("pre_series", 1.2, "text"), ("device", {"a": 1}, "text")], ids=lambda v: f"D101-{v!r}" if not isinstance(v, str) else v)
+def test_a_value_of_the_wrong_type_is_refused(name, value, wanted):
+    problem = refused(**{name: value})
+    assert problem.code == "MRD-E405" and wanted in problem.fix and name in problem.what
+
+
+@pytest.mark.parametrize("name, value", [("threads", -1), ("threads", 10**9), ("seed", -1), ("seed", 2**32), ("seed", 10**30), ("volume_index", -1), ("pre_label", 0), ("pre_label", -1)],
+                         ids=lambda v: f"D102-{v}")
+def test_a_number_out_of_range_is_refused_with_the_range(name, value):
+    problem = refused(**{name: value, "pre_mask": "m"})
+    assert problem.code == "MRD-E406" and "choose a whole number from" in problem.fix
+
+
+@pytest.mark.parametrize("name, value, near", [("registration", "Rigid", "rigid"), ("device", "gpu", ""), ("device", "CUDA", "cuda"), ("bias_correction", "ful", "full"), ("progress", "bars", "bar"),
+                                               ("bias_correction", "", ""), ("registration", "rigid; id", "rigid")], ids=lambda v: f"D102-{v}")
+def test_a_choice_that_does_not_exist_is_refused(name, value, near):
+    problem = refused(**{name: value})
+    assert problem.code == "MRD-E406" and "choose one of" in problem.fix and (not near or f"'{near}'" in problem.fix)
+
+
+@pytest.mark.parametrize("uid", ["", " ", "1" * 129, "1.2\n3"], ids=["D102-empty-uid", "D102-blank-uid", "D102-long-uid", "D102-uid-with-newline"])
+def test_what_is_no_uid_is_refused(uid):
+    assert refused(pre_series=uid).code == "MRD-E406"
+
+
+@pytest.mark.parametrize("steps, said", [(["algin"], "'align'"), (["align", "align"], "in this order"), (["predict", "align"], "in this order"), ([], "all"), (["train"], "the steps are")],
+                         ids=["D102-typing-error", "D102-twice", "D102-out-of-order", "D102-none", "D102-unknown"])
+def test_steps_that_cannot_be_done_are_refused(steps, said):
+    problem = refused(steps=steps)
+    assert problem.code == "MRD-E407" and said in problem.fix
+
+
+def test_d102_explaining_needs_predicting():
+    problem = refused(steps=["align", "masks", "explain"])
+    assert problem.code == "MRD-E408" and "add 'predict'" in problem.fix
+
+
+def test_d102_leaving_out_the_alignment_needs_an_accepted_one():
+    problem = refused(steps=["masks", "predict"])
+    assert problem.code == "MRD-E411" and "transform" in problem.fix
+    assert job_from_mapping({**LEAST, "steps": ["masks", "predict"], "transform": "registration.tfm"}).steps == ("masks", "predict")
+
+
+def test_d102_a_transform_must_be_one():
+    problem = refused(transform="registration.exe")
+    assert problem.code == "MRD-E406" and ".tfm" in problem.found
+
+
+@pytest.mark.parametrize("role", ["pre", "post", "residual"], ids=lambda r: f"D102-{r}")
+def test_a_label_needs_its_mask(role):
+    problem = refused(**{f"{role}_label": 1})
+    assert problem.code == "MRD-E408" and f"{role}_mask" in problem.fix
+
+
+@pytest.mark.parametrize("content", ["[1]", '"text"', "null"], ids=["D101-list", "D101-text", "D101-null"])
+def test_a_job_that_is_no_object_is_refused(tmp_path, content):
+    (tmp_path / "job.json").write_text(content)
+    with pytest.raises(UsageError) as caught:
+        read_job(tmp_path / "job.json")
+    assert caught.value.code == "MRD-E405" and '"pre"' in caught.value.fix
+
+
+def test_d101_a_job_file_is_strict_json(tmp_path):
+    (tmp_path / "job.json").write_text('{"pre": "a", "pre": "b", "post": "c", "out": "d"}')
+    with pytest.raises(InputError) as caught:
+        read_job(tmp_path / "job.json")
+    assert caught.value.code == "MRD-E422" and "The job file" in caught.value.what
+
+
+def test_a_job_of_another_version_is_refused():
+    problem = refused(schema="mrdeltanet.job/2")
+    assert problem.code == "MRD-E406" and "mrdeltanet.job/1" in problem.fix
