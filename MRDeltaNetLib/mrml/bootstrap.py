@@ -1,0 +1,92 @@
+"""An MRML scene without the Slicer application, kept quiet, and packing it into an .mrb file."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import zipfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Iterator
+
+from MRDeltaNetLib.errors import EnvironmentProblem, require
+from MRDeltaNetLib.io.atomic import atomic
+
+FEATURE = "A 3D Slicer scene"
+INSTALL = "pip install 'mrdeltanet[scene]' (slicer-core), or run inside 3D Slicer, which brings it"
+
+_FOLDER = "MRDeltaNet"
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+_PACKED_ALREADY = {".nrrd", ".h5"}
+
+
+def slicer_module() -> ModuleType:
+    """The package slicer (slicer-core, or Slicer's own).
+
+    raises  MissingPackage MRD-E801 if it is not installed
+    """
+    return require("slicer", FEATURE, INSTALL)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep VTK's remarks away from the console; failures are seen from return values. Restores what was set before."""
+    core = require("vtkmodules.vtkCommonCore", FEATURE, INSTALL)
+    window, cutoff = core.vtkOutputWindow.GetInstance(), core.vtkLogger.GetCurrentVerbosityCutoff()
+    core.vtkOutputWindow.SetInstance(core.vtkStringOutputWindow())
+    core.vtkLogger.SetStderrVerbosity(core.vtkLogger.VERBOSITY_OFF)
+    try:
+        yield
+    finally:
+        core.vtkOutputWindow.SetInstance(window)
+        core.vtkLogger.SetStderrVerbosity(cutoff)
+
+
+@contextlib.contextmanager
+def own_scene() -> Iterator[Any]:
+    """A fresh vtkMRMLScene of our own, beside whatever scene a running Slicer shows; emptied at the end."""
+    slicer = slicer_module()
+    with quiet():
+        scene, application = slicer.vtkMRMLScene(), slicer.vtkMRMLApplicationLogic()
+        application.SetMRMLScene(scene)
+        colours = application.GetColorLogic()
+        colours.SetMRMLScene(scene)
+        colours.AddDefaultColorNodes()
+        scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
+        segmentations = slicer.vtkSlicerSegmentationsModuleLogic()      # registers the labelmap converters
+        segmentations.SetMRMLApplicationLogic(application)
+        segmentations.SetMRMLScene(scene)
+        try:
+            yield scene
+        finally:
+            segmentations.SetMRMLScene(None)
+            application.SetMRMLScene(None)
+            scene.Clear(True)
+
+
+def save_bundle(scene: Any, path: Path | str) -> None:
+    """Write the scene as an .mrb file, whole or not at all.
+
+    The archive's inner folder has a fixed name, entries are sorted and dated 1980, so that the same scene gives the same bytes
+    (except for free-form transforms: their .h5 file carries the time of writing).
+    raises  EnvironmentProblem MRD-E832 if Slicer's library could not write the scene's files; atomic's errors
+    """
+    with tempfile.TemporaryDirectory(prefix="mrdeltanet-scene-") as temporary:
+        folder = Path(temporary) / _FOLDER
+        folder.mkdir()
+        with quiet():
+            done = scene.SaveSceneToSlicerDataBundleDirectory(str(folder), None)
+        if not done:
+            raise EnvironmentProblem("The 3D Slicer scene could not be written", code="MRD-E832",
+                                     fix="see that the disk with the folder for temporary files has some space left, then try again")
+        with atomic(path) as unfinished:
+            _pack(folder, unfinished)
+
+
+def _pack(folder: Path, archive: Path) -> None:
+    with zipfile.ZipFile(archive, "w") as bundle:
+        for file in sorted(item for item in folder.rglob("*") if item.is_file()):
+            entry = zipfile.ZipInfo(file.relative_to(folder.parent).as_posix(), _ZIP_DATE)
+            entry.compress_type = zipfile.ZIP_STORED if file.suffix in _PACKED_ALREADY else zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            bundle.writestr(entry, file.read_bytes())

@@ -1,0 +1,88 @@
+"""How the scene looks when Slicer opens it: overlays in cividis with a threshold and a legend, and three slice views on the tumour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import SimpleITK as sitk
+
+from MRDeltaNetLib.colours import CIVIDIS
+from MRDeltaNetLib.mrml.bootstrap import slicer_module
+
+COLOUR_NODE_NAME = "MRDeltaNet cividis"
+THRESHOLD = 0.2
+"""Fraction of a map's highest value below which it is transparent; as in the report."""
+
+OVERLAY_OPACITY = 0.55
+BASE_ROLE = "MRDeltaNet.baseVolume"
+"""Node reference from an overlay to the scan that it lies on; it survives loading into a full scene, where ids change."""
+
+BASE_ATTRIBUTE = "MRDeltaNet.base"
+"""The same in words: "pre" or "post"."""
+
+_VIEWS = (("Red", "Axial", "R", (0.9529, 0.2902, 0.2)), ("Yellow", "Sagittal", "Y", (0.9294, 0.8353, 0.298)),
+          ("Green", "Coronal", "G", (0.4314, 0.6902, 0.2941)))
+"""Slicer's own three views with their labels and colours; a file that leaves these out turns them grey."""
+
+
+def cividis_node(scene: Any) -> Any:
+    """Add our own colour table node: 256 steps, saved with the scene (Slicer's built-in one is not in every build)."""
+    node = scene.AddNewNodeByClass("vtkMRMLColorTableNode", COLOUR_NODE_NAME)
+    node.SetTypeToUser()
+    node.SetNumberOfColors(len(CIVIDIS))
+    node.SetHideFromEditors(False)
+    for index, colour in enumerate(CIVIDIS / 255.0):
+        node.SetColor(index, str(index), *colour.tolist(), 1.0)
+    return node
+
+
+def show_as_overlay(node: Any, colours: Any, base: Any, role: str, title: str, top: float) -> None:
+    """Give a map's volume node its colours, window, threshold and legend, and link it to its scan.
+
+    base   volume node of the scan; role  "pre" or "post"
+    title  of the legend; top  the map's highest value
+    """
+    top = top if top > 0 else 1.0
+    display = node.GetDisplayNode()
+    display.SetAndObserveColorNodeID(colours.GetID())
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(0.0, top)
+    display.ApplyThresholdOn()
+    display.SetAutoThreshold(False)
+    display.SetThreshold(THRESHOLD * top, top)
+    display.SetInterpolate(True)
+    node.SetNodeReferenceID(BASE_ROLE, base.GetID())
+    node.SetAttribute(BASE_ATTRIBUTE, role)
+    legend = slicer_module().vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
+    legend.SetTitleText(title)
+    legend.SetLabelFormat("%.2g")
+    legend.SetNumberOfLabels(3)
+    legend.SetSize(0.12, 0.4)
+
+
+def show_slices(scene: Any, background: Any, foreground: Any | None, point_lps_mm: tuple[float, float, float], extent_mm: float) -> None:
+    """Put three linked slice views into the scene: the scan, an overlay, centred on a point."""
+    slicer = slicer_module()
+    right, anterior, superior = -point_lps_mm[0], -point_lps_mm[1], point_lps_mm[2]
+    for name, orientation, label, colour in _VIEWS:
+        logic = slicer.vtkMRMLSliceLogic()
+        logic.SetMRMLScene(scene)
+        view = logic.AddSliceNode(name)
+        view.SetLayoutLabel(label)
+        view.SetLayoutColor(*colour)
+        view.SetOrientation(orientation)
+        view.SetDimensions(400, 400, 1)
+        view.SetFieldOfView(extent_mm, extent_mm, view.GetFieldOfView()[2])
+        view.JumpSliceByCentering(right, anterior, superior)
+        layers = logic.GetSliceCompositeNode()
+        layers.SetBackgroundVolumeID(background.GetID())
+        layers.SetLinkedControl(True)
+        if foreground is not None:
+            layers.SetForegroundVolumeID(foreground.GetID())
+            layers.SetForegroundOpacity(OVERLAY_OPACITY)
+        logic.SetMRMLScene(None)
+
+
+def highest_value(image: sitk.Image) -> float:
+    """The map's largest voxel value."""
+    return float(sitk.GetArrayViewFromImage(image).max())
