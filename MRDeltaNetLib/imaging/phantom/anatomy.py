@@ -8,12 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import SimpleITK as sitk
 
-from MRDeltaNetLib.imaging.phantom.shapes import Curve, Noise, Points, Space, joined, without
+from MRDeltaNetLib.imaging.phantom.geometry import Placement, Sampler
+from MRDeltaNetLib.imaging.phantom.shapes import Curve, Noise, Points, Space, Where, joined, without
 
 FEMORAL_HEAD_MM = 91.0
 """Distance of a femoral head's centre from the midline before the patient's own scale."""
 HEAD_RADIUS_MM = 25.0
+DEEP_MM = 7.0
+"""Signed distances are cut here: nothing is painted deeper inside a border, and flat numbers interpolate without ringing."""
 
 # z, centre x, centre y, radius x, radius y, turn in degrees: ellipses of the right-hand structures, mirrored to the left
 OBTURATOR_INTERNUS = Curve([(-56, 52, 38, 1, 8, -14), (-44, 51, 36, 6, 24, -14), (-30, 46, 30, 7.5, 36, -12), (-12, 38, 20, 8.5, 42, -9),
@@ -92,6 +96,7 @@ class Layer:
     rim, rim_mm  tissue and thickness of a rim along the inside of the border
     shell_mm     paint only a sheet of this thickness along the border
     opacity      0..1
+    where        the part of the coarse samples that distance_mm covers
     """
 
     name: str
@@ -101,6 +106,7 @@ class Layer:
     rim_mm: float = 0.0
     shell_mm: float = 0.0
     opacity: float = 1.0
+    where: Where = (slice(None), slice(None), slice(None))
 
 
 def draw_patient(rng: np.random.Generator) -> Patient:
@@ -128,6 +134,17 @@ def soft_motion(p: Points, visit: Visit) -> Points:
     return tuple(moved)
 
 
+def _motion_image(sampler: Sampler, place: Placement, points: Points, soft: Points) -> sitk.Image:
+    """The soft motion as a displacement image (LPS, mm) on the coarse samples."""
+    moved = np.stack([s - p for s, p in zip(soft, points)], axis=-1) @ place.rotation.T.astype(np.float32)
+    image = sitk.GetImageFromArray(moved.astype(np.float64), isVector=True)
+    at = sampler.coarse_grid()
+    image.SetOrigin(at.origin_mm)
+    image.SetSpacing(at.spacing_mm)
+    image.SetDirection(tuple(at.direction.ravel()))
+    return image
+
+
 @dataclass
 class Fields:
     """Random fields of one patient: slow (warps and shading), middle (strands, folds)."""
@@ -140,25 +157,32 @@ class Fields:
     def of(patient: Patient) -> "Fields":
         """The fields that belong to a patient; the same at both visits."""
         rng = np.random.default_rng(patient.seed)
-        return Fields(Noise(rng, 4, 20, 14.0), Noise(rng, 3, 48, 4.5, 1), Noise(rng, 1, 96, 1.5, 1))
+        return Fields(Noise(rng, 4, 24, (24, 24, 24), 14.0, 1), Noise(rng, 3, 56, (72, 72, 56), 4.5, 1),
+                      Noise(rng, 1, 96, (200, 200, 150), 1.5, 1))
 
 
 class Scene:
     """A patient at one visit, evaluated on coarse samples.
 
-    points  anatomy coordinates of the samples
+    sampler, place  the scan's samples and how the patient lies in it
     """
 
-    def __init__(self, points: Points, patient: Patient, visit: Visit, latent: dict, fields: Fields) -> None:
+    def __init__(self, sampler: Sampler, place: Placement, patient: Patient, visit: Visit, latent: dict, fields: Fields) -> None:
         self.patient, self.visit, self.latent, self.fields = patient, visit, latent, fields
         scale = np.float32(1 / patient.scale)
-        warp = fields.slow.at(points)
-        self.bone = Space(tuple((p + np.float32(1.1) * w) * scale for p, w in zip(points, warp)))
+        points = sampler.points(place)
         soft = soft_motion(points, visit)
-        moved = fields.slow.at(soft) if visit.soft_mm else warp
-        self.organ = Space(tuple((p + np.float32(1.8) * w) * scale for p, w in zip(soft, moved)))
+        motion = _motion_image(sampler, place, points, soft) if visit.soft_mm else None
+        warp = fields.slow.at(sampler, place)
+        moved = fields.slow.at(sampler, place, motion=motion) if visit.soft_mm else warp
+
+        def locate(centre: np.ndarray, reach_mm: float):
+            return sampler.ball(place, centre * patient.scale, reach_mm * patient.scale + 12.0)
+
+        self.bone = Space(tuple((p + np.float32(1.1) * w) * scale for p, w in zip(points, warp)), locate)
+        self.organ = Space(tuple((p + np.float32(1.8) * w) * scale for p, w in zip(soft, moved)), locate)
         self.shade = moved[3]
-        self.middle = fields.middle.at(soft)
+        self.middle = fields.middle.at(sampler, place, motion=motion)
         self.layers: list[Layer] = []
         self._body()
         self._muscles()
@@ -168,7 +192,19 @@ class Scene:
         self._rectum()
 
     def _add(self, name: str, tissue: str | float, distance: np.ndarray, **look) -> None:
-        self.layers.append(Layer(name, tissue, distance * np.float32(self.patient.scale), **look))
+        if distance.size and distance.min() < 1.5:
+            self.layers.append(Layer(name, tissue, np.clip(distance * np.float32(self.patient.scale), -DEEP_MM, DEEP_MM), **look))
+
+    def _rod(self, name: str, tissue: str, space: Space, start, stop, radius: float, **look) -> None:
+        """A vessel: a thin rod, evaluated only where it is."""
+        start, stop = np.asarray(start, float), np.asarray(stop, float)
+        part, where = space.near((start + stop) / 2, float(np.linalg.norm(stop - start)) / 2 + radius)
+        self._add(name, tissue, part.rod(start, stop, radius, radius * 0.7), where=where, **look)
+
+    def _blob(self, name: str, tissue: str, space: Space, centre, radii, **look) -> None:
+        """A small ellipsoid, evaluated only where it is."""
+        part, where = space.near(centre, max(radii))
+        self._add(name, tissue, part.ellipsoid(centre, radii), where=where, **look)
 
     def _body(self) -> None:
         b, more = self.bone, self.patient.fat_mm
@@ -208,8 +244,10 @@ class Scene:
         self._add("sacrum", "marrow", sacrum, rim="cortex", rim_mm=1.5)
         self._add("discs", "cortex", np.maximum(np.maximum(sacrum, disc - 1.6), b.side - 14))
         for z in (34.0, 52.0, 70.0):
-            self._add("foramen", "fat", b.ellipsoid((17 + 0.12 * z, 104, z), (4.5, 9, 5.5), both_sides=True), rim="cortex", rim_mm=0.8)
-            self._add("root", "nerve", b.ellipsoid((18 + 0.12 * z, 100, z - 2), (2.2, 3, 5), both_sides=True))
+            for side in (-1, 1):
+                x = side * (17 + 0.12 * z)
+                self._blob("foramen", "fat", b, (x, 104, z), (4.5, 9, 5.5), rim="cortex", rim_mm=0.8)
+                self._blob("root", "nerve", b, (x, 100, z - 2), (2.2, 3, 5))
 
     def _vessels(self) -> None:
         b = self.bone
@@ -227,7 +265,7 @@ class Scene:
                 radius = rng.uniform(1.1, 2.6)
                 start[0] *= side
                 stop[0] *= side
-                self._add("vessel", str(rng.choice(tissues)), b.rod(start, stop, radius, radius * 0.7), rim="vessel_wall", rim_mm=0.7)
+                self._rod("vessel", str(rng.choice(tissues)), b, start, stop, radius, rim="vessel_wall", rim_mm=0.7)
 
     def _organs(self) -> None:
         o, p, v = self.organ, self.patient, self.visit
@@ -276,9 +314,9 @@ class Scene:
         self._add("cervix", "levator", cervix)
         self._add("cervical canal", "peripheral_zone", o.ellipsoid((0, 16, 6), (4.5, 2.5, 12)), opacity=0.8)
         for side in (-1, 1):
-            self._add("ovary", "uterus", o.ellipsoid((side * 37, 12, 34), (11, 9, 13)))
+            self._blob("ovary", "uterus", o, (side * 37, 12, 34), (11, 9, 13))
             for shift in ((-4, 2, 3), (4, -3, -4), (3, 3, 5)):
-                self._add("follicle", "urine", o.ellipsoid((side * 37 + shift[0], 12 + shift[1], 34 + shift[2]), (3.4, 3.2, 3.6)))
+                self._blob("follicle", "urine", o, (side * 37 + shift[0], 12 + shift[1], 34 + shift[2]), (3.4, 3.2, 3.6))
 
     def _loops(self, o: Space) -> None:
         rng = np.random.default_rng(self.visit.soft_seed + 1)
@@ -352,10 +390,10 @@ class Scene:
             radius = rng.uniform(0.9, 1.9)
             if rng.random() < 0.3:
                 radius = rng.uniform(2.0, 3.4)
-                self._add("node", "node", o.ellipsoid((x, y, z), (radius, radius, radius * 1.3)))
+                self._blob("node", "node", o, (x, y, z), (radius, radius, radius * 1.3))
             else:
                 stop = np.array([x, y, z]) + rng.normal(0, 1, 3) * (4, 4, 16)
-                self._add("mesorectal vessel", str(rng.choice(["flow", "slow_flow", "vessel_wall"])), o.rod((x, y, z), stop, radius, radius * 0.7))
+                self._rod("mesorectal vessel", str(rng.choice(["flow", "slow_flow", "vessel_wall"])), o, (x, y, z), stop, radius)
 
 
 def feature(name: str, patient: Patient) -> np.ndarray:

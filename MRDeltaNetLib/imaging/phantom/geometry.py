@@ -104,22 +104,44 @@ class Sampler:
         self.shape_fine = (nz, ny, nx)
         self.shape_coarse = (nz + 2, len(self.py), len(self.px))
 
+    def coarse_grid(self) -> Grid:
+        """The grid of the coarse samples."""
+        g = self.grid
+        first = np.array([self.px[0], self.py[0], self.pz[0]]) * g.spacing_mm
+        step = (self.px[1] - self.px[0], self.py[1] - self.py[0], 1.0)
+        return Grid(self.shape_coarse[::-1], tuple(float(s * f) for s, f in zip(g.spacing_mm, step)),
+                    tuple(float(v) for v in np.array(g.origin_mm) + g.direction @ first), g.direction)
+
+    def ball(self, placement: Placement, centre_mm: np.ndarray, reach_mm: float) -> tuple[slice, slice, slice]:
+        """Index range (z, y, x) of the coarse samples within reach of a point of the anatomy frame; may be empty."""
+        g = self.coarse_grid()
+        index = g.direction.T @ (placement.to_lps(np.asarray(centre_mm, float)) - g.origin_mm) / g.spacing_mm
+        reach = reach_mm / np.array(g.spacing_mm)
+        low = np.clip(np.floor(index - reach), 0, g.size).astype(int)
+        high = np.clip(np.ceil(index + reach) + 1, 0, g.size).astype(int)
+        return tuple(slice(int(a), int(b)) for a, b in zip(low[::-1], high[::-1]))
+
     def points(self, placement: Placement) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Coordinates x, y, z of the coarse samples in the anatomy frame, float32 arrays that broadcast to shape_coarse."""
         return points(self.grid, placement, self.px, self.py, self.pz)
 
-    def box(self, inside: np.ndarray) -> "Box | None":
-        """The part of a slice that a shape touches, from coarse samples (my, mx) inside or near it; None if there is none."""
+    def box(self, inside: np.ndarray, corner: tuple[int, int] = (0, 0)) -> "Box | None":
+        """The part of a slice that a shape touches, from coarse samples (my, mx) inside or near it; None if there is none.
+
+        corner  where the samples handed in begin (y, x)
+        """
         rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
         if not len(rows):
             return None
-        y, x = _span(rows, self.py, self.shape_fine[1]), _span(columns, self.px, self.shape_fine[2])
+        y = _span(rows + corner[0], self.py, self.shape_fine[1], (corner[0], corner[0] + inside.shape[0]))
+        x = _span(columns + corner[1], self.px, self.shape_fine[2], (corner[1], corner[1] + inside.shape[1]))
         return None if y[1].stop <= y[1].start or x[1].stop <= x[1].start else Box((y[0], x[0]), (y[1], x[1]))
 
-    def fine_box(self, coarse_slice: np.ndarray, box: "Box") -> np.ndarray:
-        """Part of one coarse slice on the voxels of a box."""
+    def fine_box(self, coarse_slice: np.ndarray, box: "Box", corner: tuple[int, int] = (0, 0)) -> np.ndarray:
+        """Part of one coarse slice (whose samples begin at corner) on the voxels of a box."""
         (cy, cx), (fy, fx) = box.coarse, box.fine
-        return self.matrix_y[fy, cy] @ (coarse_slice[cy, cx] @ self.matrix_x[fx, cx].T)
+        part = coarse_slice[cy.start - corner[0]:cy.stop - corner[0], cx.start - corner[1]:cx.stop - corner[1]]
+        return self.matrix_y[fy, cy] @ (part @ self.matrix_x[fx, cx].T)
 
     def fine_slice(self, coarse_slice: np.ndarray) -> np.ndarray:
         """One coarse slice (my, mx) on the voxels (ny, nx) of that slice."""
@@ -134,11 +156,13 @@ class Box:
     fine: tuple[slice, slice]
 
 
-def _span(samples: np.ndarray, position: np.ndarray, count: int) -> tuple[slice, slice]:
+def _span(samples: np.ndarray, position: np.ndarray, count: int, limits: tuple[int, int]) -> tuple[slice, slice]:
     """Coarse and fine range around the samples that lie inside a shape, one sample more on either side."""
-    first, last = max(samples[0] - 1, 0), min(samples[-1] + 1, len(position) - 1)
+    first, last = max(samples[0] - 1, limits[0] + 1), min(samples[-1] + 1, limits[1] - 3)
+    if last < first:
+        return slice(0, 0), slice(0, 0)
     fine = slice(max(int(np.ceil(position[first])), 0), min(int(np.floor(position[last])) + 1, count))
-    return slice(max(first - 1, 0), min(last + 3, len(position))), fine
+    return slice(first - 1, last + 3), fine
 
 
 def points(grid: Grid, placement: Placement, px, py, pz):
@@ -151,9 +175,7 @@ def points(grid: Grid, placement: Placement, px, py, pz):
 
 def _cubic(count: int, spacing_mm: float, step_mm: float) -> tuple[np.ndarray, np.ndarray]:
     """Sample positions (index units) and the (count, samples) matrix of Catmull-Rom interpolation from them."""
-    factor = max(1, int(step_mm / spacing_mm))
-    if factor == 1:
-        return np.arange(count, dtype=np.float64), np.eye(count, dtype=np.float32)
+    factor = max(1, round(step_mm / spacing_mm))
     position = np.arange(-2 * factor, count + 3 * factor, factor, dtype=np.float64)
     matrix = np.zeros((count, len(position)), np.float32)
     where = np.arange(count) / factor + 2

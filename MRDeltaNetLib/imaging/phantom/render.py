@@ -23,12 +23,11 @@ def render(grid: Grid, place: Placement, patient: Patient, visit: Visit, latent:
     """
     inner, order = grid.thick_axis_last()
     sampler = Sampler(inner)
-    points = sampler.points(place)
-    scene = Scene(points, patient, visit, latent, fields or Fields.of(patient))
+    scene = Scene(sampler, place, patient, visit, latent, fields or Fields.of(patient))
     painter = _Painter(sampler, scene, place)
     volume, masks = painter.paint()
     if rng is not None:
-        bias = contrast.coil_bias(points, rng)
+        bias = contrast.coil_bias(sampler.points(place), rng)
         for k in range(len(volume)):
             volume[k] *= sampler.fine_slice(bias[k + 1])
         noise, gain = contrast.draw_noise_and_gain(rng)
@@ -49,40 +48,36 @@ class _Painter:
         self.sampler, self.scene = sampler, scene
         self.edge = np.float32(np.mean(sampler.grid.spacing_mm[:2]))
         fine = Sampler(sampler.grid, FINE_STEP_MM)
-        points = fine.points(place)
         noise = scene.fields.fine
         self.fine_sampler = fine
-        self.grain = noise.at(points)[0]
-        self.fibre = noise.at(points, stretch=(3.5, 1.0, 4.0))[0]
+        self.grain = noise.at(fine, place)[0]
+        self.fibre = noise.at(fine, place, stretch=(3.5, 1.0, 4.0))[0]
 
     def paint(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Signal (fat = 1), float32 (z, y, x), and the masks of MASKS that the scene has."""
         shape = self.sampler.shape_fine
         volume = np.full(shape, contrast.SIGNAL["air"], np.float32)
-        masks = {layer.name: np.zeros(shape, np.uint8) for layer in self.scene.layers if layer.name in MASKS}
-        prepared = [(layer, self._cover_argument(layer)) for layer in self.scene.layers]
+        masks = {name: np.zeros(shape, np.uint8) for name in (MASKS[1:] if self.scene.visit.treated else MASKS[:1])}
+        prepared = [_Prepared.of(layer, self.sampler.shape_coarse, self.edge) for layer in self.scene.layers]
         for k in range(shape[0]):
             texture = _Texture(self, k)
-            for layer, (scaled, width) in prepared:
-                self._paint_layer(volume[k], masks, layer, scaled, width, k, texture)
+            for item in prepared:
+                if item.first <= k < item.first + len(item.scaled):
+                    self._paint_layer(volume[k], masks, item, k, texture)
         return volume, masks
 
-    def _cover_argument(self, layer: Layer) -> tuple[np.ndarray, np.ndarray | None]:
-        """Distance over the width of a voxel across the border, so that a slice that cuts it slantwise shows partial volume."""
-        d = layer.distance_mm
-        width = np.sqrt(np.square(0.5 * (d[2:] - d[:-2])) + np.square(self.edge))
-        return d[1:-1] / width, width if layer.rim or layer.shell_mm else None
-
-    def _paint_layer(self, slice_, masks, layer: Layer, scaled, width, k: int, texture: "_Texture") -> None:
-        box = self.sampler.box(scaled[k] < 0.8 + (layer.shell_mm or 0))
+    def _paint_layer(self, slice_, masks, item: "_Prepared", k: int, texture: "_Texture") -> None:
+        layer, corner = item.layer, item.corner
+        scaled = item.scaled[k - item.first]
+        box = self.sampler.box(scaled < 0.8 + (2 * layer.shell_mm or 0), corner)
         if box is None:
             return
         target = slice_[box.fine]
-        f = self.sampler.fine_box(scaled[k], box)
+        f = self.sampler.fine_box(scaled, box, corner)
         tissue = contrast.SIGNAL[layer.tissue] if isinstance(layer.tissue, str) else layer.tissue
         value = texture.of(layer.tissue, tissue, box)
         if layer.shell_mm:
-            w = self.sampler.fine_box(width[k], box)
+            w = self.sampler.fine_box(item.width[k - item.first], box, corner)
             cover = np.clip(0.5 + (0.5 * layer.shell_mm / w - np.abs(f)), 0, 1)
             cover *= np.minimum(layer.shell_mm / w, 1) * layer.opacity
             target += cover * (value - target)
@@ -90,13 +85,34 @@ class _Painter:
         if layer.rim:
             cover = np.clip(0.5 - f, 0, 1)
             target += cover * (np.float32(contrast.SIGNAL[layer.rim]) - target)
-            f = f + layer.rim_mm / self.sampler.fine_box(width[k], box)
+            f = f + layer.rim_mm / self.sampler.fine_box(item.width[k - item.first], box, corner)
         cover = np.clip(0.5 - f, 0, 1)
         if layer.name in masks:
             masks[layer.name][k][box.fine] = cover >= 0.5
         if layer.opacity < 1:
             cover *= layer.opacity
         target += cover * (value - target)
+
+
+class _Prepared:
+    """A layer with its distance over the width of a voxel across its border, so that a slice that cuts it slantwise shows partial volume.
+
+    first   first scan slice it may touch; scaled, width  (slices, y, x); corner  where they begin among the coarse samples (y, x)
+    """
+
+    def __init__(self, layer: Layer, first: int, corner: tuple[int, int], scaled: np.ndarray, width: np.ndarray) -> None:
+        self.layer, self.first, self.corner, self.scaled, self.width = layer, first, corner, scaled, width
+
+    @staticmethod
+    def of(layer: Layer, shape: tuple[int, int, int], edge_mm: float) -> "_Prepared":
+        """Prepare one layer whose distances are samples of an array of this shape."""
+        d = layer.distance_mm
+        start = [where.indices(n)[0] for where, n in zip(layer.where, shape)]
+        near = np.flatnonzero(d.reshape(len(d), -1).min(axis=1) < 3.0)
+        low, high = max(near[0] - 1, 1), min(near[-1] + 2, len(d) - 1)
+        d = d[low - 1:high + 1]
+        width = np.sqrt(np.square(0.5 * (d[2:] - d[:-2])) + np.square(edge_mm))
+        return _Prepared(layer, start[0] + low - 1, (start[1], start[2]), d[1:-1] / width, width)
 
 
 class _Texture:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Callable
+
 import numpy as np
+import SimpleITK as sitk
+
+from MRDeltaNetLib.imaging.phantom.geometry import Placement, Sampler
 
 Points = tuple[np.ndarray, np.ndarray, np.ndarray]
+Where = tuple[slice, slice, slice]
 
 _STEP_MM = 0.5
 _LOW_MM, _HIGH_MM = -260.0, 260.0
@@ -35,10 +41,16 @@ class Space:
     x, y, z  float32 arrays, mm
     """
 
-    def __init__(self, points: Points) -> None:
+    def __init__(self, points: Points, locate: Callable[[np.ndarray, float], Where] | None = None) -> None:
         self.x, self.y, self.z = points
+        self.locate = locate
         self.side = np.abs(self.x)
         self.row = np.clip((self.z - np.float32(_LOW_MM)) * np.float32(1 / _STEP_MM), 0, (_HIGH_MM - _LOW_MM) / _STEP_MM - 1).astype(np.int32)
+
+    def near(self, centre, reach_mm: float) -> tuple["Space", Where]:
+        """The part of the points around a centre, and where it lies in the arrays: small shapes are evaluated there only."""
+        where = self.locate(np.asarray(centre, float), reach_mm)
+        return Space((self.x[where], self.y[where], self.z[where])), where
 
     def look(self, curve: Curve) -> list[np.ndarray]:
         """Every column of a curve at every point."""
@@ -93,38 +105,39 @@ def without(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 class Noise:
-    """Smooth random fields that fill space (they repeat after count * step_mm), unit variance, one per channel.
+    """Smooth random fields of unit variance in the anatomy frame, one per channel, that belong to a patient.
 
-    step_mm  distance of the lattice points; smooth  how many times the lattice is smoothed (1-2-1 along each axis)
+    step_mm  distance of the lattice points
+    count    lattice points along x, y, z before the pattern repeats; cover: how many are laid out (centred on the origin)
+    smooth   how many times the lattice is smoothed (1-2-1 along each axis)
     """
 
-    def __init__(self, rng: np.random.Generator, channels: int, count: int, step_mm: float, smooth: int = 2) -> None:
+    def __init__(self, rng: np.random.Generator, channels: int, count: int, cover: tuple[int, int, int], step_mm: float, smooth: int) -> None:
         lattice = rng.standard_normal((count, count, count, channels), dtype=np.float32)
         for _ in range(smooth):
             for axis in range(3):
                 lattice = 2 * lattice + np.roll(lattice, 1, axis) + np.roll(lattice, -1, axis)
         lattice /= lattice.std(axis=(0, 1, 2))
-        self.count, self.step_mm = count, step_mm
-        self.lattice = lattice.reshape(-1, channels)
+        lattice = np.pad(lattice, [(0, max(n - count, 0)) for n in cover[::-1]] + [(0, 0)], mode="wrap")
+        self.step_mm, self.channels = step_mm, channels
+        self.lattice = sitk.GetImageFromArray(lattice if channels > 1 else lattice[..., 0], isVector=channels > 1)
 
-    def at(self, points: Points, stretch=(1.0, 1.0, 1.0)) -> list[np.ndarray]:
-        """Every channel at every point; stretch makes the pattern longer along x, y, z."""
-        n = self.count
-        base, fraction = [], []
-        for p, s in zip(points, stretch):
-            q = p * np.float32(1 / (self.step_mm * s)) + np.float32(64 * n)      # keeps the cast to whole numbers a floor
-            cell = q.astype(np.int32)
-            fraction.append((q - cell).ravel())
-            base.append((cell % n).ravel())
-        after = [np.where(b == n - 1, 0, b + 1) for b in base]
-        fx, fy, fz = (_ease(f)[:, None] for f in fraction)
-        rows = [[bz * np.int32(n * n) + by * np.int32(n) for by in (base[1], after[1])] for bz in (base[2], after[2])]
-        value = 0
-        for wz, row_z in ((1 - fz, rows[0]), (fz, rows[1])):
-            for wy, row in ((1 - fy, row_z[0]), (fy, row_z[1])):
-                value = value + (wz * wy) * ((1 - fx) * self.lattice[row + base[0]] + fx * self.lattice[row + after[0]])
-        return [np.ascontiguousarray(value[:, c]).reshape(points[0].shape) for c in range(value.shape[1])]
+    def at(self, sampler: Sampler, place: Placement, *, stretch=(1.0, 1.0, 1.0), motion: sitk.Image | None = None) -> list[np.ndarray]:
+        """Every channel at a grid's coarse samples.
 
-
-def _ease(t: np.ndarray) -> np.ndarray:
-    return t
+        stretch  makes the pattern longer along x, y, z
+        motion   displacement (LPS, mm) on the same samples: where to read instead; None: at the samples themselves
+        """
+        spacing = np.array(stretch) * self.step_mm
+        self.lattice.SetSpacing(tuple(float(v) for v in spacing))
+        self.lattice.SetDirection(tuple(place.rotation.ravel()))
+        middle = -0.5 * spacing * (np.array(self.lattice.GetSize()) - 1) + np.array([0.0, 12.0, 0.0])
+        self.lattice.SetOrigin(tuple(float(v) for v in place.to_lps(middle)))
+        at = sampler.coarse_grid()
+        if motion is None:
+            values = sitk.Resample(self.lattice, at.size, sitk.Transform(), sitk.sitkLinear, at.origin_mm, at.spacing_mm,
+                                   tuple(at.direction.ravel()), 0.0)
+        else:
+            values = sitk.Warp(self.lattice, motion, sitk.sitkLinear, at.size, at.origin_mm, at.spacing_mm, tuple(at.direction.ravel()))
+        array = sitk.GetArrayFromImage(values)
+        return [np.ascontiguousarray(array[..., c]) for c in range(self.channels)] if self.channels > 1 else [array]
