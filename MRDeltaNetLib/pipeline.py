@@ -26,6 +26,8 @@ from MRDeltaNetLib.response import explanation, prediction
 SHARES = {"align": (0.05, 0.55), "masks": (0.55, 0.62), "predict": (0.62, 0.80), "explain": (0.80, 1.0)}
 """Each step's share of the bar, by how long it takes on a CPU."""
 
+IDENTITY = sitk.Transform(3, sitk.sitkIdentity)
+
 
 def run(case: Case, config: RunConfig, *, bundle: Bundle | None = None, transform: sitk.Transform | None = None,
         notices: tuple[Notice, ...] = (), progress: Progress = silent,
@@ -42,6 +44,8 @@ def run(case: Case, config: RunConfig, *, bundle: Bundle | None = None, transfor
     """
     story = _Story(list(notices), progress)
     align = "align" in config.steps
+    if _wants_masks(config) and case.pre.mask is None:
+        segmentation.complete_masks(case.pre, case.post, IDENTITY)     # refuses, before minutes go into the alignment
     with story.step("align", asdict(config.registration) if align else {"method": "handed in"}) as bar:
         alignment = _align(case, config, transform, bar) if align else _accept(case, config, transform)
         story.notices += alignment.notices
@@ -80,12 +84,15 @@ def _accept(case: Case, config: RunConfig, transform: sitk.Transform | None) -> 
 
 def _with_masks(case: Case, config: RunConfig, transform: sitk.Transform, story: "_Story") -> Case:
     """Carry the pre mask to the post scan if nobody drew one there; without a pre mask these steps are refused."""
-    wanted = {"masks", "predict"} & set(config.steps)
-    if not wanted:
+    if not _wants_masks(config):
         return case
     pre, post, notices = segmentation.complete_masks(case.pre, case.post, transform)
     story.notices += notices
     return replace(case, timepoints=(pre, *case.timepoints[1:-1], post))
+
+
+def _wants_masks(config: RunConfig) -> bool:
+    return bool({"masks", "predict"} & set(config.steps))
 
 
 def _with_prediction(result: Result, case: Case, config: RunConfig, bundle: Bundle | None, story: "_Story", predict) -> Result:
@@ -94,7 +101,7 @@ def _with_prediction(result: Result, case: Case, config: RunConfig, bundle: Bund
     settings = _preprocessing_config(bundle, config, case, story)
     with story.step("predict", {"preprocessing": asdict(settings)}) as bar:
         prepared = preprocessing.prepare(case.pre, case.post, result.transform, settings)
-        story.notices += prepared.parameters.get("notices", ())
+        story.notices += prepared.notices
         bar(0.6, "Scans prepared")
         predicted = predict(prepared, bundle, config)
         bar(1.0, f"P(pCR) {predicted.p_pcr:.2f}")
@@ -141,7 +148,7 @@ def _warn_about_sequence(bundle: Bundle, case: Case, story: "_Story") -> None:
 def _registration_facts(alignment: registration.Alignment, case: Case) -> dict[str, Any]:
     used = masks_digest(case) if alignment.refined else {"pre": None, "post": None}
     carried = case.post.mask_source == "carried"
-    return {"method": alignment.method, "refined_without_tumour": alignment.refined, **alignment.quality,
+    return {**alignment.quality, "method": alignment.method, "refined_without_tumour": alignment.refined,
             "masks_left_out_sha256": {"pre": used["pre"], "post": None if carried else used["post"]}}
 
 
@@ -155,7 +162,7 @@ def _images(case: Case, alignment: registration.Alignment) -> dict[str, sitk.Ima
 
 def _maps_on_scans(maps: dict, case: Case, transform: sitk.Transform) -> dict[str, sitk.Image]:
     """Each map on the original grid of the scan that its name ends with."""
-    scans = {"pre": (case.pre.image, sitk.Transform(3, sitk.sitkIdentity)), "post": (case.post.image, transform.GetInverse())}
+    scans = {"pre": (case.pre.image, IDENTITY), "post": (case.post.image, transform.GetInverse())}
     return {name: preprocessing.on_scan(image, *scans[name.rsplit("_", 1)[1]]) for name, (image, _) in maps.items()}
 
 
