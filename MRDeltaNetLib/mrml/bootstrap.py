@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import tempfile
 import zipfile
 from pathlib import Path
@@ -67,8 +68,8 @@ def own_scene() -> Iterator[Any]:
 def save_bundle(scene: Any, path: Path | str) -> None:
     """Write the scene as an .mrb file, whole or not at all.
 
-    The archive's inner folder has a fixed name, entries are sorted and dated 1980, so that the same scene gives the same bytes
-    (except for free-form transforms: their .h5 file carries the time of writing).
+    The archive's inner folder has a fixed name, entries are sorted and dated 1980, and items are numbered anew, so that the same scene
+    gives the same bytes (except for free-form transforms: their .h5 file carries the time of writing).
     raises  EnvironmentProblem MRD-E832 if Slicer's library could not write the scene's files; atomic's errors
     """
     with tempfile.TemporaryDirectory(prefix="mrdeltanet-scene-") as temporary:
@@ -89,4 +90,19 @@ def _pack(folder: Path, archive: Path) -> None:
             entry = zipfile.ZipInfo(file.relative_to(folder.parent).as_posix(), _ZIP_DATE)
             entry.compress_type = zipfile.ZIP_STORED if file.suffix in _PACKED_ALREADY else zipfile.ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
-            bundle.writestr(entry, file.read_bytes())
+            content = file.read_bytes()
+            bundle.writestr(entry, _numbered_from_one(content) if file.suffix == ".mrml" else content)
+
+
+_ITEM = re.compile(rb'(<SubjectHierarchyItem id=")(\d+)(?=")|( parent=")(\d+)(?=")')
+
+
+def _numbered_from_one(mrml: bytes) -> bytes:
+    """Subject hierarchy items numbered by their place in the file; VTK counts on through all scenes of a process."""
+    numbers = {b"0": b"0"}
+
+    def renumber(found: re.Match[bytes]) -> bytes:
+        start, old = (found[1], found[2]) if found[1] else (found[3], found[4])
+        return start + numbers.setdefault(old, b"%d" % len(numbers))
+
+    return _ITEM.sub(renumber, mrml)

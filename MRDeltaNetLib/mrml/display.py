@@ -49,7 +49,7 @@ def show_as_overlay(node: Any, colours: Any, base: Any, role: str, title: str, t
     display.SetWindowLevelMinMax(0.0, top)
     display.ApplyThresholdOn()
     display.SetAutoThreshold(False)
-    display.SetThreshold(THRESHOLD * top, top)
+    display.SetThreshold(THRESHOLD * top, 10 * top)      # scene files keep six digits: with top itself the highest voxel may vanish
     display.SetInterpolate(True)
     node.SetNodeReferenceID(BASE_ROLE, base.GetID())
     node.SetAttribute(BASE_ATTRIBUTE, role)

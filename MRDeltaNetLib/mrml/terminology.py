@@ -1,7 +1,8 @@
 """What each segment is, in codes: SNOMED CT as in DICOM's context groups, written the way Slicer keeps it.
 
-Lesion segmentation types are in DICOM PS3.16 CID 7159, the category in CID 7150, the region in CID 4031. The tumour bed is coded as
-"Lesion": the site may hold tumour, fibrosis or both, and a code for either would claim more than anybody knows.
+Category: CID 7150 of DICOM PS3.16; region: CID 4031. Tumour: the morphology "primary malignant neoplasm", which is the code that
+Slicer's own list carries (newer editions of CID 7159 put the disorder 372087000 in its place). Tumour bed: "Lesion" of CID 7159,
+because the site may hold tumour, fibrosis or both, and a code for either would claim more than anybody knows.
 """
 
 from __future__ import annotations
