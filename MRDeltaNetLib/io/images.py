@@ -25,6 +25,20 @@ from MRDeltaNetLib.io.gate.voxels import check_image
 WRITTEN_SUFFIXES = (".nrrd", ".nii", ".nii.gz", ".mha")
 """File name endings that write_image knows."""
 
+@dataclass(frozen=True)
+class Frame:
+    """Where voxels lie, as SimpleITK has it: spacing (x, y, z; mm), direction (3 x 3, row by row), origin (LPS, mm)."""
+
+    spacing_mm: tuple[float, ...]
+    direction: tuple[float, ...]
+    origin_mm: tuple[float, ...]
+
+    def lps(self) -> Affine:
+        """Voxel index -> LPS, mm."""
+        columns = [[self.direction[3 * row + axis] * self.spacing_mm[axis] for row in range(3)] for axis in range(3)]
+        return geometry.affine(columns, self.origin_mm)
+
+
 _READERS = {"nifti": "NiftiImageIO", "nrrd": "NrrdImageIO", "metaimage": "MetaImageIO"}
 
 
@@ -72,7 +86,7 @@ def read_mask(path: Path | str, image: sitk.Image, *, role: str, label: int | st
                              fix="export the segmentation as NRRD or NIfTI, for example with 3D Slicer's Segmentations module")
         facts = check_header(path, limits, assume_ras=assume_ras)
         layer, value = _chosen_segment(facts, label)
-        mask = _load(facts, path, layer) if facts.volumes == 1 or layer is not None else _all_layers(facts)
+        mask = _load(facts, path, layer) if facts.volumes == 1 or layer is not None else _all_layers(facts, path)
     except InputError as error:
         raise error.about(_capital(MASK_ROLES.get(role, role))) from error
     placed, notices = check_mask(mask, image, role=role, label=value, may_be_empty=may_be_empty, limits=limits,
@@ -150,12 +164,23 @@ def _named(segments: tuple[Segment, ...]) -> str:
 
 
 def _load(facts: FileFacts, path: Path, index: int | None) -> sitk.Image:
-    """The voxels as stored (scaled where the header says so), 3-D, in place, without metadata."""
-    if facts.native and index is None and _native_opens(path):
-        image = _native(facts, path)
-    else:
-        image = _placed(sitk.GetImageFromArray(_scaled(_one(_stored(facts), index), facts)), facts.lps)
-    return _without_metadata(image)
+    """The voxels as stored (scaled where the header says so), 3-D, in place, without metadata.
+
+    The voxels are taken from the very bytes that the gate counted and not from the native reader, which in SimpleITK 2.5.7 takes them
+    from "scan.nii" when that lies beside the "scan.nii.gz" asked for, returns memory it never filled for some compressed MetaImage
+    files, and knows neither NIfTI-2 nor bzip2. The native reader is the second opinion on the geometry.
+    """
+    frame = _frame(facts, path)
+    return _placed(sitk.GetImageFromArray(_scaled(_stored(facts)[index or 0], facts)), frame)
+
+
+def _frame(facts: FileFacts, path: Path) -> Frame:
+    """Where the voxels lie: SimpleITK's own reading of the header where it agrees with ours, so that both give equal numbers."""
+    if facts.second_reader and _native_opens(path):
+        second = _second_opinion(facts, path)
+        if not facts.assumed:
+            return second
+    return _frame_of(facts.lps)
 
 
 def _native_opens(path: Path) -> bool:
@@ -163,26 +188,26 @@ def _native_opens(path: Path) -> bool:
     return str(path).isascii() if os.name == "nt" else not re.search(r"[\ud800-\udfff]", str(path))
 
 
-def _native(facts: FileFacts, path: Path) -> sitk.Image:
-    """Read with SimpleITK and hold its geometry against the header's."""
+def _second_opinion(facts: FileFacts, path: Path) -> Frame:
+    """The frame that SimpleITK reads; refuses a file whose sizes or place it understands differently."""
     reader = sitk.ImageFileReader()
     reader.SetImageIO(_READERS[facts.format])
     reader.SetFileName(str(path))
     try:
         with _quiet():
-            image = reader.Execute()
+            reader.ReadImageInformation()
     except RuntimeError as cause:
         # the reader's own text names the path, which may name the patient
-        raise InputError("The file passed the first checks, but the image reader could not read it", code="MRD-E149",
+        raise InputError("The file passed the first checks, but the image reader could not read its header", code="MRD-E149",
                          found=f"{facts.format}, {facts.encoding}", fix="export the scan again, for example as .nrrd") from cause
-    if image.GetSize() != tuple(facts.sizes) or image.GetNumberOfComponentsPerPixel() != 1:
-        raise _disagreement(f"{' x '.join(map(str, image.GetSize()))} voxels instead of {' x '.join(map(str, facts.sizes))}")
-    if facts.assumed:
-        return _placed(image, facts.lps)
-    apart = min(geometry.corner_difference_mm(_affine_of(image), form, facts.sizes) for form in facts.forms)
-    if not apart <= geometry.SAME_FRAME_MM:
+    sizes = reader.GetSize()
+    if tuple(sizes[:3]) != tuple(facts.sizes) or reader.GetNumberOfComponents() != 1:
+        raise _disagreement(f"{' x '.join(map(str, sizes))} voxels instead of {' x '.join(map(str, facts.sizes))}")
+    frame = _first_three_axes(reader)
+    apart = min(geometry.corner_difference_mm(frame.lps(), form, facts.sizes) for form in facts.forms)
+    if not facts.assumed and not apart <= geometry.SAME_FRAME_MM:
         raise _disagreement(f"corners up to {apart:.1f} mm apart")
-    return image
+    return frame
 
 
 def _disagreement(found: str) -> InputError:
@@ -190,19 +215,24 @@ def _disagreement(found: str) -> InputError:
                       fix="convert the scan from DICOM again; its header is not written by the rules")
 
 
-def _affine_of(image: sitk.Image) -> Affine:
-    direction, spacing = image.GetDirection(), image.GetSpacing()
-    columns = [[direction[3 * row + axis] * spacing[axis] for row in range(3)] for axis in range(3)]
-    return geometry.affine(columns, image.GetOrigin())
+def _first_three_axes(reader: sitk.ImageFileReader) -> Frame:
+    """The frame of what may be a series of volumes."""
+    direction, count = reader.GetDirection(), reader.GetDimension()
+    return Frame(reader.GetSpacing()[:3], tuple(direction[count * row + axis] for row in range(3) for axis in range(3)), reader.GetOrigin()[:3])
 
 
-def _placed(image: sitk.Image, lps: Affine) -> sitk.Image:
-    """The image with its voxels where the affine (voxel index -> LPS, mm) puts them."""
+def _frame_of(lps: Affine) -> Frame:
+    """Split an affine (voxel index -> LPS, mm)."""
     matrix = np.array(lps)
     spacing = np.linalg.norm(matrix[:, :3], axis=0)
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection((matrix[:, :3] / spacing).ravel().tolist())
-    image.SetOrigin(matrix[:, 3].tolist())
+    return Frame(tuple(spacing.tolist()), tuple((matrix[:, :3] / spacing).ravel().tolist()), tuple(matrix[:, 3].tolist()))
+
+
+def _placed(image: sitk.Image, frame: Frame) -> sitk.Image:
+    """The image with its voxels where the frame puts them."""
+    image.SetSpacing(frame.spacing_mm)
+    image.SetDirection(frame.direction)
+    image.SetOrigin(frame.origin_mm)
     return image
 
 
@@ -210,42 +240,44 @@ def _stored(facts: FileFacts) -> np.ndarray:
     """Every stored value, (volume, z, y, x)."""
     order = list(facts.sizes)
     order.insert(facts.volume_axis, facts.volumes)
-    values = np.moveaxis(_values(facts).reshape(order[::-1]), 3 - facts.volume_axis, 0)
+    values = _texts(facts) if facts.encoding == "ascii" else _bytes(facts)
+    values = np.moveaxis(values.reshape(order[::-1]), 3 - facts.volume_axis, 0)
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
-def _values(facts: FileFacts) -> np.ndarray:
-    kind = np.dtype(facts.voxel_type)
+def _bytes(facts: FileFacts) -> np.ndarray:
+    """The voxels of a binary payload, in file order."""
+    values = np.empty(facts.voxel_count, dtype=facts.voxel_type)
+    room, filled, skip = memoryview(values).cast("B"), 0, facts.skip_bytes
     with facts.data_file.open("rb") as handle:
         handle.seek(facts.packed_at)
-        if facts.encoding == "ascii":
-            words = handle.read().replace(b",", b" ").split()[:facts.voxel_count]
-            return np.array(words, dtype=np.float64).astype(kind)
-        wanted, parts = facts.skip_bytes + facts.voxel_bytes, []
         for block in Unpacked(handle, facts.encoding):
-            parts.append(block[:wanted])
-            wanted -= len(parts[-1])
-            if not wanted:
-                break
-    if wanted:
-        raise damaged("the file changed while it was read")
-    return np.frombuffer(b"".join(parts), dtype=kind, offset=facts.skip_bytes)
+            block, skip = block[skip:skip + len(room) - filled], max(0, skip - len(block))
+            room[filled:filled + len(block)] = block
+            filled += len(block)
+            if filled == len(room):
+                return values
+    raise damaged("the file changed while it was read")
 
 
-def _one(volumes: np.ndarray, index: int | None) -> np.ndarray:
-    return np.ascontiguousarray(volumes[index or 0])
+def _texts(facts: FileFacts) -> np.ndarray:
+    """The voxels of a payload of numbers as text, in file order."""
+    with facts.data_file.open("rb") as handle:
+        handle.seek(facts.packed_at)
+        words = handle.read().replace(b",", b" ").split()[:facts.voxel_count]
+    return np.array(words, dtype=np.float64).astype(facts.voxel_type)
 
 
 def _scaled(stored: np.ndarray, facts: FileFacts) -> np.ndarray:
     if (facts.slope, facts.offset) == (1.0, 0.0):
-        return stored
+        return np.ascontiguousarray(stored)
     return (stored.astype(np.float64) * facts.slope + facts.offset).astype(np.float32)
 
 
-def _all_layers(facts: FileFacts) -> sitk.Image:
+def _all_layers(facts: FileFacts, path: Path) -> sitk.Image:
     """A segmentation with several layers as one image with a value for each layer."""
     layers = np.ascontiguousarray(np.moveaxis(_scaled(_stored(facts), facts), 0, -1))
-    return _placed(sitk.GetImageFromArray(layers, isVector=True), facts.lps)
+    return _placed(sitk.GetImageFromArray(layers, isVector=True), _frame(facts, path))
 
 
 def _without_metadata(image: sitk.Image) -> sitk.Image:

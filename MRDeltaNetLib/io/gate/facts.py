@@ -44,7 +44,7 @@ class FileFacts:
     encoding        "raw", "gzip", "bzip2", "zlib" or "ascii"
     packed_bytes    length of the packed voxels as the header claims, None if it does not say
     slope, offset   stored value * slope + offset = intensity
-    native          False if SimpleITK cannot read this kind and the voxels are taken from the payload
+    second_reader   True if SimpleITK reads this kind's header too, as a second opinion on the geometry
     assumed         True if the directions come from the user's word and not from the file
     segments        segments named in the header of a segmentation file
     notices         warnings
@@ -64,7 +64,7 @@ class FileFacts:
     packed_bytes: int | None = None
     slope: float = 1.0
     offset: float = 0.0
-    native: bool = True
+    second_reader: bool = True
     assumed: bool = False
     segments: tuple[Segment, ...] = ()
     notices: tuple[Notice, ...] = ()
@@ -107,9 +107,11 @@ def real(text: str, field: str) -> float:
 
 
 def text_lines(head: bytes) -> list[str]:
-    """The lines of a header in text form, without line ends. Refuses NUL bytes and old Macintosh line ends."""
+    """The lines of a header in text form, without line ends. Refuses control characters and old Macintosh line ends."""
     if b"\0" in head:
         raise broken_header("zero bytes among the text")
     if b"\r" in head.replace(b"\r\n", b""):
         raise broken_header("carriage returns without line feeds")
+    if re.search(rb"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]", head):
+        raise broken_header("control characters among the text")
     return [line.rstrip("\r") for line in head.decode("utf-8", errors="replace").split("\n")]

@@ -44,7 +44,7 @@ def parse(head: bytes, path: Path, limits: GateLimits) -> FileFacts:
     data_file, start = _data_place(fields, path, end, encoding, expected)
     return FileFacts(format="metaimage", sizes=sizes, volumes=volumes, voxel_type=_order(fields) + code, lps=lps, forms=(lps,),
                      data_file=data_file, packed_at=start, encoding=encoding, packed_bytes=_packed_bytes(fields, encoding),
-                     native=len(lengths) == 3, notices=notices)
+                     second_reader=encoding != "ascii", notices=notices)
 
 
 def _fields(head: bytes, limits: GateLimits) -> tuple[dict[str, str], int]:

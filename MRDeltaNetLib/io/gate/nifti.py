@@ -84,7 +84,7 @@ def parse(head: bytes, path: Path, limits: GateLimits, *, packed: bool, assume_r
     return FileFacts(format="nifti", sizes=sizes, volumes=volumes, voxel_type=header.order + code, lps=forms[0], forms=forms, data_file=path,
                      skip_bytes=_data_offset(header) if packed else 0, packed_at=0 if packed else _data_offset(header),
                      encoding="gzip" if packed else "raw", slope=slope, offset=offset,
-                     native=header.version == 1 and header.dim[0] == 3, assumed=assumed)
+                     second_reader=header.version == 1, assumed=assumed)
 
 
 def _unpack(head: bytes) -> _Header:

@@ -55,7 +55,7 @@ def parse(head: bytes, path: Path, limits: GateLimits, *, assume_ras: bool = Fal
     data_file, start = _data_place(fields, path, end, encoding, volumes * sizes[0] * sizes[1] * sizes[2] * int(code[1:]))
     return FileFacts(format="nrrd", sizes=sizes, volumes=volumes, volume_axis=3 if place is None else place, voxel_type=_order(fields, code, encoding) + code,
                      lps=lps, forms=(lps,), data_file=data_file, packed_at=start, encoding=encoding,
-                     native=volumes == 1 and place is None and encoding != "bzip2", assumed=assumed, segments=_segments(pairs))
+                     second_reader=place is None and encoding != "bzip2", assumed=assumed, segments=_segments(pairs))
 
 
 def _fields(head: bytes, limits: GateLimits) -> tuple[dict[str, str], dict[str, str], int]:
