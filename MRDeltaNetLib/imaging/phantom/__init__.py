@@ -79,7 +79,7 @@ def simulate_pair(seed: int, *, setting: str = "controlled", responder: bool | N
 
 
 def _draw_visit(rng: np.random.Generator, treated: bool) -> anatomy.Visit:
-    return anatomy.Visit(bladder_fill=float(rng.uniform(0.75, 1.3)), rectum_fill=float(rng.uniform(0.85, 1.25)),
+    return anatomy.Visit(bladder_fill=float(rng.uniform(0.8, 1.3)), rectum_fill=float(rng.uniform(0.85, 1.25)),
                          content=str(rng.choice(["gas", "gel", "stool"])), soft_mm=float(rng.uniform(1.5, 4.0)) if treated else 0.0,
                          soft_seed=int(rng.integers(2**31)), treated=treated)
 

@@ -20,21 +20,23 @@ DEEP_MM = 7.0
 """Signed distances are cut here: nothing is painted deeper inside a border, and flat numbers interpolate without ringing."""
 
 # z, centre x, centre y, radius x, radius y, turn in degrees: ellipses of the right-hand structures, mirrored to the left
-OBTURATOR_INTERNUS = Curve([(-56, 52, 38, 1, 8, -14), (-44, 51, 36, 6, 24, -14), (-30, 46, 30, 7.5, 36, -12), (-12, 38, 20, 8.5, 42, -9),
-                            (0, 46, 16, 7, 40, -6), (12, 57, 12, 4.5, 34, -2), (28, 62, 8, 3.2, 24, 0), (38, 62, 6, 0.6, 10, 0)])
-ISCHIAL_TAIL = Curve([(-30, 62, 66, 14, 4, 14), (-14, 60, 64, 16, 4.5, 16), (0, 62, 60, 15, 4, 18), (8, 64, 56, 8, 1, 18)])
-PECTINEUS = Curve([(-70, 58, -22, 36, 26, 18), (-45, 57, -24, 36, 24, 20), (-28, 55, -27, 33, 17, 20), (-12, 49, -36, 23, 8, 12),
-                   (0, 50, -42, 15, 5, 10), (8, 52, -44, 6, 1, 10)])
-ADDUCTORS = Curve([(-80, 40, -10, 34, 34, 30), (-58, 42, -8, 32, 26, 30), (-40, 44, -2, 26, 14, 34), (-26, 46, 2, 12, 3, 34)])
-ILIOPSOAS = Curve([(-60, 92, -34, 22, 20, 0), (-12, 86, -42, 22, 17, -6), (12, 80, -40, 24, 16, -10), (40, 66, -28, 21, 17, -18), (75, 52, -8, 19, 20, -20)])
+OBTURATOR_INTERNUS = Curve([(-58, 54, 36, 5, 16, -14), (-44, 52, 34, 8, 28, -14), (-30, 47, 28, 9.5, 38, -13), (-12, 40, 20, 10, 43, -10),
+                            (0, 47, 16, 8.5, 42, -6), (12, 57, 12, 6, 37, -2), (28, 62, 8, 4.2, 28, 0), (42, 64, 6, 3.5, 18, 0)])
+ISCHIAL_TAIL = Curve([(-34, 60, 68, 16, 5, 14), (-14, 58, 65, 18, 5.5, 16), (0, 62, 60, 17, 5, 18), (10, 66, 55, 14, 4, 18)])
+OBTURATOR_EXTERNUS = Curve([(-58, 52, 6, 24, 26, 20), (-44, 52, 4, 26, 30, 20), (-32, 54, 2, 26, 28, 20), (-20, 60, -2, 24, 20, 20), (-10, 66, -6, 16, 10, 20)])
+PECTINEUS = Curve([(-70, 58, -22, 36, 26, 18), (-45, 57, -24, 36, 24, 20), (-28, 55, -27, 34, 18, 20), (-12, 50, -36, 25, 9, 12),
+                   (0, 51, -43, 20, 6.5, 10), (14, 53, -46, 14, 5, 10)])
+ADDUCTORS = Curve([(-80, 42, -10, 36, 34, 30), (-58, 44, -8, 34, 28, 30), (-40, 46, -2, 28, 18, 34), (-22, 48, 2, 20, 12, 34)])
+ILIOPSOAS = Curve([(-60, 94, -34, 22, 22, 0), (-12, 88, -42, 23, 18, -6), (12, 84, -40, 24, 16, -10), (40, 74, -28, 21, 18, -18), (75, 58, -10, 19, 20, -20)])
 SARTORIUS = Curve([(-60, 92, -66, 13, 8, 20), (12, 104, -58, 12, 9, 20), (60, 112, -48, 11, 10, 20)])
-RECTUS = Curve([(-40, 9, -60, 8, 1, 0), (-26, 13, -62, 12, 2.5, 0), (-12, 17, -62, 16, 4.5, 2), (0, 19, -62, 19, 7, 2), (12, 20.5, -62, 20.5, 9, 3),
-                (40, 21, -66, 20.5, 8.5, 4), (80, 22, -72, 21, 8, 4)])
-ABDOMINAL_WALL = Curve([(10, 62, -60, 20, 1.5, 8), (25, 66, -58, 26, 4, 10), (45, 74, -52, 34, 8, 14), (80, 80, -50, 40, 10, 16)])
-GLUTEUS = Curve([(-90, 66, 108, 56, 34, -6), (-40, 70, 114, 60, 38, -6), (-12, 74, 114, 64, 40, -8), (12, 80, 112, 70, 40, -20), (40, 82, 106, 68, 36, -28),
+VASTUS = Curve([(-90, 110, 0, 22, 34, 0), (-44, 112, -2, 22, 32, 0), (-24, 116, -4, 18, 26, 0)])
+RECTUS = Curve([(-40, 10, -60, 8, 2.5, 0), (-26, 13, -62, 12, 3.5, 0), (-12, 17, -62, 16, 5, 2), (0, 19, -62, 19, 7, 2), (12, 20.5, -62, 21, 9, 3),
+                (40, 21, -66, 21, 8.5, 4), (80, 22, -72, 21, 8, 4)])
+ABDOMINAL_WALL = Curve([(8, 62, -60, 22, 4, 8), (25, 66, -58, 26, 5, 10), (45, 74, -52, 34, 8, 14), (80, 80, -50, 40, 10, 16)])
+GLUTEUS = Curve([(-90, 66, 108, 56, 34, -6), (-40, 70, 112, 60, 38, -6), (-12, 74, 112, 65, 41, -8), (12, 80, 110, 71, 41, -20), (40, 82, 106, 68, 36, -28),
                  (75, 78, 102, 60, 30, -34)])
-GLUTEUS_DEEP = Curve([(0, 110, 48, 14, 8, -30), (15, 108, 40, 20, 14, -34), (40, 106, 22, 22, 26, -34), (75, 104, 8, 22, 34, -34)])
-QUADRATUS = Curve([(-70, 92, 48, 16, 10, 0), (-40, 90, 46, 20, 11, 4), (-22, 92, 44, 20, 8, 8), (-12, 94, 42, 10, 1.5, 8)])
+GLUTEUS_DEEP = Curve([(-6, 110, 50, 16, 9, -30), (15, 108, 40, 21, 15, -34), (40, 106, 22, 22, 26, -34), (75, 104, 8, 22, 34, -34)])
+QUADRATUS = Curve([(-70, 94, 44, 20, 14, 0), (-40, 93, 42, 24, 15, 4), (-22, 94, 40, 22, 12, 8), (-4, 96, 38, 16, 7, 8)])
 PIRIFORMIS = Curve([(16, 84, 48, 6, 2, -36), (24, 66, 62, 34, 5, -36), (38, 56, 70, 40, 10, -36), (52, 46, 78, 36, 10, -34), (62, 38, 84, 18, 3, -30)])
 ISCHIUM = Curve([(-72, 58, 38, 5, 6, 10), (-60, 60, 42, 10, 12, 14), (-45, 63, 49, 12.5, 17, 14), (-30, 66, 51, 12, 17, 10), (-12, 67, 43, 13, 20, 4),
                  (0, 68, 36, 12, 22, 0), (12, 69, 28, 12, 22, -6), (28, 70, 20, 12, 18, -10)])
@@ -42,10 +44,11 @@ ILIUM = Curve([(-6, 70, -16, 11, 14, 18), (4, 73, -12, 15, 26, 14), (14, 76, 0, 
                (52, 73, 20, 9, 42, -16), (75, 76, 28, 8.5, 56, -22)])
 SACRUM = Curve([(-22, 0, 83, 2, 3), (-16, 0, 86, 5, 5), (-2, 0, 93, 5.5, 5), (6, 0, 97, 8, 5.5), (16, 0, 101, 11, 6.5), (30, 0, 107, 20, 9), (45, 0, 111, 34, 12),
                 (60, 0, 112, 46, 14), (80, 0, 106, 54, 17)], smooth_mm=5.0)
-FUNNEL = Curve([(-62, 0, 36, 14, 17), (-46, 0, 33, 15, 20), (-34, 0, 27, 18, 27), (-22, 0, 23, 24, 33), (-10, 0, 20, 31, 40), (0, 0, 20, 40, 48), (12, 0, 22, 52, 56)])
+FUNNEL = Curve([(-62, 0, 36, 12, 14), (-46, 0, 34, 13.5, 15.5), (-34, 0, 30, 15.5, 18.5), (-22, 0, 27, 21, 24), (-10, 0, 23, 30, 36), (0, 0, 21, 39, 46), (12, 0, 22, 52, 56),
+                (61, 0, 22, 60, 60)])
 EXTERNAL_SPHINCTER = Curve([(-90, 0, 42, 12, 15), (-70, 0, 40, 14, 17), (-50, 0, 36, 14.5, 16.5), (-40, 0, 34, 12, 13)])
-ARTERY = Curve([(-80, 70, -48), (-40, 70, -52), (-12, 69, -55), (12, 66, -54), (40, 58, -42), (75, 44, -14)])
-VEIN = Curve([(-80, 62, -42), (-40, 61, -46), (-12, 59, -48), (12, 56, -45), (40, 53, -30), (75, 44, 2)])
+ARTERY = Curve([(-80, 70, -48), (-40, 70, -52), (-12, 69, -55), (12, 65, -54), (40, 51, -40), (75, 40, -14)])
+VEIN = Curve([(-80, 62, -42), (-40, 61, -46), (-12, 59, -48), (12, 54, -45), (40, 46, -28), (75, 38, 2)])
 RECTUM = Curve([(-95, 0, 43, 8, 8), (-60, 0, 38, 9, 9), (-46, 0, 34, 9.5, 10), (-34, 0, 31, 11.5, 11), (-22, 0, 32, 14.5, 12.5), (-10, 0, 38, 17.5, 15.5),
                 (0, 0, 46, 18.5, 17.5), (12, 0, 56, 18, 18.5), (24, 0, 66, 18, 18.5), (40, 0, 75, 17.5, 17), (60, 0, 76, 16, 16), (90, 0, 58, 15, 15)])
 MESORECTUM = Curve([(-34, 0, 32, 13, 13), (-22, 0, 33, 18, 17), (-10, 0, 41, 24, 22), (0, 0, 49, 31, 26), (12, 0, 58, 38, 29), (24, 0, 66, 42, 32), (40, 0, 72, 42, 34),
@@ -179,10 +182,11 @@ class Scene:
         def locate(centre: np.ndarray, reach_mm: float):
             return sampler.ball(place, centre * patient.scale, reach_mm * patient.scale + 12.0)
 
-        self.bone = Space(tuple((p + np.float32(1.1) * w) * scale for p, w in zip(points, warp)), locate)
-        self.organ = Space(tuple((p + np.float32(1.8) * w) * scale for p, w in zip(soft, moved)), locate)
+        self.bone = Space(tuple((p + np.float32(1.5) * w) * scale for p, w in zip(points, warp)), locate)
+        self.organ = Space(tuple((p + np.float32(2.3) * w) * scale for p, w in zip(soft, moved)), locate)
         self.shade = moved[3]
         self.middle = fields.middle.at(sampler, place, motion=motion)
+        self.septa = fields.middle.at(sampler, place, stretch=(5.0, 1.6, 4.0))[0]
         self.layers: list[Layer] = []
         self._body()
         self._muscles()
@@ -216,12 +220,13 @@ class Scene:
     def _muscles(self) -> None:
         b = self.bone
         cleft = without(b.loft(GLUTEUS, both_sides=True), b.rod((0, 160, -120), (0, 118, 60), 14, 6))
-        self._add("gluteus maximus", "gluteus", cleft)
-        for name, curve in (("gluteus medius", GLUTEUS_DEEP), ("quadratus femoris", QUADRATUS), ("iliopsoas", ILIOPSOAS), ("sartorius", SARTORIUS),
+        lumps = np.float32(0.9) * self.septa
+        self._add("gluteus maximus", "gluteus", cleft + lumps)
+        for name, curve in (("gluteus medius", GLUTEUS_DEEP), ("quadratus femoris", QUADRATUS), ("iliopsoas", ILIOPSOAS), ("sartorius", SARTORIUS), ("vastus", VASTUS), ("obturator externus", OBTURATOR_EXTERNUS),
                             ("adductors", ADDUCTORS), ("pectineus", PECTINEUS), ("abdominal wall", ABDOMINAL_WALL), ("rectus", RECTUS)):
-            self._add(name, "muscle", b.loft(curve, both_sides=True), rim="fascia", rim_mm=0.8)
-        self._add("piriformis", "gluteus", b.loft(PIRIFORMIS, both_sides=True))
-        self._add("obturator internus", "muscle", joined(b.loft(OBTURATOR_INTERNUS, both_sides=True), b.loft(ISCHIAL_TAIL, both_sides=True), 8))
+            self._add(name, "muscle", b.loft(curve, both_sides=True) + lumps, rim="fascia", rim_mm=0.7)
+        self._add("piriformis", "gluteus", b.loft(PIRIFORMIS, both_sides=True) + lumps)
+        self._add("obturator internus", "muscle", joined(b.loft(OBTURATOR_INTERNUS, both_sides=True), b.loft(ISCHIAL_TAIL, both_sides=True), 8) + 0.7 * lumps)
         self._add("sacrospinous ligament", "ligament", b.rod((8, 97, 8), (60, 55, 2), 3.2, 2.4, both_sides=True))
 
     def _bones(self) -> None:
@@ -231,11 +236,11 @@ class Scene:
         pubis = joined(ramus, b.ellipsoid((17, -34, -31), (14, 18, 15), both_sides=True), 6)
         pubis = joined(pubis, b.rod((15, -24, -42), (54, 30, -66), 7, 6.5, both_sides=True), 6)
         hip = joined(joined(b.loft(ISCHIUM, both_sides=True), b.loft(ILIUM, both_sides=True), 10), pubis, 6)
-        socket = head - 3.6
+        socket = head - 2.9
         self._add("hip bone", "marrow", without(np.maximum(hip, np.float32(2.3) - b.side), socket), rim="cortex", rim_mm=1.7)
         self._add("symphysis", "ligament", np.maximum(np.maximum(b.side - 2.5, np.abs(b.z + 31) - 14), np.abs(b.y + 37) - 16))
-        joint = np.maximum(head - 3.0, b.side - np.float32(FEMORAL_HEAD_MM + 8))
-        self._add("joint", "cartilage", joint, opacity=0.9)
+        joint = np.maximum(np.maximum(head - 2.4, b.side - np.float32(FEMORAL_HEAD_MM + 12)), hip - 2.0)
+        self._add("joint", "cartilage", joint, opacity=0.8)
         self._add("acetabular fat", "fat", b.ellipsoid((66.5, 4, -8), (3.2, 11, 11), both_sides=True))
         femur = joined(head, b.rod((FEMORAL_HEAD_MM, 0, 0), (132, 8, -28), 15, 17, both_sides=True), 6)
         self._add("femur", "marrow", femur, rim="cortex", rim_mm=1.7)
@@ -270,16 +275,17 @@ class Scene:
     def _organs(self) -> None:
         o, p, v = self.organ, self.patient, self.visit
         levator = o.loft(FUNNEL)
-        thick = 2.2 + 2.2 * np.clip((-26 - o.z) / 14, 0, 1)
-        sheet = np.maximum(np.abs(levator) - thick, np.maximum(o.z - 4, np.float32(-14) - o.y))
-        self._add("levator ani", "levator", sheet)
+        thick = 1.7 + 1.6 * np.clip((-24 - o.z) / 14, 0, 1)
+        cut = np.maximum(o.z - 3, np.float32(-16) - o.y)
+        self._add("levator ani", "levator", np.maximum(levator - thick, cut))
+        self._add("pelvic fat", "fat", np.maximum(levator + thick, np.maximum(o.z - 3, np.float32(-28) - o.y)))
         self._add("anal sphincter", "levator", o.loft(EXTERNAL_SPHINCTER))
         fill, (dx, dy, dz) = np.float32(v.bladder_fill), p.organ_mm
         base = -4.0
         height = 23.0 * fill
         middle = self.middle[1]
-        bladder = o.ellipsoid((dx, -27 + 2 * fill, base + height), (34 * fill**0.8, 25 * fill, height), turn_deg=-12) + 0.7 * middle
-        urine = bladder + np.float32(6.5 - 2.6 * (fill - 0.7))
+        bladder = o.ellipsoid((dx, -26 + 2 * fill, base + height), (37 * fill**0.8, 27 * fill, height), turn_deg=-12) + 0.3 * middle
+        urine = bladder + np.float32(5.6 - 3.2 * (fill - 0.75))
         if p.sex == "male":
             self._male(o, p)
         else:
@@ -295,6 +301,8 @@ class Scene:
         self._add("prostate", "peripheral_zone", prostate, rim="fascia", rim_mm=0.9)
         self._add("transition zone", "transition_zone", o.ellipsoid((0, 3, -12), (17 * s, 12.5 * s, 16 * s)) + 0.7 * self.middle[1], rim="muscle", rim_mm=0.9)
         self._add("anterior stroma", "muscle", o.ellipsoid((0, -9 * s + 2, -14), (10, 4, 14)))
+        self._add("neurovascular bundles", "plexus", o.ellipsoid((27, 22, -6), (7, 9, 22), both_sides=True), opacity=0.55)
+        self._add("vesical plexus", "plexus", o.ellipsoid((34, 10, 14), (9, 22, 16), both_sides=True), opacity=0.4)
         vesicles = o.ellipsoid((17, 32, 11), (17, 6.5, 8), both_sides=True) + 1.2 * self.middle[2]
         self._add("seminal vesicles", "vesicle", vesicles)
         self._add("cord", "subcutaneous", o.ellipsoid((54, -72, -10), (9, 8, 40), both_sides=True), rim="fascia", rim_mm=1.0)
@@ -379,7 +387,7 @@ class Scene:
 
     def _mesorectal_vessels(self, o: Space) -> None:
         rng = np.random.default_rng(self.patient.vessels + 1)
-        for _ in range(12):
+        for _ in range(22):
             z = rng.uniform(-16, 62)
             _, my, mrx, mry = MESORECTUM.at(z)
             _, ry, rrx, rry = RECTUM.at(z)
@@ -387,8 +395,8 @@ class Scene:
             reach = rng.uniform(0.35, 0.85)
             x = np.sin(angle) * ((1 - reach) * (rrx + 3) + reach * mrx)
             y = (1 - reach) * ry + reach * my + np.cos(angle) * ((1 - reach) * (rry + 3) + reach * mry)
-            radius = rng.uniform(0.9, 1.9)
-            if rng.random() < 0.3:
+            radius = rng.uniform(0.8, 1.6)
+            if rng.random() < 0.2:
                 radius = rng.uniform(2.0, 3.4)
                 self._blob("node", "node", o, (x, y, z), (radius, radius, radius * 1.3))
             else:

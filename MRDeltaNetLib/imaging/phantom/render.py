@@ -51,7 +51,7 @@ class _Painter:
         noise = scene.fields.fine
         self.fine_sampler = fine
         self.grain = noise.at(fine, place)[0]
-        self.fibre = noise.at(fine, place, stretch=(3.5, 1.0, 4.0))[0]
+        self.fibre = noise.at(fine, place, stretch=(5.0, 1.0, 5.0))[0]
 
     def paint(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Signal (fat = 1), float32 (z, y, x), and the masks of MASKS that the scene has."""
@@ -143,24 +143,32 @@ class _Texture:
 
     def _strand(self) -> np.ndarray:
         first, second, where = (self._coarse(m) for m in self.painter.scene.middle)
-        lines = np.exp(-np.square(first * 11)) * np.clip(where + 0.2, 0, 1) + np.exp(-np.square(second * 14)) * np.clip(0.1 - where, 0, 1)
-        return np.minimum(lines, 1)
+        shade = self._slice("shade")
+        lines = np.exp(-np.square((first + 0.35 * shade) * 12)) * np.clip(where - 0.25, 0, 0.8)
+        lines += 0.7 * np.exp(-np.square((second - 0.3 * shade) * 15)) * np.clip(-0.4 - where, 0, 0.8)
+        return lines
+
+    def _septa(self) -> np.ndarray:
+        line = self._coarse(self.painter.scene.septa)
+        where = self._coarse(self.painter.scene.middle[1])
+        return np.exp(-np.square(line * 9)) * np.clip(where + 0.5, 0, 1)
 
     def _fat(self) -> np.ndarray:
-        return 1 + 0.05 * self._slice("shade") + 0.025 * self._slice("grain") - 0.42 * self._slice("strand")
+        mottle = self._coarse(self.painter.scene.middle[2])
+        return 1 + 0.05 * self._slice("shade") + 0.035 * mottle + 0.04 * self._slice("grain") - 0.5 * self._slice("strand")
 
     def _subcutaneous(self) -> np.ndarray:
-        return 1 + 0.05 * self._slice("shade") + 0.015 * self._slice("grain") - 0.16 * self._slice("strand")
+        return 1 + 0.05 * self._slice("shade") + 0.03 * self._slice("grain") - 0.22 * self._slice("septa") - 0.1 * self._slice("strand")
 
     def _marrow(self) -> np.ndarray:
         shade = self._coarse(self.painter.scene.middle[2])
         return self.painter.scene.patient.marrow / 0.85 * (1 + 0.09 * self._slice("shade") + 0.05 * shade + 0.05 * self._slice("grain"))
 
     def _muscle(self) -> np.ndarray:
-        return 1 + 0.9 * np.clip(self._slice("fibre") - 1.1, 0, 1.5) + 0.10 * self._slice("grain")
+        return 1 + 1.1 * np.clip(self._slice("fibre") - 0.95, 0, 1.5) + 0.16 * self._slice("grain")
 
     def _gluteus(self) -> np.ndarray:
-        return 1 + 1.7 * np.clip(self._slice("fibre") - 0.75, 0, 1.8) + 0.10 * self._slice("grain")
+        return 1 + 1.6 * np.clip(self._slice("fibre") - 0.7, 0, 1.8) + 0.16 * self._slice("grain")
 
     def _gland(self) -> np.ndarray:
         middle = self._coarse(self.painter.scene.middle[0])
@@ -168,7 +176,7 @@ class _Texture:
 
     def _tubules(self) -> np.ndarray:
         middle = self._coarse(self.painter.scene.middle[1])
-        return np.clip(1 + 0.55 * np.sin(5 * middle) + 0.15 * self._slice("grain"), 0.15, 2)
+        return np.clip(1 + 0.38 * np.sin(3 * middle + 1.6 * self._slice("grain")) + 0.1 * self._slice("grain"), 0.2, 2)
 
     def _wall(self) -> np.ndarray:
         return 1 + 0.12 * self._slice("grain")

@@ -14,20 +14,31 @@ Where = tuple[slice, slice, slice]
 
 _STEP_MM = 0.5
 _LOW_MM, _HIGH_MM = -260.0, 260.0
+OPEN_MM = 60.0
+CAP_MM = 10.0
 
 
 class Curve:
-    """Smooth functions of the height z: a table whose first column is z (mm) becomes one lookup a column."""
+    """Smooth functions of the height z: a table whose first column is z (mm) becomes one lookup a column.
+
+    A table that ends nearer than OPEN_MM to the origin ends in a rounded tip of CAP_MM there (its columns are centre x, centre y,
+    radius x, radius y, turn); farther out it goes on for ever, beyond any field of view.
+    """
 
     def __init__(self, rows, smooth_mm: float = 8.0) -> None:
         table = np.array(rows, np.float64)
-        self.low, self.high = table[0, 0], table[-1, 0]
+        self.low = table[0, 0] if table[0, 0] > -OPEN_MM else -np.inf
+        self.high = table[-1, 0] if table[-1, 0] < OPEN_MM else np.inf
         z = np.arange(_LOW_MM, _HIGH_MM, _STEP_MM)
         half = int(2 * smooth_mm / _STEP_MM)
         kernel = np.exp(-0.5 * (np.arange(-half, half + 1) * _STEP_MM / (0.5 * smooth_mm)) ** 2)
         kernel /= kernel.sum()
         self.columns = [np.convolve(np.pad(np.interp(z, table[:, 0], column), half, mode="edge"), kernel, mode="valid").astype(np.float32)
                         for column in table[:, 1:].T]
+        if len(self.columns) >= 4:
+            inside = np.clip(np.minimum(z - self.low, self.high - z) / CAP_MM, 0, 1)
+            for column in self.columns[2:4]:
+                column *= np.sqrt(1 - np.square(1 - inside)).astype(np.float32)
 
     def at(self, z_mm: float) -> list[float]:
         """Every column at one height."""
@@ -79,7 +90,8 @@ class Space:
         rx, ry = np.maximum(rx, 0.5), np.maximum(ry, 0.5)
         u, v = u / rx, v / ry
         k0 = np.sqrt(u * u + v * v)
-        k1 = np.sqrt(np.square(u / rx) + np.square(v / ry))
+        flat = np.maximum(1 - k0, 0) * k0 / np.minimum(rx, ry)           # keeps the inside of thin shapes smooth; nothing at the border
+        k1 = np.sqrt(np.square(u / rx) + np.square(v / ry) + flat * flat)
         d = k0 * (k0 - 1) / np.maximum(k1, np.float32(1e-5))
         return np.maximum(d, np.maximum(np.float32(curve.low) - self.z, self.z - np.float32(curve.high)))
 
