@@ -7,7 +7,7 @@ All transforms map pre LPS to post LPS in mm: resampling post with them gives po
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Mapping
 
 import SimpleITK as sitk
@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from MRDeltaNetLib.config import REGISTRATION_METHODS, GateLimits, RegistrationConfig
 from MRDeltaNetLib.errors import InputError, Notice, UsageError
 from MRDeltaNetLib.imaging.registration import quality as _quality
+from MRDeltaNetLib.imaging.registration.deformable import deformation, display_notices, find_deformable
 from MRDeltaNetLib.imaging.registration.linear import Scene, find_affine, find_rigid
 from MRDeltaNetLib.imaging.registration.regions import body_of, canonical, metric_region
 from MRDeltaNetLib.progress import Progress, part, silent
@@ -53,26 +54,37 @@ def align(pre: sitk.Image, post: sitk.Image, config: RegistrationConfig = Regist
     initial    linear transform pre LPS -> post LPS to start from; None: several starts are tried
     seed       of the sampling; the same seed gives the same bytes on any number of threads
     progress   told of every iteration; what it raises stops the optimiser and comes out of this function
-    raises     UsageError MRD-E600 (unknown method); InputError MRD-E601 to E608, see quality.judge
+    raises     UsageError MRD-E600 (unknown method); InputError MRD-E601 to E609, see quality.judge
     """
     if config.method not in REGISTRATION_METHODS:
         raise UsageError("This way of aligning is not known", code="MRD-E600", found=f"'{config.method}'",
                          fix="choose one of " + ", ".join(REGISTRATION_METHODS))
+    if initial is not None:
+        _require_linear(initial)
     scene = _scene(pre, post, config, pre_mask, post_mask)
-    refined = config.method != "none" and _any(pre_mask, post_mask)
     if config.method == "none":
-        found = None
-        transform: sitk.Transform = sitk.Transform(3, sitk.sitkIdentity)
+        transform: sitk.Transform = sitk.AffineTransform(3)
+        converged = True
     else:
-        stop = 0.9 if config.method == "rigid" else 0.45
+        stop = 0.9 if config.method == "rigid" else 0.4
         found = find_rigid(scene, config, initial, seed, part(progress, 0.0, stop))
         if config.method == "affine":
             found = find_affine(scene, found.transform, config, seed, part(progress, stop, 0.9))
-        transform = found.transform
+        transform, converged = found.transform, found.converged
     numbers, notices = _assessed(scene, transform, config, limits)
-    numbers["refined_without_tumour"] = refined
+    numbers["converged"] = converged
+    if not converged:
+        notices += (Notice("MRD-W604", "The alignment stopped at its limit of steps before it had settled",
+                           "compare both scans side by side; if they do not match, run again with another seed"),)
+    shown = None
+    if config.method == "deformable":
+        shown = find_deformable(scene, transform, config, seed, part(progress, 0.4, 0.9))
+        numbers.update(deformation(scene, shown, pre_mask))
+        _quality.judge_volume(numbers, config)
+        numbers["display_mutual_information"] = _quality.similarity_of(scene)(shown)[0]
+        notices += display_notices(numbers["mutual_information_after"], numbers["display_mutual_information"])
     progress(1.0, "aligned")
-    return Alignment(transform, config.method, numbers, notices, refined)
+    return Alignment(transform, config.method, numbers, notices, config.method != "none" and _any(pre_mask, post_mask), shown)
 
 
 def assess(pre: sitk.Image, post: sitk.Image, transform: sitk.Transform, config: RegistrationConfig = RegistrationConfig(), *,
@@ -82,6 +94,7 @@ def assess(pre: sitk.Image, post: sitk.Image, transform: sitk.Transform, config:
 
     raises InputError MRD-E601 to E606 on the named limits
     """
+    _require_linear(transform)
     return _assessed(_scene(pre, post, config, pre_mask, post_mask), transform, config, limits)
 
 
@@ -99,6 +112,12 @@ def _scene(pre: sitk.Image, post: sitk.Image, config: RegistrationConfig, pre_ma
     pre_region = metric_region(pre, pre_body, pre_mask, config.exclusion_margin_mm)
     post_region = metric_region(post, post_body, post_mask, config.exclusion_margin_mm) if _any(post_mask) else None
     return Scene(pre, post, pre_body, post_body, pre_region, post_region)
+
+
+def _require_linear(transform: sitk.Transform) -> None:
+    if not transform.IsLinear():
+        raise InputError("The transform that was handed in bends the image", code="MRD-E609", found=transform.GetName(),
+                         fix="hand in a rigid or affine transform; a deformable one never feeds the network")
 
 
 def _any(*masks: sitk.Image | None) -> bool:

@@ -23,8 +23,8 @@ all axes alike would leave too few of them."""
 SAMPLES = (6000, 12000, 24000)
 """Voxels looked at per level: more does not lower the error, it only costs time."""
 
-SCOUT_POINTS = 3000
-SCOUT_BINS = 24
+SCOUT_POINTS = 4000
+SCOUT_BINS = 16
 SCOUT_SHIFT_MM = 15.0
 SCOUT_ANGLE_DEG = 10.0
 SCOUT_KEEP = 3
@@ -64,7 +64,7 @@ def find_rigid(scene: Scene, config: RegistrationConfig, initial: sitk.Transform
     initial  a linear transform to start from; None: several starts are tried and the best kept
     """
     centre = centre_of(scene.pre_body)
-    levels = [_level(scene, target) for target in LEVELS_MM]
+    levels = [at_level(scene, target) for target in LEVELS_MM]
     starts = [rigid_from(initial, centre)] if initial is not None else scout(scene, levels[0], centre)
     share = 1.0 / (len(starts) + len(LEVELS_MM) - 1)
     found = []
@@ -89,7 +89,7 @@ def find_affine(scene: Scene, rigid: sitk.Transform, config: RegistrationConfig,
     start.SetTranslation(rigid.GetTranslation())
     found = Found(start, True)
     for number, target in enumerate(LEVELS_MM[1:], start=1):
-        found = _optimise(_level(scene, target), found.transform, SAMPLES[number], target, config, seed,
+        found = _optimise(at_level(scene, target), found.transform, SAMPLES[number], target, config, seed,
                           part(progress, (number - 1) / 2, number / 2), f"affine level {number}")
     return found
 
@@ -145,62 +145,69 @@ def _middle(image: sitk.Image) -> np.ndarray:
     return np.asarray(image.TransformContinuousIndexToPhysicalPoint([(size - 1) / 2 for size in image.GetSize()]))
 
 
-def _level(scene: Scene, target_mm: float) -> Scene:
+def at_level(scene: Scene, target_mm: float) -> Scene:
     """The scene with both scans coarsened and lightly smoothed along the axes that were."""
     return replace(scene, pre=smoothed(reduced(scene.pre, target_mm), target_mm),
                    post=smoothed(reduced(scene.post, target_mm), target_mm))
 
 
-def _optimise(level: Scene, start: sitk.Transform, samples: int, step_mm: float, config: RegistrationConfig, seed: int,
-              progress: Progress, name: str) -> Found:
-    """One level. The step shrinks from step_mm to a hundredth of a millimetre."""
+def metric(level: Scene, samples: int, config: RegistrationConfig, seed: int) -> sitk.ImageRegistrationMethod:
+    """A registration method with everything but optimiser and transform."""
     method = sitk.ImageRegistrationMethod()
     method.SetNumberOfThreads(1)      # sums over threads depend on their number; one thread gives the same bytes everywhere
     method.SetMetricAsMattesMutualInformation(config.histogram_bins)
-    region_size = int(sitk.GetArrayViewFromImage(level.pre_region).sum()) * _voxel_ml(level.pre_region)
-    available = region_size / _voxel_ml(level.pre)
+    region_mm3 = float(sitk.GetArrayViewFromImage(level.pre_region).sum()) * math.prod(level.pre_region.GetSpacing())
+    available = region_mm3 / math.prod(level.pre.GetSpacing())
     method.SetMetricSamplingStrategy(method.REGULAR)
     method.SetMetricSamplingPercentage(min(1.0, samples / max(available, 1.0)), seed + 1)     # 0 would be the wall clock
     method.SetMetricFixedMask(level.pre_region)
     if level.post_region is not None:
         method.SetMetricMovingMask(level.post_region)
     method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(learningRate=step_mm, minStep=0.01, numberOfIterations=config.iterations,
-                                                    relaxationFactor=0.6, gradientMagnitudeTolerance=1e-6)
-    method.SetOptimizerScalesFromPhysicalShift()
-    transform = type(start)(start)
-    method.SetInitialTransform(transform, inPlace=True)
-    raised = _watch(method, progress, config.iterations, name)
-    try:
-        method.Execute(level.pre, level.post)
-    except RuntimeError as cause:
-        if raised:
-            raise raised[0] from None
-        if "samples map outside" in str(cause) or "overlap" in str(cause).lower():
-            raise InputError("The two scans do not overlap", code="MRD-E601", found="no part of the body lies inside both",
-                             fix="check that both scans show the pelvis of one patient") from cause
-        raise InputError("The alignment could not be computed", code="MRD-E608", found="the optimiser stopped with an error",
-                         fix="look at both scans; try --registration none with scans that were aligned before") from cause
-    if raised:
-        raise raised[0]
-    return Found(transform, method.GetOptimizerIteration() + 1 < config.iterations)
+    return method
 
 
-def _watch(method: sitk.ImageRegistrationMethod, progress: Progress, iterations: int, name: str) -> list[BaseException]:
-    """Report each iteration. What progress raises is kept in the list and stops the optimiser: ITK would print and lose it."""
+def run(method: sitk.ImageRegistrationMethod, level: Scene, progress: Progress, iterations: int, name: str) -> None:
+    """Run a registration. What progress raises stops the optimiser within one iteration and comes out of here.
+
+    raises InputError MRD-E601 (no overlap), MRD-E608 (ITK gave up)
+    """
     raised: list[BaseException] = []
 
     def report() -> None:
         try:
             progress(min(1.0, (method.GetOptimizerIteration() + 1) / iterations), f"aligning, {name}")
-        except BaseException as stop:
+        except BaseException as stop:      # ITK would print it and lose its type
             raised.append(stop)
             method.StopRegistration()
 
     method.AddCommand(sitk.sitkIterationEvent, report)
-    return raised
+    try:
+        method.Execute(level.pre, level.post)
+    except RuntimeError as cause:
+        if not raised:
+            raise _explained(cause) from cause
+    if raised:
+        raise raised[0]
 
 
-def _voxel_ml(image: sitk.Image) -> float:
-    """Volume of one voxel, mL."""
-    return math.prod(image.GetSpacing()) / 1000.0
+def _optimise(level: Scene, start: sitk.Transform, samples: int, step_mm: float, config: RegistrationConfig, seed: int,
+              progress: Progress, name: str) -> Found:
+    """One level of a linear alignment. The step shrinks from step_mm to a hundredth of a millimetre."""
+    method = metric(level, samples, config, seed)
+    method.SetOptimizerAsRegularStepGradientDescent(learningRate=step_mm, minStep=0.01, numberOfIterations=config.iterations,
+                                                    relaxationFactor=0.6, gradientMagnitudeTolerance=1e-6)
+    method.SetOptimizerScalesFromPhysicalShift()
+    transform = type(start)(start)
+    method.SetInitialTransform(transform, inPlace=True)
+    run(method, level, progress, config.iterations, name)
+    return Found(transform, method.GetOptimizerIteration() + 1 < config.iterations)
+
+
+def _explained(cause: RuntimeError) -> InputError:
+    """What an ITK exception means for the user."""
+    if "samples map outside" in str(cause) or "overlap" in str(cause).lower():
+        return InputError("The two scans do not overlap", code="MRD-E601", found="no part of the body lies inside both",
+                          fix="check that both scans show the pelvis of one patient")
+    return InputError("The alignment could not be computed", code="MRD-E608", found="the optimiser stopped with an error",
+                      fix="look at both scans in a viewer; if they were aligned before, run with --registration none")

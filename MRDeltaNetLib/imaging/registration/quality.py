@@ -37,8 +37,7 @@ def measure(scene: Scene, transform: sitk.Transform) -> dict[str, Any]:
             translation_mm        how far the centre of the pre body moves
             min_jacobian_determinant, max_jacobian_determinant, tumour_volume_change_percent   volume that the transform adds
     """
-    grid = [smoothed(reduced(image, QUALITY_GRID_MM), QUALITY_GRID_MM) for image in (scene.pre, scene.post)]
-    similarity = Similarity(*grid, scene.pre_body, bins=QUALITY_BINS, count=QUALITY_POINTS)
+    similarity = similarity_of(scene)
     matrix, _ = linear_parts(transform)
     centre = np.asarray(centre_of(scene.pre_body))
     determinant = float(np.linalg.det(matrix))
@@ -55,6 +54,12 @@ def measure(scene: Scene, transform: sitk.Transform) -> dict[str, Any]:
     }
 
 
+def similarity_of(scene: Scene) -> Similarity:
+    """The measure of likeness that the result reports."""
+    grid = [smoothed(reduced(image, QUALITY_GRID_MM), QUALITY_GRID_MM) for image in (scene.pre, scene.post)]
+    return Similarity(*grid, scene.pre_body, bins=QUALITY_BINS, count=QUALITY_POINTS)
+
+
 def judge(quality: dict[str, Any], config: RegistrationConfig, limits: GateLimits) -> tuple[Notice, ...]:
     """Refuse or warn by the named limits.
 
@@ -62,17 +67,22 @@ def judge(quality: dict[str, Any], config: RegistrationConfig, limits: GateLimit
            E605 (folding), E606 (volume change)
     """
     notices = [_overlap(quality["overlap_fraction"], limits)]
+    judge_volume(quality, config)
+    notices.append(_rotation(quality["rotation_deg"], config))
+    notices.append(_similarity(quality, config))
+    return tuple(notice for notice in notices if notice is not None)
+
+
+def judge_volume(quality: dict[str, Any], config: RegistrationConfig) -> None:
+    """Refuse a transform that folds tissue (MRD-E605) or changes the tumour's volume too much (MRD-E606)."""
     if quality["min_jacobian_determinant"] <= 0.0:
         raise InputError("The alignment folds or mirrors tissue", code="MRD-E605",
                          found=f"smallest Jacobian determinant {quality['min_jacobian_determinant']:.2f}",
                          fix="use --registration rigid; if you handed in a transform, check that it belongs to this pair")
-    notices.append(_rotation(quality["rotation_deg"], config))
     change = quality["tumour_volume_change_percent"]
-    if abs(change) > config.max_volume_change_percent:
+    if change is not None and abs(change) > config.max_volume_change_percent:
         raise InputError("The alignment itself changes the tumour's volume too much", code="MRD-E606",
                          found=f"{change:+.1f} %, limit {config.max_volume_change_percent:g} %", fix="use --registration rigid")
-    notices.append(_similarity(quality, config))
-    return tuple(notice for notice in notices if notice is not None)
 
 
 def overlap_fraction(pre: sitk.Image, post: sitk.Image, transform: sitk.Transform) -> float:
@@ -132,13 +142,17 @@ def _rotation(angle: float, config: RegistrationConfig) -> Notice | None:
 def _similarity(quality: dict[str, Any], config: RegistrationConfig) -> Notice | None:
     after, before = quality["mutual_information_after"], quality["mutual_information_before"]
     peak = after / max(quality["mutual_information_displaced"], 1e-6)
+    found = (f"mutual information {after:.3f} nats, {peak:.1f} times that of the same alignment pushed "
+             f"{DISPLACEMENT_MM:g} mm aside")
+    weak = after < config.min_mutual_information or peak < config.warn_similarity_peak
+    if quality["method"] == "none":          # nothing was aligned, so nothing can be refused: the user vouches for the positions
+        return Notice("MRD-W603", f"The scans do not seem to lie on each other ({found})",
+                      "compare both scans side by side; let them be aligned (--registration rigid)") if weak else None
     if after < config.min_mutual_information or peak < config.min_similarity_peak:
         raise InputError("The two scans do not match: after alignment they share almost no information", code="MRD-E603",
-                         found=f"mutual information {after:.3f} nats, {peak:.1f} times that of the same alignment pushed "
-                               f"{DISPLACEMENT_MM:g} mm aside",
-                         fix="check that both scans are T2-weighted pelvic scans of one patient")
+                         found=found, fix="check that both scans are T2-weighted pelvic scans of one patient")
     if after - before < config.min_similarity_gain:
         raise InputError("The alignment made the two scans less alike than they were", code="MRD-E604",
                          found=f"mutual information {before:.3f} before, {after:.3f} after, nats",
                          fix="run with --registration none if the scans were aligned before; else check both scans in a viewer")
-    return None
+    return Notice("MRD-W603", f"The aligned scans match only weakly ({found})", "compare both scans side by side in three planes") if weak else None

@@ -33,12 +33,7 @@ def smoothed(image: sitk.Image, target_mm: float) -> sitk.Image:
 
 def body_of(image: sitk.Image) -> sitk.Image:
     """The patient without air and table, uint8 {0, 1} on a grid of about BODY_GRID_MM in plane; image is canonical."""
-    small = reduced(image, BODY_GRID_MM)
-    plain = sitk.GetImageFromArray(sitk.GetArrayViewFromImage(small))          # slices of a tilted image do not stack in ITK
-    plain.SetSpacing(small.GetSpacing())
-    body = body_mask(plain)
-    body.CopyInformation(small)
-    return body
+    return body_mask(reduced(image, BODY_GRID_MM))
 
 
 def enlarged(mask: sitk.Image, margin_mm: float) -> sitk.Image:
