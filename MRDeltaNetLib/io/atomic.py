@@ -41,8 +41,8 @@ def atomic(path: Path | str) -> Iterator[Path]:
         _create(path, temporary)
         yield temporary
         _to_disk(temporary)
-        _replace(temporary, path)
-        _folder_to_disk(path.parent)
+        replace(temporary, path)
+        folder_to_disk(path.parent)
     except OSError as problem:
         if not _is_about(problem, temporary, path):
             raise
@@ -82,6 +82,29 @@ def output_problem(problem: OSError) -> EnvironmentProblem:
                               fix="see that the disk or network share is connected, or choose another output folder")
 
 
+def folder_to_disk(folder: Path) -> None:
+    """Make sure that the names in a folder survive a power cut, where the system can do that."""
+    if _WINDOWS:
+        return
+    with contextlib.suppress(OSError):                   # some network file systems cannot; the file itself is safe already
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def replace(temporary: Path, path: Path) -> None:
+    """Give a finished file its name, over an earlier one; on Windows again after a pause while somebody holds that."""
+    for wait_s in REPLACE_WAITS_S if _WINDOWS else ():
+        try:
+            os.replace(temporary, path)
+            return
+        except PermissionError:
+            time.sleep(wait_s)
+    os.replace(temporary, path)
+
+
 def _reason(problem: OSError) -> str:
     return problem.strerror or type(problem).__name__
 
@@ -103,27 +126,6 @@ def _create(path: Path, temporary: Path) -> None:
 def _to_disk(file: Path) -> None:
     with open(file, "r+b") as stream:
         os.fsync(stream.fileno())
-
-
-def _folder_to_disk(folder: Path) -> None:
-    if _WINDOWS:
-        return
-    with contextlib.suppress(OSError):                   # some network file systems cannot; the file itself is safe already
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _replace(temporary: Path, path: Path) -> None:
-    for wait_s in REPLACE_WAITS_S if _WINDOWS else ():
-        try:
-            os.replace(temporary, path)
-            return
-        except PermissionError:
-            time.sleep(wait_s)
-    os.replace(temporary, path)
 
 
 def _is_about(problem: OSError, temporary: Path, path: Path) -> bool:

@@ -1,0 +1,315 @@
+"""What a run leaves behind: images, transform, result.json, and manifest.json as the last file.
+
+A folder with a manifest holds a finished run; one without it does not. All files of a run are first written into a folder of
+their own beside the earlier ones and then take their place together, so that a full disk or a stop costs no earlier result.
+The formats are in Resources/schemas/result-1.schema.json and manifest-1.schema.json.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import math
+import os
+import secrets
+import shutil
+import time
+from pathlib import Path
+from typing import Any, Callable, Iterable, Iterator, Mapping
+
+import numpy as np
+import SimpleITK as sitk
+
+from MRDeltaNetLib.case import Result
+from MRDeltaNetLib.errors import EnvironmentProblem, MRDeltaNetError
+from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX, atomic, folder_to_disk, output_problem, replace, sha256, write_text
+from MRDeltaNetLib.io.images import write_image
+
+RESULT, MANIFEST = "result.json", "manifest.json"
+REPORT, SCENE = "report.html", "scene.mrb"
+TRANSFORM, BENT_TRANSFORM = "registration.tfm", "registration.h5"
+"""Rigid and affine transforms as text; those that bend as HDF5. Both: pre LPS -> post LPS, mm (resamples post onto pre)."""
+
+IMAGE_FILES = {name: f"{name}.nrrd" for name in ("pre_common", "post_common", "pre_mask", "post_mask", "residual_mask",
+                                                 "attention_pre", "attention_post", "change_post")}
+"""Key of Result.images -> file. Scans on the common grid (the pre scan's); masks and maps each on its own scan's grid."""
+
+OWN_FILES = frozenset({*IMAGE_FILES.values(), RESULT, MANIFEST, REPORT, SCENE, TRANSFORM, BENT_TRANSFORM})
+"""Every name that a run may write into its output folder."""
+
+RESULT_SCHEMA, MANIFEST_SCHEMA = "mrdeltanet.result/1", "mrdeltanet.manifest/1"
+
+P_PCR_MEANING = ("p_pcr is the probability of a pathological complete response (pCR) after treatment, from 0 to 1: the higher, the "
+                 "likelier a complete response. It is never the probability of residual tumour.")
+RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment decisions."
+
+MASK_MEANINGS = {"pre_mask": "1: tumour before treatment", "residual_mask": "1: residual viable tumour; empty: none is left (complete response)",
+                 "post_mask": "1: tumour bed after treatment, the whole original site with residual tumour and fibrosis"}
+
+MIN_FREE_BYTES = 64 * 1024**2
+"""Less free space than this cannot hold one result."""
+
+LEFTOVER_AGE_S = 24 * 3600
+"""No run writes for longer than this."""
+
+_NOT_IN_RESULT = ("device", "card")
+"""Model facts that result.json leaves out: the device is in the manifest, the card in the bundle and the report."""
+
+_HARMLESS = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
+
+
+def check_output_folder(out: Path | str, inputs: Iterable[Path | str] = ()) -> None:
+    """Refuse an output folder before anything is computed. Changes nothing on the disk.
+
+    out     the folder; need not exist yet
+    inputs  every file and folder that the run reads
+    raises  EnvironmentProblem MRD-E820 (a file), E821 (inside an input folder), E822 (holds files that are not ours),
+            E824 (too little space), E811 to E813 (cannot be written to)
+    """
+    out = Path(out)
+    try:
+        _refuse_file(out)
+        _refuse_input_folder(out, inputs)
+        if out.is_dir():
+            _refuse_foreign_files(out)
+        _try_to_write(_nearest_folder(out))
+    except OSError as problem:
+        raise output_problem(problem) from problem
+
+
+@contextlib.contextmanager
+def staged(out: Path | str) -> Iterator[Path]:
+    """All files of a run appear together: yields an empty folder to write into, which then takes the earlier run's place.
+
+    On success every file of ours from an earlier run is replaced or removed, the manifest last; on failure earlier files stay
+    as they were and the new ones are removed. A run killed while files change places leaves a folder without manifest.
+    raises  EnvironmentProblem as io/atomic
+    """
+    out = Path(out)
+    folder = out / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+    try:
+        try:
+            folder.mkdir(parents=True)
+        except OSError as problem:
+            raise output_problem(problem) from problem
+        yield folder
+        try:
+            _take_place(folder, out)
+            _remove_leftovers(out)
+        except OSError as problem:
+            raise output_problem(problem) from problem
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_results(result: Result, out: Path | str, *, manifest: Mapping[str, Any],
+                  also: Callable[[Path], Iterable[str]] = lambda folder: ()) -> tuple[str, ...]:
+    """Write everything, all or nothing.
+
+    manifest  as write_manifest, without "outputs", which are filled in here
+    also      writes further files (report, scene) into the folder it is given and returns their names
+    returns   names of the files in out, the manifest last
+    """
+    with staged(out) as folder:
+        names = [*_write_files(result, folder), *also(folder)]
+        write_manifest({**manifest, "outputs": {name: sha256(folder / name) for name in names}}, folder)
+    return (*names, MANIFEST)
+
+
+def write_images_and_numbers(result: Result, out: Path | str) -> tuple[str, ...]:
+    """Write images, transform and result.json, without report, scene and manifest; an earlier run's files go. Returns their names."""
+    with staged(out) as folder:
+        return _write_files(result, folder)
+
+
+def write_manifest(manifest: Mapping[str, Any], out: Path | str) -> None:
+    """Write manifest.json, the sign that the run is finished: call it last.
+
+    manifest  versions, system, device, seed, config, options, model, inputs (SHA-256), outputs (SHA-256), seconds; no path, no name
+    """
+    write_text(Path(out) / MANIFEST, _as_text({"schema": MANIFEST_SCHEMA, **manifest}, MANIFEST))
+
+
+def result_json(result: Result) -> dict[str, Any]:
+    """The numbers of a run as result.json holds them. Wall times are in the manifest, so equal runs give equal bytes.
+
+    raises  MRDeltaNetError MRD-E819 if a number is not finite
+    """
+    model = None if result.model is None else {k: v for k, v in result.model.items() if k not in _NOT_IN_RESULT}
+    return _plain({
+        "schema": RESULT_SCHEMA,
+        "intended_use": RESEARCH_USE,
+        "p_pcr": result.p_pcr,
+        "p_pcr_meaning": P_PCR_MEANING,
+        "logit": result.logit,
+        "predicted_class": result.predicted_class,
+        "threshold": result.threshold,
+        "measures": result.measures,
+        "registration": result.registration,
+        "mask_sources": result.mask_sources,
+        "interval_days": result.interval_days,
+        "model": model,
+        "maps": {name: {"file": IMAGE_FILES[name], **facts} for name, facts in result.map_facts.items()},
+        "files": {name: IMAGE_FILES[name] for name in IMAGE_FILES if name in result.images},
+        "transform_file": None if result.transform is None else _transform_name(result.transform),
+        "warnings": [{"code": notice.code, "text": notice.text, "fix": notice.fix} for notice in result.warnings],
+        "history": [{key: value for key, value in entry.items() if key != "seconds"} for entry in result.history],
+    }, RESULT)
+
+
+def _write_files(result: Result, folder: Path) -> tuple[str, ...]:
+    names = []
+    for name, file in IMAGE_FILES.items():
+        if name in result.images:
+            write_image(result.images[name], folder / file, header=_header(name, result))
+            names.append(file)
+    if result.transform is not None:
+        names.append(_transform_name(result.transform))
+        _write_transform(result.transform, folder / names[-1])
+    write_text(folder / RESULT, _as_text(result_json(result), RESULT))
+    return (*names, RESULT)
+
+
+def _header(name: str, result: Result) -> dict[str, str]:
+    """What an image says about itself to whoever opens it alone."""
+    facts = result.map_facts.get(name, {})
+    texts = {"intended_use": RESEARCH_USE, "meaning": MASK_MEANINGS.get(name, "")}
+    texts |= {key: _in_words(value) for key, value in facts.items()}
+    return {f"mrdeltanet_{key}": text for key, text in texts.items() if text}
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(_in_words, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _transform_name(transform: sitk.Transform) -> str:
+    return TRANSFORM if transform.IsLinear() else BENT_TRANSFORM
+
+
+def _write_transform(transform: sitk.Transform, path: Path) -> None:
+    flat = transform
+    if transform.GetTransformEnum() == sitk.sitkComposite:
+        flat = sitk.CompositeTransform(transform)
+        flat.FlattenTransform()                            # the file formats hold no composite inside a composite
+    with atomic(path) as temporary:
+        try:
+            sitk.WriteTransform(flat, str(temporary))
+        except RuntimeError as cause:
+            raise EnvironmentProblem("The transform could not be written", code="MRD-E825", found="the transform writer stopped",
+                                     fix="check free space and permissions of the output folder") from cause
+
+
+def _as_text(value: Mapping[str, Any], name: str) -> str:
+    return json.dumps(_plain(value, name), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _plain(value: Any, place: str) -> Any:
+    """The value in JSON's own types; a number that is not finite is an error that names its place."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry, f"{place}: {key}") for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry, place) for entry in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise MRDeltaNetError("A number of the result is not finite, so the result is not written", code="MRD-E819", found=place,
+                              fix="report this together with what `mrdeltanet info` prints")
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"{place} holds a {type(value).__name__}, which JSON does not know")
+
+
+def _take_place(folder: Path, out: Path) -> None:
+    """Move the earlier files aside and the new ones in; back again if one of them cannot be moved (held open on Windows)."""
+    new = sorted((file.name for file in folder.iterdir()), key=_manifest_last)
+    if foreign := set(new) - OWN_FILES:
+        raise ValueError(f"not among the names that a run may write: {sorted(foreign)}")
+    earlier = sorted((name for name in OWN_FILES if (out / name).exists()), key=_manifest_last, reverse=True)
+    aside = folder / "earlier"
+    aside.mkdir()
+    try:
+        _move(earlier, out, aside)
+        _move(new, folder, out)
+    except OSError:
+        _move([name for name in new if not (folder / name).exists()], out, folder)
+        _move([name for name in reversed(earlier) if (aside / name).exists()], aside, out)
+        raise
+    folder_to_disk(out)
+
+
+def _move(names: Iterable[str], source: Path, target: Path) -> None:
+    for name in names:
+        replace(source / name, target / name)
+
+
+def _manifest_last(name: str) -> tuple[bool, str]:
+    return name == MANIFEST, name
+
+
+def _remove_leftovers(out: Path) -> None:
+    """Unfinished files of runs that were killed, unless they are so new that another run may still be writing them."""
+    for entry in out.glob(f"{TEMPORARY_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - entry.stat().st_mtime > LEFTOVER_AGE_S:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def _refuse_file(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise EnvironmentProblem("The output folder is a file", code="MRD-E820", fix="choose a folder, new or empty")
+
+
+def _refuse_input_folder(out: Path, inputs: Iterable[Path | str]) -> None:
+    place = _real(out)
+    for given in inputs:
+        read = _real(Path(given))
+        if read == place or (read in place.parents and read.is_dir()):
+            raise EnvironmentProblem("The output folder lies inside a folder that is read", code="MRD-E821",
+                                     fix="choose an output folder outside the folders of the scans")
+
+
+def _real(path: Path) -> Path:
+    """The path without links."""
+    try:
+        return path.resolve()
+    except RuntimeError as cause:                          # Python's word for links that go round in a circle
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from cause
+
+
+def _refuse_foreign_files(out: Path) -> None:
+    foreign = sum(1 for entry in out.iterdir() if not _is_ours(entry))
+    if foreign:
+        raise EnvironmentProblem("The output folder holds files that are not from an earlier run", code="MRD-E822",
+                                 found=f"{foreign} other file{'' if foreign == 1 else 's'} or folder{'' if foreign == 1 else 's'}",
+                                 fix="choose a new or empty folder, so that nothing of yours is mixed with results")
+
+
+def _is_ours(entry: Path) -> bool:
+    if entry.name.startswith(TEMPORARY_PREFIX) or entry.name.casefold() in _HARMLESS:
+        return True
+    return entry.name in OWN_FILES and not entry.is_dir()
+
+
+def _nearest_folder(out: Path) -> Path:
+    """The folder itself, or the nearest one above it that exists."""
+    place = out.absolute()
+    while not place.exists():
+        place = place.parent
+    return place
+
+
+def _try_to_write(folder: Path) -> None:
+    """Write and remove a small file: permissions alone do not tell on network shares and Windows."""
+    if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
+        raise EnvironmentProblem("The disk of the output folder is almost full", code="MRD-E824",
+                                 found=f"less than {MIN_FREE_BYTES // 1024**2} MiB free", fix="free some space or choose a folder on another disk")
+    probe = folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+    try:
+        probe.write_bytes(b"x")
+    finally:
+        probe.unlink(missing_ok=True)
