@@ -123,7 +123,8 @@ def complete_masks(pre: Timepoint, post: Timepoint, transform: sitk.Transform) -
 
 
 def _voxels(image: sitk.Image) -> np.ndarray:
-    return sitk.GetArrayViewFromImage(image)
+    """A copy of the voxels, because a view of a temporary image outlives its memory."""
+    return sitk.GetArrayFromImage(image)
 
 
 def _volume_mm3(mask: sitk.Image) -> float:

@@ -84,16 +84,14 @@ def interpolated(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform,
     """The image (axial order) on the grid by one B-spline interpolation of order 3, smoothed first along axes where the grid is
     coarser than the image.
 
-    transform  grid LPS -> image LPS
+    transform  grid LPS -> image LPS, linear
     outside    value where the scan does not reach
     returns    float32 on the grid
     """
     variance = anti_alias_variance(image, grid.GetSpacing())
-    source = image
-    if transform.IsLinear():
-        margin = SPLINE_MARGIN_VOXELS + np.ceil(4 * np.sqrt(variance) / np.array(image.GetSpacing())).astype(int)
-        region = region_around(image, np.array([transform.TransformPoint(tuple(corner)) for corner in corners(grid)]), margin)
-        source = image if region is None else sitk.RegionOfInterest(image, region[1], region[0])
+    margin = SPLINE_MARGIN_VOXELS + np.ceil(4 * np.sqrt(variance) / np.array(image.GetSpacing())).astype(int)
+    region = region_around(image, np.array([transform.TransformPoint(tuple(corner)) for corner in corners(grid)]), margin)
+    source = image if region is None else sitk.RegionOfInterest(image, region[1], region[0])
     if variance.any():
         source = sitk.DiscreteGaussian(source, variance=variance.tolist(), maximumKernelWidth=64, maximumError=0.001, useImageSpacing=True)
     return sitk.Resample(source, grid, transform, sitk.sitkBSpline, outside, sitk.sitkFloat32)

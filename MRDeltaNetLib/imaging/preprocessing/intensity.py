@@ -35,8 +35,8 @@ MIN_NORMAL_VOXELS = 1000
 
 
 def values(image: sitk.Image) -> np.ndarray:
-    """The voxels as a read-only array (z, y, x)."""
-    return sitk.GetArrayViewFromImage(image)
+    """The voxels as an array (z, y, x); a copy, because a view of a temporary image outlives its memory."""
+    return sitk.GetArrayFromImage(image)
 
 
 def require_contrast(image: sitk.Image) -> None:

@@ -40,11 +40,15 @@ def prepare(pre: Timepoint, post: Timepoint, transform: sitk.Transform, config: 
     """
     for role, timepoint in (("pre", pre), ("post", post)):
         _require_mask(timepoint, role)
+    if not transform.IsLinear():
+        raise InputError("A deformable alignment cannot feed the network, because it may undo the change that treatment made",
+                         code="MRD-E740", found="a transform that is neither rigid nor affine", fix="align with --registration rigid")
     images = [in_axial_order(sitk.Cast(timepoint.image, sitk.sitkFloat32)) for timepoint in (pre, post)]
     masks = [in_axial_order(timepoint.mask) for timepoint in (pre, post)]
-    grid = crop_grid(images[0], _centre(masks[0], masks[1], transform), config.spacing_mm, config.crop_mm)
+    centre = _centre(masks[0], masks[1], transform)
+    grid = crop_grid(images[0], centre, config.spacing_mm, config.crop_mm)
 
-    channels, parameters, notices = [], {**asdict(config), "size_voxels": grid.GetSize(), "crop_origin_lps_mm": grid.GetOrigin()}, []
+    channels, parameters, notices = [], {**asdict(config), "size_voxels": grid.GetSize(), "centre_lps_mm": tuple(centre.tolist())}, []
     for role, image, mask, to_scan in zip(("pre", "post"), images, masks, (sitk.Transform(3, sitk.sitkIdentity), transform)):
         stack, facts = _timepoint_on_grid(image, mask, grid, to_scan, config)
         channels.append(stack)
@@ -97,12 +101,11 @@ def _channels(image: sitk.Image, roi: sitk.Image, scale: Normalisation, roi_sigm
     """Image and ROI of one visit as normalised channels; the B-spline's overshoot beyond the clip limits is cut off."""
     torch = require("torch", "Preprocessing")
     intensity = require("monai.transforms.intensity.array", "Preprocessing", "pip install monai")
-    z_score = intensity.NormalizeIntensity(subtrahend=scale.mean, divisor=scale.sd)
-    picture = z_score(torch.from_numpy(np.clip(sitk.GetArrayFromImage(image), scale.low, scale.high))[None])
     x_mm, y_mm, _ = roi.GetSpacing()
-    soften = intensity.GaussianSmooth(sigma=(0.0, roi_sigma_mm / y_mm, roi_sigma_mm / x_mm))
-    soft = soften(torch.from_numpy(sitk.GetArrayFromImage(roi))[None])
-    return torch.cat([torch.as_tensor(picture), torch.as_tensor(soft).clamp(0.0, 1.0)]).float()
+    picture = intensity.NormalizeIntensity(subtrahend=scale.mean, divisor=scale.sd)(np.clip(values(image), scale.low, scale.high)[None])
+    soft = intensity.GaussianSmooth(sigma=(0.0, roi_sigma_mm / y_mm, roi_sigma_mm / x_mm))(values(roi)[None])
+    plain = require("monai.utils.type_conversion", "Preprocessing", "pip install monai").convert_to_tensor
+    return torch.cat([plain(picture, track_meta=False), plain(soft, track_meta=False).clamp(0.0, 1.0)]).float()
 
 
 def _notices(role: str, facts: dict) -> list[Notice]:
