@@ -48,6 +48,7 @@ def accept(files: list[DicomFile], volume_index: int | None, limits: GateLimits)
     volume_index  which of several (echoes, b-values, times, stacks), counted from 0; None if there must be only one
     raises        InputError MRD-E210 to E219, E222 to E224, E226
     """
+    _has_voxels(files)
     _one_patient(files)
     _plain_grey(files)
     _bits_fit(files)
@@ -56,6 +57,17 @@ def accept(files: list[DicomFile], volume_index: int | None, limits: GateLimits)
     _has_geometry(slices, limits)
     _one_plane(slices)
     return _stacked(slices, limits)
+
+
+def _has_voxels(files: list[DicomFile]) -> None:
+    empty = sum(file.structure.pixel_offset is None for file in files)
+    if empty:
+        raise InputError("Some slices have no voxel values", code="MRD-E220", found=f"{empty} of {len(files)} files hold only a header",
+                         fix="export the series again from the archive")
+    if any(file.declared_frames != len(file.frames) for file in files):
+        raise InputError("A multi-frame file does not describe each of its frames, so they have no place in the patient", code="MRD-E214",
+                         found=f"{max(file.declared_frames or 0 for file in files)} frames declared, {len(files[0].frames)} described",
+                         fix="export the series as enhanced MR with its functional groups, or as single slices")
 
 
 def _one_patient(files: list[DicomFile]) -> None:
@@ -203,9 +215,9 @@ def _unit_and_square(orientation: tuple[float, ...] | None, tolerance: float) ->
 def _one_plane(slices: list[Slice]) -> None:
     """One orientation, one matrix, one in-plane spacing."""
     orientations = np.array([frame.orientation for _, frame in slices])
-    odd = int((np.abs(orientations - np.median(orientations, axis=0)).max(axis=1) > SAME_DIRECTION).sum())
-    if odd:
-        raise InputError("The slices do not all have one orientation", code="MRD-E212", found=f"{odd} of {len(slices)} slices are turned",
+    if np.abs(orientations - orientations[0]).max() > SAME_DIRECTION:
+        raise InputError("The slices do not all have one orientation", code="MRD-E212",
+                         found=_counted(map(tuple, orientations.round(3)), "orientation") + f" in {len(slices)} slices",
                          fix="take localiser images out of the folder, or choose another series")
     sizes = {(file.rows, file.columns) for file, _ in slices}
     spacings = np.array([frame.spacing for _, frame in slices])
@@ -252,7 +264,7 @@ def _even(gaps_mm: np.ndarray, limits: GateLimits) -> None:
     if not len(odd):
         return
     multiples = np.round(odd / gap)
-    if (multiples >= 2).all() and (np.abs(odd - multiples * gap) <= tolerance * multiples).all():
+    if (multiples >= 2).all() and (multiples - 1).sum() <= len(gaps_mm) and (np.abs(odd - multiples * gap) <= tolerance * multiples).all():
         raise InputError("Slices are missing", code="MRD-E215",
                          found=f"{int((multiples - 1).sum())} missing, {len(gaps_mm) + 1} there, {gap:.2f} mm apart",
                          fix="export the whole series again")

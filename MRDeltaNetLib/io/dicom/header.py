@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import logging
 import warnings
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, BinaryIO, Mapping
+from typing import Any, BinaryIO, Iterator, Mapping
 
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError, MRDeltaNetError, require
@@ -125,13 +127,24 @@ def _described(stream: BinaryIO, path: Path, size: int, changed: int, structure:
         raise damaged("its header cannot be read") from cause
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep pydicom from warning and logging: its texts repeat header values, which may name the patient."""
+    log = logging.getLogger("pydicom")
+    was_disabled, log.disabled = log.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.disabled = was_disabled
+
+
 def _values(header: bytes, path: Path, size: int, changed: int, structure: Structure) -> DicomFile:
     require("pydicom", "Reading DICOM")
     from pydicom.filereader import read_dataset
 
-    # pydicom's warnings repeat header values, which may name the patient
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet():
         dataset = read_dataset(io.BytesIO(header), structure.implicit, structure.little)
         frames = frames_of(dataset)
         acquired, bad_date = _acquired(dataset)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +36,7 @@ class SeriesFacts:
     def text(self) -> str:
         """The series in a few words."""
         kind = " ".join(part for part in (self.modality or "unknown modality", self.sequence) if part)
-        return f"{self.slices} slices, {kind}: {self.uid}"
+        return f"{self.slices} slice{'' if self.slices == 1 else 's'}, {kind}: {self.uid}"
 
 
 def list_series(folder: Path | str, *, limits: GateLimits = GateLimits()) -> list[SeriesFacts]:
@@ -90,7 +89,7 @@ def _refuse_nothing(skipped: Counter) -> None:
         raise InputError("There is no scan here, only other DICOM objects", code="MRD-E207",
                          found=", ".join(f"{count} × {kind}" for kind, count in sorted(objects.items())),
                          fix="give the folder that holds the slices of the MR series")
-    raise InputError("There is no DICOM image here", code="MRD-E201", found=f"{skipped[NOT_DICOM]} files that are not DICOM",
+    raise InputError("There is no DICOM image here", code="MRD-E201", found=f"{skipped[NOT_DICOM]} other files",
                      fix="give the folder that holds the slices of the MR series, or a NIfTI, NRRD or MHA file")
 
 
@@ -127,7 +126,7 @@ def _files(place: Path, limits: GateLimits) -> list[Path]:
             below.sort()
             for name in sorted(names):
                 path = Path(folder, name)
-                if stat.S_ISREG(path.stat().st_mode):
+                if path.is_file():
                     found.append(path)
                 if len(found) > limits.max_files:
                     raise InputError("The folder holds too many files", code="MRD-E203", found=f"more than {limits.max_files}",

@@ -49,12 +49,10 @@ def read_voxels(volume: Volume, limits: GateLimits) -> tuple[np.ndarray, tuple[s
 def check_sizes(files: list[DicomFile], slices: int, limits: GateLimits) -> None:
     """Declared and real sizes agree and lie within the limits. InputError MRD-E220 or MRD-E221."""
     for file in files:
-        rows, columns, frames = file.rows or 0, file.columns or 0, file.declared_frames or 0
-        if not (0 < rows <= limits.max_voxels_per_axis and 0 < columns <= limits.max_voxels_per_axis) \
-                or not 0 < frames == len(file.frames):
+        rows, columns, frames = file.rows or 0, file.columns or 0, len(file.frames)
+        if not (0 < rows <= limits.max_voxels_per_axis and 0 < columns <= limits.max_voxels_per_axis):
             raise InputError("The header declares an impossible image size", code="MRD-E221",
-                             found=f"{rows} rows, {columns} columns, {frames} frames declared, {len(file.frames)} described; "
-                                   f"limit {limits.max_voxels_per_axis} voxels an axis", fix=_AGAIN)
+                             found=f"{rows} rows, {columns} columns; limit {limits.max_voxels_per_axis} voxels an axis", fix=_AGAIN)
         if max(slices, frames) * rows * columns * 4 > limits.max_voxel_bytes or slices > limits.max_voxels_per_axis:
             raise InputError("The series is larger than the limit", code="MRD-E221",
                              found=f"{columns} × {rows} × {max(slices, frames)} voxels",
@@ -64,8 +62,6 @@ def check_sizes(files: list[DicomFile], slices: int, limits: GateLimits) -> None
 
 def _bytes_there(file: DicomFile, declared: int, frames: int) -> None:
     structure = file.structure
-    if structure.pixel_offset is None:
-        raise InputError("A slice has no voxel values", code="MRD-E220", found="no pixel data", fix=_AGAIN)
     if file.compressed:
         if structure.pixel_bytes is not None or len(structure.fragments) < 1 + frames:
             raise InputError("The compressed voxel values of a slice are incomplete", code="MRD-E232",

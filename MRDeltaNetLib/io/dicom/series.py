@@ -70,6 +70,10 @@ def _header_notices(used: list[DicomFile]) -> list[Notice]:
     if any(file.lossy for file in used):
         found.append(Notice("MRD-W203", "the scan was compressed with loss, so its intensities are not the measured ones",
                             fix="use the original series if the archive has it"))
+    trailing = sum(file.structure.trailing_bytes > 1 for file in used)
+    if trailing:
+        found.append(Notice("MRD-W207", f"{trailing} of {len(used)} files go on after their last element; the rest was ignored",
+                            fix="compare the picture with the one in your viewer"))
     if used[0].modality != "MR":
         found.append(Notice("MRD-W206", f"the scan is {used[0].modality or 'of unknown modality'}, not MR",
                             fix="check that the right series was chosen"))

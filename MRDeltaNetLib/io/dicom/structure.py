@@ -134,13 +134,14 @@ def _walk_meta(walk: "_Walk", into: Structure) -> None:
 def _walk_body(walk: "_Walk", into: Structure) -> None:
     place = into.body
     while place + 8 <= walk.size:
+        tag = None
         try:
             tag, vr, length, value = walk.element(place, walk.size)
             if tag == PIXEL_DATA and into.pixel_offset is None:
                 into.header_end = place
             place = _step(walk, into, tag, vr, length, value)
         except InputError:
-            if into.pixel_offset is None:
+            if into.pixel_offset is None or tag == PIXEL_DATA:
                 raise
             break
     if into.pixel_offset is None:
