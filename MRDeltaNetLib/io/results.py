@@ -25,6 +25,7 @@ from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.errors import EnvironmentProblem, MRDeltaNetError
 from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX, atomic, folder_to_disk, output_problem, replace, sha256, write_text
 from MRDeltaNetLib.io.images import write_image
+from MRDeltaNetLib.io.transforms import write_transform
 
 RESULT, MANIFEST = "result.json", "manifest.json"
 REPORT, SCENE = "report.html", "scene.mrb"
@@ -192,16 +193,18 @@ def _transform_name(transform: sitk.Transform) -> str:
 
 
 def _write_transform(transform: sitk.Transform, path: Path) -> None:
-    flat = transform
-    if transform.GetTransformEnum() == sitk.sitkComposite:
-        flat = sitk.CompositeTransform(transform)
-        flat.FlattenTransform()                            # the file formats hold no composite inside a composite
-    with atomic(path) as temporary:
-        try:
+    try:
+        if transform.IsLinear():
+            return write_transform(transform, path)
+        flat = transform
+        if transform.GetTransformEnum() == sitk.sitkComposite:
+            flat = sitk.CompositeTransform(transform)
+            flat.FlattenTransform()                        # the file format holds no composite inside a composite
+        with atomic(path) as temporary:
             sitk.WriteTransform(flat, str(temporary))
-        except RuntimeError as cause:
-            raise EnvironmentProblem("The transform could not be written", code="MRD-E825", found="the transform writer stopped",
-                                     fix="check free space and permissions of the output folder") from cause
+    except RuntimeError as cause:
+        raise EnvironmentProblem("The transform could not be written", code="MRD-E825", found="the transform writer stopped",
+                                 fix="check free space and permissions of the output folder") from cause
 
 
 def _as_text(value: Mapping[str, Any], name: str) -> str:
