@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError
@@ -122,6 +122,7 @@ REFUSED = {
     "B62-colour": (colour, "E223", "grey-scale"),
     "B62-palette": (setting(None, PhotometricInterpretation="PALETTE COLOR"), "E223", "grey-scale"),
     "B62-monochrome1": (setting(None, PhotometricInterpretation="MONOCHROME1"), "E224", "MONOCHROME2"),
+    "B62-siemens-mosaic": (setting(None, ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"]), "E227", "NIfTI"),
     "B62-rescale-slope-zero": (setting(None, RescaleSlope=0, RescaleIntercept=0), "E225", "export the series again"),
     "B62-rescale-slope-nan": (setting(1, RescaleSlope="nan", RescaleIntercept=0), "E225", "export the series again"),
     "B62-rescale-overflow": (setting(1, RescaleSlope="1e300", RescaleIntercept=0), "E225", "export the series again"),
@@ -178,6 +179,28 @@ def test_b50_a_damaged_object_that_is_no_scan_is_skipped_too(tmp_path):
     other_object(folder / "sr", "1.2.840.10008.5.1.4.1.1.88.22")
     (folder / "sr").write_bytes((folder / "sr").read_bytes()[:-50])
     assert read_series(folder).facts.skipped == {"structured report": 1}
+
+
+def test_b62_a_signed_lut_starts_below_zero(tmp_path):
+    """PS3.3 C.11.1.1: the second value of the descriptor is signed where stored values are."""
+    voxels = np.arange(-40, 40, dtype=np.int16).reshape(2, 5, 8)
+    table = list(range(1000, 1080))
+    folder = write_series(tmp_path, voxels, edit=lambda ds, i: setattr(ds, "ModalityLUTSequence", lut([80, 65536 - 40, 16], table)))
+    np.testing.assert_array_equal(voxels_of(read_series(folder)), voxels + 1040)
+
+
+def test_b50_a_slice_that_lost_its_content_is_told(tmp_path):
+    folder = write_series(tmp_path)
+    (folder / "IM0005.dcm").write_bytes(b"")
+    (folder / "._IM0001.dcm").write_bytes(b"\0\5\x16\7" * 60)
+    found = read_series(folder)
+    assert [n.code for n in found.notices] == ["MRD-W208"] and "complete" in found.notices[0].fix
+    assert found.facts.skipped == {"named like a slice but not DICOM": 1, "not DICOM": 1}
+
+
+def test_b50_a_slice_without_sop_class_is_still_a_slice(tmp_path):
+    folder = write_series(tmp_path, edit=setting(None, SOPClassUID=""))
+    np.testing.assert_array_equal(voxels_of(read_series(folder)), ramp())
 
 
 def test_b50_a_damaged_slice_is_never_skipped(tmp_path):
@@ -335,15 +358,22 @@ def test_b62_rescale_is_applied_slice_by_slice(tmp_path):
     np.testing.assert_array_equal(voxels_of(read_series(write_series(tmp_path, edit=edit))), expected.astype(np.float32))
 
 
-def test_b62_modality_lut_equals_pydicoms(tmp_path):
+@pytest.mark.parametrize("data_vr", ["US", "OW"])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_b62_modality_lut_equals_pydicoms(syntax, data_vr, tmp_path):
     from pydicom.pixels import apply_modality_lut
 
     table = (np.arange(300) ** 2 % 5000).astype(int).tolist()
 
     def edit(ds, index):
         ds.ModalityLUTSequence = lut([300, 20, 16], table)
-    folder = write_series(tmp_path, ramp().astype(np.uint16), edit=edit)
-    expected = [apply_modality_lut(ds.pixel_array, ds) for ds in map(pydicom_file, sorted(folder.iterdir()))]
+        if data_vr == "OW":
+            order = ">u2" if syntax == ExplicitVRBigEndian else "<u2"
+            ds.ModalityLUTSequence[0].add_new("LUTData", "OW", np.array(table, order).tobytes())
+    voxels = ramp().astype(np.uint16)
+    folder = write_series(tmp_path / "series", voxels, edit=edit, syntax=syntax)
+    explicit = write_series(tmp_path / "explicit", voxels, edit=lambda ds, i: setattr(ds, "ModalityLUTSequence", lut([300, 20, 16], table)))
+    expected = [apply_modality_lut(ds.pixel_array, ds) for ds in map(pydicom_file, sorted(explicit.iterdir()))]
     np.testing.assert_array_equal(voxels_of(read_series(folder)), np.stack(expected))
 
 

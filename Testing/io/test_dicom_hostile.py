@@ -106,7 +106,7 @@ def test_a_file_cut_anywhere_is_refused(cut, tmp_path):
         assert refusal.code in ("MRD-E204", "MRD-E230", "MRD-E220", "MRD-E210", "MRD-E205") and refusal.fix
     else:
         # without its mark the file is no DICOM file any more: it is counted
-        assert cut < 132 and found.facts.skipped == {"not DICOM": 1}
+        assert cut < 132 and found.facts.skipped == {"named like a slice but not DICOM": 1}
 
 
 def test_b61_odd_pixel_length_with_and_without_its_pad_byte(tmp_path):
@@ -310,23 +310,19 @@ def test_the_decoder_runs_isolated_from_the_current_folder(tmp_path, monkeypatch
 SCRIPTS = ("<img src=x onerror=alert(1)>", "=cmd|'/C calc'!A0", "a\nb\rc", "\x1b[31mred\x1b[0m", "Müller^Äpfel", "{0.__class__}", "%s%n")
 
 
-@pytest.mark.parametrize("field", ["PatientName", "PatientID", "SeriesDescription", "Manufacturer", "StackID", "Modality", "ImageType",
+@pytest.mark.parametrize("field", ["PatientName", "PatientID", "SeriesDescription", "Manufacturer", "Modality", "ImageType",
                                    "PhotometricInterpretation", "StudyDescription"])
 @pytest.mark.parametrize("text", SCRIPTS)
 def test_b66_hostile_text_comes_out_neutralised(field, text, tmp_path):
-    def edit(ds, index):
-        if field != "StackID":
-            setattr(ds, field, text)
-    folder = write_series(tmp_path, edit=edit)
+    folder = write_series(tmp_path, edit=lambda ds, index: setattr(ds, field, text))
     try:
         found = read_series(folder)
-        told = repr(found.facts) + "".join(n.text + n.fix for n in found.notices)
-        told += str(found.facts.manufacturer) + str(found.facts.modality)
+        told = "".join(f"{value}" for value in (found.facts.manufacturer, found.facts.modality, found.facts.sequence, found.frame_uid))
+        told += "".join(notice.text + notice.fix for notice in found.notices)
     except MRDeltaNetError as refusal:
         told = str(refusal)
     told += "".join(series.text() for series in list_series(folder))
-    assert text not in told and not set("<>=|\x1b\r{%") & set(told.replace("ScanFacts(", "").replace("=", "", 20)) - set("{=")
-    assert "onerror=" not in told and "\x1b" not in told
+    assert text not in told and not set("<>|\x1b\r{%ü") & set(told)
 
 
 def test_b66_private_blobs_do_no_harm(tmp_path):
@@ -388,7 +384,7 @@ def originals(tmp_path_factory) -> dict[str, list[bytes]]:
 
 
 @pytest.mark.parametrize("kind", ["explicit", "implicit", "big", "enhanced"])
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_random_damage_ends_in_success_or_in_one_of_our_errors(kind, data, originals, tmp_path_factory):
     folder = tmp_path_factory.mktemp("fuzz")

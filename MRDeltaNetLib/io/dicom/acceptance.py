@@ -12,7 +12,7 @@ import numpy as np
 
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError, Notice
-from MRDeltaNetLib.io.dicom.frames import Frame
+from MRDeltaNetLib.io.dicom.frames import KIND, Frame
 from MRDeltaNetLib.io.dicom.header import DicomFile
 
 SAME_PLACE_MM = 0.01
@@ -46,7 +46,7 @@ def accept(files: list[DicomFile], volume_index: int | None, limits: GateLimits)
     """The one volume that the files of a series hold.
 
     volume_index  which of several (echoes, b-values, times, stacks), counted from 0; None if there must be only one
-    raises        InputError MRD-E210 to E219, E222 to E224, E226
+    raises        InputError MRD-E210 to E220, E222 to E224, E226, E227
     """
     _has_voxels(files)
     _one_patient(files)
@@ -92,6 +92,9 @@ def _plain_grey(files: list[DicomFile]) -> None:
         raise InputError("The slices are colour pictures, not measured signal", code="MRD-E223",
                          found=", ".join(sorted(kind or "no photometric interpretation" for kind in kinds)),
                          fix="choose the original grey-scale series, not a colour map or a screen capture")
+    if any("MOSAIC" in frame.hard.get(KIND, "") for file in files for frame in file.frames):
+        raise InputError("The slices are tiled into mosaics, several in one picture", code="MRD-E227", found="image type MOSAIC",
+                         fix="export the series as enhanced multi-frame DICOM, or convert it to NIfTI with dcm2niix")
     if "MONOCHROME1" in kinds:
         raise InputError("The slices are stored with inverted brightness, so low values may stand for high signal", code="MRD-E224",
                          found="MONOCHROME1", fix="export the original series as MONOCHROME2")

@@ -159,18 +159,25 @@ def _rescale(dataset: Any) -> tuple[float | None, float | None]:
     return found[0], found[1]
 
 
+def _words16(value: Any, little: bool) -> tuple[int, ...]:
+    """16-bit numbers, which pydicom leaves as bytes where their type depends on other elements."""
+    if isinstance(value, bytes):
+        return struct.unpack(f"{'<' if little else '>'}{len(value) // 2}H", value[:len(value) // 2 * 2])
+    return tuple(int(v) for v in value)
+
+
 def _lut(dataset: Any) -> tuple[int, tuple[int, ...]] | None:
     """The modality look-up table: (first stored value mapped, table)."""
     sequence = dataset.get("ModalityLUTSequence")
     if not sequence:
         return None
     descriptor, data = sequence[0].get("LUTDescriptor"), sequence[0].get("LUTData")
-    entries, first, bits = (int(v) for v in descriptor)
+    little = dataset.original_encoding[1] is not False
+    entries, first, bits = _words16(descriptor, little)
     entries = entries or MAX_LUT_ENTRIES
-    if isinstance(data, bytes):
-        little = dataset.original_encoding[1] is not False
-        data = [int.from_bytes(data[i:i + 2], "little" if little else "big") for i in range(0, len(data) - 1, 2)]
-    table = tuple(int(v) for v in data)
+    if first >= 32768 and whole(dataset, "PixelRepresentation") == 1:
+        first -= 65536
+    table = _words16(data, little)
     if not 0 < entries <= MAX_LUT_ENTRIES or len(table) != entries or bits not in (8, 16):
         raise InputError("The table that turns stored values into intensities is broken", code="MRD-E225",
                          found=f"{entries} entries declared, {len(table)} there, {bits} bits",

@@ -25,7 +25,8 @@ _KINDS = (("1.2.840.10008.1.3.10", "DICOMDIR"), (_STORAGE + "88.59", "key object
           (_STORAGE + "11.", "presentation state"), (_STORAGE + "66.4", "segmentation"), (_STORAGE + "66.7", "segmentation"),
           (_STORAGE + "66.", "registration or raw data"), (_STORAGE + "481.", "radiotherapy object"),
           (_STORAGE + "7", "screen capture"), (_STORAGE + "104.", "document"), (_STORAGE + "1.", "radiograph"))
-NOT_DICOM = "not DICOM"
+NOT_DICOM, NAMED_LIKE_DICOM = "not DICOM", "named like a slice but not DICOM"
+SLICE_SUFFIXES = {".dcm", ".ima", ".dicom"}
 
 _PATIENT_FIELDS = {"PatientID": "patient ID", "PatientName": "name", "PatientBirthDate": "birth date", "PatientSex": "sex"}
 _IDENTITY = {"PatientID": "patient_id", "PatientBirthDate": "birth_date", "PatientSex": "sex"}
@@ -90,15 +91,12 @@ def read_header(path: Path, limits: GateLimits) -> DicomFile:
     try:
         status = path.stat()
         size, changed = status.st_size, status.st_mtime_ns
-        if size > limits.max_file_bytes:
-            raise InputError("A file is larger than the limit", code="MRD-E203",
-                             found=f"{size / 1024**3:.1f} GiB, limit {limits.max_file_bytes / 1024**3:.1f} GiB",
-                             fix="take the file out of the folder, or export the series as single slices")
         with path.open("rb") as stream:
             read_structure(stream, size, limits, structure)
             return _described(stream, path, size, changed, structure)
     except NotDicom:
-        return DicomFile(path, size, changed, NOT_DICOM)
+        looks_like_slice = path.suffix.lower() in SLICE_SUFFIXES and not path.name.startswith(".")
+        return DicomFile(path, size, changed, NAMED_LIKE_DICOM if looks_like_slice else NOT_DICOM)
     except OSError as cause:
         problem: MRDeltaNetError = InputError("A file cannot be opened", code="MRD-E202", found=type(cause).__name__,
                                               fix="check that you may read every file in the folder")
@@ -111,7 +109,7 @@ def read_header(path: Path, limits: GateLimits) -> DicomFile:
 
 
 def _described(stream: BinaryIO, path: Path, size: int, changed: int, structure: Structure) -> DicomFile:
-    kind = _kind(structure.sop_class)
+    kind = _kind(structure.sop_class) if structure.sop_class or structure.pixel_offset is None else "image"
     if kind != "image":
         return DicomFile(path, size, changed, kind, structure=structure, series_uid=structure.series_uid)
     source = io.BytesIO(structure.inflated) if structure.inflated is not None else stream

@@ -10,7 +10,7 @@ from pathlib import Path
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.io.dicom.facts import uid_name
-from MRDeltaNetLib.io.dicom.header import NOT_DICOM, DicomFile, read_header
+from MRDeltaNetLib.io.dicom.header import NAMED_LIKE_DICOM, NOT_DICOM, DicomFile, read_header
 
 OTHER_SERIES = "image of another series"
 MAX_LISTED = 12
@@ -84,12 +84,12 @@ def choose_series(files: list[DicomFile], series: str | None) -> tuple[list[Dico
 
 
 def _refuse_nothing(skipped: Counter) -> None:
-    objects = {kind: count for kind, count in skipped.items() if kind != NOT_DICOM}
+    objects = {kind: count for kind, count in skipped.items() if kind not in (NOT_DICOM, NAMED_LIKE_DICOM)}
     if objects:
         raise InputError("There is no scan here, only other DICOM objects", code="MRD-E207",
                          found=", ".join(f"{count} × {kind}" for kind, count in sorted(objects.items())),
                          fix="give the folder that holds the slices of the MR series")
-    raise InputError("There is no DICOM image here", code="MRD-E201", found=f"{skipped[NOT_DICOM]} other files",
+    raise InputError("There is no DICOM image here", code="MRD-E201", found=f"{skipped[NOT_DICOM] + skipped[NAMED_LIKE_DICOM]} other files",
                      fix="give the folder that holds the slices of the MR series, or a NIfTI, NRRD or MHA file")
 
 

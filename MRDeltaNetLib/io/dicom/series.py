@@ -13,7 +13,7 @@ from MRDeltaNetLib.errors import MRDeltaNetError, Notice
 from MRDeltaNetLib.io.dicom.acceptance import Volume, accept
 from MRDeltaNetLib.io.dicom.facts import digest
 from MRDeltaNetLib.io.dicom.frames import ECHO
-from MRDeltaNetLib.io.dicom.header import DicomFile
+from MRDeltaNetLib.io.dicom.header import NAMED_LIKE_DICOM, DicomFile
 from MRDeltaNetLib.io.dicom.listing import choose_series, read_headers
 from MRDeltaNetLib.io.dicom.pixels import read_voxels
 
@@ -42,7 +42,7 @@ def read_series(folder: Path | str, *, series: str | None = None, volume_index: 
     image.SetOrigin(volume.origin_mm.tolist())
     image.SetDirection(volume.direction.ravel().tolist())
     used = list(dict.fromkeys(file for file, _ in volume.slices))
-    found = (*_header_notices(used), *volume.notices, *notices)
+    found = (*_header_notices(used), *_skipped_notice(skipped), *volume.notices, *notices)
     return Timepoint(image, frame_uid=used[0].frame_uid, acquired=min((f.acquired for f in used if f.acquired), default=None),
                      facts=_facts(volume, used, hashes, skipped),
                      notices=tuple(Notice(n.code, f"{name}: {n.text}", n.fix) for n in found))
@@ -57,6 +57,12 @@ def _facts(volume: Volume, used: list[DicomFile], hashes: tuple[str, ...], skipp
     return ScanFacts(format="dicom", modality=first.modality, sequence=first.sequence, manufacturer=first.manufacturer,
                      field_strength_t=first.field_strength_t, repetition_time_ms=first.repetition_time_ms,
                      echo_time_ms=frame.hard.get(ECHO), file_sha256=hashes, identity=identity, skipped=skipped)
+
+
+def _skipped_notice(skipped: dict[str, int]) -> list[Notice]:
+    count = skipped.get(NAMED_LIKE_DICOM, 0)
+    return [Notice("MRD-W208", f"{count} file{'' if count == 1 else 's'} named like a slice but not DICOM (empty or overwritten) "
+                               "were left out", fix="check that the series is complete; if not, export it again")] if count else []
 
 
 def _header_notices(used: list[DicomFile]) -> list[Notice]:

@@ -83,11 +83,16 @@ def damaged(what: str, found: str = "") -> InputError:
 def read_structure(stream: BinaryIO, size: int, limits: GateLimits, into: Structure) -> Structure:
     """Walk one file of `size` bytes; `into` is filled as the walk goes, so that what came before a fault stays known.
 
-    raises  NotDicom without the DICM mark; InputError MRD-E204 if the structure is damaged, MRD-E230 without a transfer syntax
+    raises  NotDicom without the DICM mark; InputError MRD-E203 if it is too large, MRD-E204 if the structure is damaged, MRD-E230
+            without a transfer syntax
     """
     stream.seek(0)
     if stream.read(PREAMBLE_BYTES)[128:] != b"DICM":
         raise NotDicom
+    if size > limits.max_file_bytes:
+        raise InputError("A file is larger than the limit", code="MRD-E203",
+                         found=f"{size / 1024**3:.1f} GiB, limit {limits.max_file_bytes / 1024**3:.1f} GiB",
+                         fix="take the file out of the folder, or export the series as single slices")
     _walk_meta(_Walk(stream, size, limits, implicit=False, little=True), into)
     if not into.transfer_syntax:
         raise InputError("A DICOM file does not say how its data are written", code="MRD-E230", found="no transfer syntax",
