@@ -80,7 +80,7 @@ def predict(prepared: Prepared, network: "torch.nn.Module", own: Mapping[str, An
     """
     torch = require("torch", "Prediction", _INSTALL_TORCH)
     where, described = choose_device(device)
-    tensor = prepared.tensor
+    tensor = prepared.tensor.as_subclass(torch.Tensor)             # MONAI's MetaTensor would follow every operation
     _check_input(tensor, network)
     with _deterministic(seed), _memory_errors(where.type):
         network = network.to(where).eval()
