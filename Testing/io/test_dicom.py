@@ -594,3 +594,27 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="MRD-E234") as caught:
         read_series(folder)
     assert "try again" in caught.value.fix
+
+
+def test_a_file_that_vanishes_and_memory_that_runs_out_are_errors_of_ours(tmp_path, monkeypatch):
+    from MRDeltaNetLib.errors import OutOfMemory
+    from MRDeltaNetLib.io.dicom import series
+
+    folder = write_series(tmp_path)
+    accept = series.accept
+
+    def accept_and_remove(*given):
+        (folder / "IM0003.dcm").unlink()
+        return accept(*given)
+    with monkeypatch.context() as patched:
+        patched.setattr(series, "accept", accept_and_remove)
+        with pytest.raises(InputError, match="MRD-E202.*half-way") as caught:
+            read_series(folder)
+    assert "IM0003" not in str(caught.value) and "reached" in caught.value.fix
+
+    def no_memory(*given):
+        raise MemoryError
+    monkeypatch.setattr(series, "read_voxels", no_memory)
+    with pytest.raises(OutOfMemory, match="MRD-E236") as caught:
+        read_series(folder)
+    assert "lower resolution" in caught.value.fix

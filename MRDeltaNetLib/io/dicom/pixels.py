@@ -26,7 +26,10 @@ def read_voxels(volume: Volume, limits: GateLimits) -> tuple[np.ndarray, tuple[s
     raises  InputError: MRD-E220 bytes missing or too many, MRD-E221 larger than the limits, MRD-E225 rescale broken, MRD-E234 the
             file changed meanwhile; what decoding raises for compressed data
     """
-    files = list(dict.fromkeys(file for file, _ in volume.slices))
+    places: dict[DicomFile, list[tuple[int, Frame]]] = {}
+    for place, (file, frame) in enumerate(volume.slices):
+        places.setdefault(file, []).append((place, frame))
+    files = list(places)
     check_sizes(files, len(volume.slices), limits)
     rows, columns = files[0].rows, files[0].columns
     voxels = np.empty((len(volume.slices), rows, columns), np.float32)
@@ -36,7 +39,7 @@ def read_voxels(volume: Volume, limits: GateLimits) -> tuple[np.ndarray, tuple[s
             with file.path.open("rb") as stream:
                 hashes.append(_hash(stream, file))
                 content = io.BytesIO(inflate(stream, file.structure.deflated_from)) if file.structure.transfer_syntax == DEFLATED else stream
-                for place, frame in ((i, frame) for i, (owner, frame) in enumerate(volume.slices) if owner is file):
+                for place, frame in places[file]:
                     raw = stored_of(file, frame.number) if file.compressed else _native(content, file, frame.number)
                     stored, changed = _used_bits(raw, file)
                     cut += changed

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from MRDeltaNetLib.case import IMAGE_ROLES, ScanFacts, Timepoint
 from MRDeltaNetLib.config import GateLimits
-from MRDeltaNetLib.errors import MRDeltaNetError, Notice
+from MRDeltaNetLib.errors import InputError, MRDeltaNetError, Notice, OutOfMemory
 from MRDeltaNetLib.io.dicom.acceptance import Volume, accept
 from MRDeltaNetLib.io.dicom.facts import digest
 from MRDeltaNetLib.io.dicom.frames import ECHO
@@ -27,7 +27,8 @@ def read_series(folder: Path | str, *, series: str | None = None, volume_index: 
     volume_index  which volume, counted from 0, where a series holds several (echoes, b-values, times, stacks)
     role          "pre" or "post": how errors and notices name the scan
     returns       Timepoint without masks; image float32, LPS mm, slices in the order of their positions along the normal
-    raises        InputError MRD-E201 to MRD-E234, MissingPackage MRD-E231; each names the scan by its role
+    raises        InputError MRD-E201 to MRD-E234, MissingPackage MRD-E231, EnvironmentProblem MRD-E235, OutOfMemory MRD-E236;
+                  each names the scan by its role
     """
     name = IMAGE_ROLES.get(role, role)
     name = name[0].upper() + name[1:]
@@ -37,6 +38,12 @@ def read_series(folder: Path | str, *, series: str | None = None, volume_index: 
         voxels, hashes, notices = read_voxels(volume, limits)
     except MRDeltaNetError as error:
         raise error.about(name) from error
+    except OSError as cause:
+        raise InputError(f"{name}: Reading stopped half-way", code="MRD-E202", found=type(cause).__name__,
+                         fix="check that the folder can still be reached and that the disk for temporary files is not full") from cause
+    except MemoryError as cause:
+        raise OutOfMemory(f"{name}: The series does not fit into memory", code="MRD-E236",
+                          fix="close other programs, or choose a series of lower resolution") from cause
     image = sitk.GetImageFromArray(voxels)
     image.SetSpacing(volume.spacing_mm.tolist())
     image.SetOrigin(volume.origin_mm.tolist())
