@@ -616,5 +616,5 @@ def test_a_file_that_vanishes_and_memory_that_runs_out_are_errors_of_ours(tmp_pa
         raise MemoryError
     monkeypatch.setattr(series, "read_voxels", no_memory)
     with pytest.raises(OutOfMemory, match="MRD-E236") as caught:
-        read_series(folder)
+        read_series(write_series(tmp_path))
     assert "lower resolution" in caught.value.fix
