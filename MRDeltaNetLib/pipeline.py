@@ -51,7 +51,8 @@ def run(case: Case, config: RunConfig, *, bundle: Bundle | None = None, transfor
         story.notices += alignment.notices
     with story.step("masks", {}) as bar:
         case = _with_masks(case, config, alignment.transform, story)
-        found = measures.compare(case.pre.mask, case.post.mask, case.post.residual, case.complete_response)
+        drawn_bed = None if case.post.mask_source == "carried" else case.post.mask    # a carried bed has the tumour's own size: no finding
+        found = measures.compare(case.pre.mask, drawn_bed, case.post.residual, case.complete_response)
         bar(1.0, "Tumour measured")
 
     result = Result(measures=found, registration=_registration_facts(alignment, case), transform=alignment.transform,

@@ -1,7 +1,7 @@
 """One job, from files to files: the worker that command line, panel and page all start.
 
-Order of writing: images, transform and result.json; report.html; scene.mrb; manifest.json last. A folder with a manifest
-holds a finished run; one without it does not.
+Everything is written into a folder beside the earlier result and takes its place at the end, manifest.json last: a folder with
+a manifest holds a finished run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import SimpleITK as sitk
 from MRDeltaNetLib import pipeline
 from MRDeltaNetLib.case import Case, Result
 from MRDeltaNetLib.config import RunConfig
-from MRDeltaNetLib.errors import InputError, Notice, UsageError
+from MRDeltaNetLib.errors import Notice
 from MRDeltaNetLib.io import results
 from MRDeltaNetLib.io.atomic import sha256
 from MRDeltaNetLib.io.bundle import Bundle, read_bundle
@@ -29,8 +29,6 @@ from MRDeltaNetLib.io.transforms import read_transform
 from MRDeltaNetLib.progress import Progress, part, silent
 from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
 from MRDeltaNetLib.versions import system, versions
-
-REPORT, SCENE = "report.html", "scene.mrb"
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def run_job(job: Job, progress: Progress = silent) -> Outcome:
     _limit_threads(config)
     result = pipeline.run(case, config, bundle=bundle, transform=transform, progress=part(progress, 0.02, 0.85),
                           notices=(*notices, *_scene_notice(job), *_stale_alignment(job, case)))
-    files = _write(result, job, case, bundle, out, started, part(progress, 0.85, 1.0))
+    files = _write(result, job, case, bundle, started, part(progress, 0.85, 1.0))
     progress(1.0, "Done")
     return Outcome(result, out, files)
 
@@ -75,26 +73,34 @@ def run_config(job: Job) -> RunConfig:
                    threads=job.threads, registration=replace(default.registration, method=job.registration))
 
 
-def _write(result: Result, job: Job, case: Case, bundle: Bundle | None, out: Path, started: float, progress: Progress) -> tuple[str, ...]:
+def _write(result: Result, job: Job, case: Case, bundle: Bundle | None, started: float, progress: Progress) -> tuple[str, ...]:
+    """Write everything into the output folder, all or nothing; the manifest comes last."""
     progress(0.0, "Writing images and numbers")
-    written = list(results.write_images_and_numbers(result, out))
-    if "report" in job.steps:
-        from MRDeltaNetLib.report.html import write_report
-        progress(0.3, "Writing the report")
-        write_report(result, out / REPORT)
-        written.append(REPORT)
-        if _has_slicer():
-            from MRDeltaNetLib.mrml.scene import write_scene
-            progress(0.5, "Writing the scene for 3D Slicer")
-            write_scene(result, out / SCENE)
-            written.append(SCENE)
-    progress(0.95, "Writing the manifest")
-    manifest = _manifest(result, job, case, bundle, {name: sha256(out / name) for name in written}, time.perf_counter() - started)
-    results.write_manifest(manifest, out)
-    return (*written, results.MANIFEST)
+    seconds = {"steps": {entry["step"]: entry["seconds"] for entry in result.history}}
+
+    def report_scene_and_clock(folder: Path) -> list[str]:
+        names = _report_and_scene(result, job, folder, progress)
+        seconds["total"] = round(time.perf_counter() - started, 3)
+        return names
+
+    return results.write_results(result, job.out, manifest=_manifest(result, job, case, bundle, seconds), also=report_scene_and_clock)
 
 
-def _manifest(result: Result, job: Job, case: Case, bundle: Bundle | None, outputs: dict[str, str], seconds: float) -> dict[str, Any]:
+def _report_and_scene(result: Result, job: Job, folder: Path, progress: Progress) -> list[str]:
+    if "report" not in job.steps:
+        return []
+    from MRDeltaNetLib.report.html import write_report
+    progress(0.3, "Writing the report")
+    write_report(result, folder / results.REPORT)
+    if not _has_slicer():
+        return [results.REPORT]
+    from MRDeltaNetLib.mrml.scene import write_scene
+    progress(0.5, "Writing the scene for 3D Slicer")
+    write_scene(result, folder / results.SCENE, provenance=(folder / results.RESULT).read_text(encoding="utf-8"))
+    return [results.REPORT, results.SCENE]
+
+
+def _manifest(result: Result, job: Job, case: Case, bundle: Bundle | None, seconds: dict[str, Any]) -> dict[str, Any]:
     """Enough to repeat the run: digests, versions, device, seed, every parameter, wall times. No path, no name, no date."""
     inputs = {"pre_sha256": list(case.pre.facts.file_sha256), "post_sha256": list(case.post.facts.file_sha256)}
     for name in ("pre_mask", "post_mask", "residual_mask", "clinical", "transform"):
@@ -106,8 +112,7 @@ def _manifest(result: Result, job: Job, case: Case, bundle: Bundle | None, outpu
                         "labels": {"pre": job.pre_label, "post": job.post_label, "residual": job.residual_label}},
             "model": None if bundle is None else {"name": bundle.own["name"], "version": bundle.metadata["version"],
                                                   "bundle_sha256": bundle.sha256, "weights_sha256": bundle.weights_sha256},
-            "inputs": inputs, "outputs": outputs, "seconds": {"steps": {entry["step"]: entry["seconds"] for entry in result.history},
-                                                              "total": round(seconds, 3)}}
+            "inputs": inputs, "seconds": seconds}
 
 
 def _inputs(job: Job) -> tuple[Path, ...]:

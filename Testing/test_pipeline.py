@@ -87,6 +87,8 @@ def test_without_a_post_mask_the_pre_mask_is_carried_and_marked_as_a_suggestion(
     found = pipeline.run(case, RunConfig(steps=("align", "masks")))
     assert found.mask_sources == {"pre": "drawn", "post": "carried"}
     assert "MRD-W350" in {notice.code for notice in found.warnings}
+    assert found.measures["pre_volume_ml"] > 0
+    assert found.measures["post_volume_ml"] is None and found.measures["volume_change_percent"] is None    # a suggestion is no measurement
     overlap = sitk.LabelOverlapMeasuresImageFilter()
     overlap.Execute(found.images["post_mask"], pair.post_mask)
     assert overlap.GetDiceCoefficient() > 0.5
