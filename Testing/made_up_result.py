@@ -93,13 +93,15 @@ def complete_result(kind_pre: str = "straight", kind_post: str = "oblique", *, e
         "attention_pre": bump(pre_grid, tumour, 12, 0.0031), "attention_post": bump(post_grid, bed + (4, 0, 0), 12, 0.0042),
         "change_post": bump(post_grid, bed - (6, 0, 0), 14, 1.7),
     }
-    measures = {
-        "pre_volume_ml": 33.5, "post_volume_ml": 24.4, "volume_change_ml": -9.1, "volume_change_percent": -27.2,
-        "residual_volume_ml": 0.0 if empty_residual else 2.1, "residual_volume_change_percent": -100.0 if empty_residual else -93.7,
-        "pre_longest_in_plane_diameter_mm": 40.0, "post_longest_in_plane_diameter_mm": 36.0,
-        "longest_in_plane_diameter_change_mm": -4.0, "longest_in_plane_diameter_change_percent": -10.0,
-        "pre_longest_3d_diameter_mm": 40.2, "post_longest_3d_diameter_mm": 36.1, "pre_short_axis_mm": 39.1, "post_short_axis_mm": 35.0,
-    }
+    sizes = {"volume_ml": (33.5, 24.4, 2.1), "longest_in_plane_diameter_mm": (40.0, 36.0, 15.8),
+             "longest_3d_diameter_mm": (40.2, 36.1, 16.0), "short_axis_mm": (39.1, 35.0, 14.9)}
+    measures = {}
+    for name, (before, bed_after, left) in sizes.items():
+        left = 0.0 if empty_residual else left
+        stem, unit = name.rsplit("_", 1)
+        measures |= {f"pre_{name}": before, f"post_{name}": bed_after, f"residual_{name}": left}
+        for prefix, after in (("", bed_after), ("residual_", left)):
+            measures |= {f"{prefix}{stem}_change_{unit}": after - before, f"{prefix}{stem}_change_percent": 100 * (after - before) / before}
     registration = {
         "method": "rigid", "refined_without_tumour": True, "mutual_information_before": 0.21, "mutual_information_after": 0.64,
         "overlap_fraction": 0.93, "rotation_deg": 5.6, "translation_mm": 5.4, "tumour_volume_change_percent": 0.0,

@@ -12,8 +12,9 @@ from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.colours import OUTLINES
 from MRDeltaNetLib.report.pictures import (OVERLAY_OPACITY, OVERLAY_THRESHOLD, Overlay, Window, checkerboard_picture, colour_bar,
                                            display_window, overlay_of, scan_picture, swatch)
-from MRDeltaNetLib.report.planes import PLANES, field, field_width_mm, image_centre, map_maximum, mask_centre
-from MRDeltaNetLib.report.words import short_number, text
+from MRDeltaNetLib.report.planes import (MAP_FIELD_MM, PLANES, SCAN_FIELD_MM, field, field_width_mm, image_centre, map_maximum,
+                                         mask_centre)
+from MRDeltaNetLib.report.words import sentence, short_number, text
 
 WHEN = {"pre": "before treatment", "post": "after treatment"}
 _OUTLINES_OF = {"pre": ("pre_mask",), "post": ("post_mask", "residual_mask")}
@@ -39,12 +40,12 @@ def gallery(result: Result) -> str:
         return "<section><h2>Scans</h2><p>This run kept no scans to show.</p></section>"
     points, reason = crossing_points(result)
     scans = {role: _Scan(role, images[role], display_window(images[role]), points[role]) for role in roles}
-    width_mm = field_width_mm([scan.image for scan in scans.values()])
+    width_mm, map_width_mm = (field_width_mm([scan.image for scan in scans.values()], limit) for limit in (SCAN_FIELD_MM, MAP_FIELD_MM))
     parts = [f"<section><h2>Both scans</h2><p>{reason} Patient right is on the left of axial and coronal pictures. R right, L left, "
-             "A anterior, P posterior, H head, F foot. All pictures share one scale.</p>", _key(result)]
+             "A anterior, P posterior, H head, F foot. All pictures of a section share one scale.</p>", _key(result)]
     parts += [_scan_row(result, scan, width_mm) for scan in scans.values()]
     parts.append("</section>")
-    rows = [_map_row(result, scans[role], width_mm, name, label, meaning) for name, role, label, meaning in _MAPS
+    rows = [_map_row(result, scans[role], map_width_mm, name, label, meaning) for name, role, label, meaning in _MAPS
             if role in scans and images.get(name) is not None]
     parts.append("<section><h2>Where the score comes from</h2>" + ("".join(rows) or "<p>This run made no attention maps.</p>") + "</section>")
     parts.append(_alignment_check(result, scans, width_mm))
@@ -135,11 +136,13 @@ def _map_row(result: Result, scan: _Scan, width_mm: float, name: str, label: str
 
 def _bar(result: Result, name: str, overlay: Overlay, meaning: str) -> str:
     facts = result.map_facts.get(name, {})
-    blind = ("" if facts.get("sees_image_content", True) else
-             " <strong>This map shows position only: it does not depend on what the image shows there.</strong>")
+    unit = f" (unit: {text(facts['unit'])})" if facts.get("unit") else ""
+    caution = facts.get("caution") or ("" if facts.get("sees_image_content", True) else
+                                       "this map shows position only: it does not depend on what the images show")
     says = f"Colour scale from 0 to {short_number(overlay.top)}; transparent below {short_number(overlay.threshold)}"
-    return (f'<div class="bar">{_img(colour_bar(overlay, short_number), says)}<p>Colours: {meaning}. Transparent (hatched) below '
-            f"{OVERLAY_THRESHOLD:.0%} of the highest value; colours are laid over the scan at {OVERLAY_OPACITY:.0%}.{blind}</p></div>")
+    return (f'<div class="bar">{_img(colour_bar(overlay, short_number), says)}<p>Colours: {meaning}{unit}. Transparent (hatched) below '
+            f"{OVERLAY_THRESHOLD:.0%} of the highest value; colours are laid over the scan at {OVERLAY_OPACITY:.0%}."
+            + (f" <strong>Caution: {sentence(caution)}</strong>" if caution else "") + "</p></div>")
 
 
 def _alignment_check(result: Result, scans: dict[str, _Scan], width_mm: float) -> str:
@@ -147,10 +150,10 @@ def _alignment_check(result: Result, scans: dict[str, _Scan], width_mm: float) -
     if pre is None or post is None:
         return ""
     point = scans["pre"].point_mm if "pre" in scans else image_centre(pre)
-    windows = display_window(pre), (scans["post"].window if "post" in scans else display_window(post))
+    windows = [scans[role].window if role in scans else display_window(image) for role, image in (("pre", pre), ("post", post))]
     pictures = [(plane.name, checkerboard_picture(field(pre, plane, point, width_mm), pre, post, *windows)) for plane in PLANES]
-    return ("<section><h2>Check of the alignment</h2><p>Squares of 15 mm show the two scans in turn; the square at the top left is the scan "
-            "before treatment. Where the alignment is good, borders of bone, muscle and fat run on from square to square.</p>"
+    return ('<section class="keep"><h2>Check of the alignment</h2><p>Squares of 15 mm show the two scans in turn; the square at the top left is the scan '
+            "before treatment. Where the alignment is good, borders of bone, muscle and fat run on from square to square. Black squares lie outside one of the scans.</p>"
             + _row("Both scans after alignment", "checkerboard of the scans before and after treatment", pictures) + "</section>")
 
 

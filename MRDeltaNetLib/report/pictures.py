@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from MRDeltaNetLib.colours import CIVIDIS, Outline
 from MRDeltaNetLib.errors import require
+from MRDeltaNetLib.imaging.preprocessing.intensity import AIR_FRACTION, BRIGHT_PERCENTILE
 from MRDeltaNetLib.report.outlines import borders, dashes
 from MRDeltaNetLib.report.planes import Field
 
@@ -20,6 +21,9 @@ OVERLAY_THRESHOLD = 0.2
 
 WINDOW_PERCENTILES = (0.5, 99.5)
 """Of the intensities inside the body: black and white of the display window."""
+
+_WINDOW_STRIDE = 7
+"""Every so manieth voxel is enough for a percentile."""
 
 _CHECKER_MM = 15.0
 _FINE = 2
@@ -53,14 +57,13 @@ class Overlay:
 
 
 def display_window(image: sitk.Image) -> Window:
-    """The window between robust percentiles of the intensities inside the body (brighter than Otsu's threshold between air and body)."""
-    thinned = sitk.GetArrayFromImage(image[::2, ::2, :])
-    values = thinned[np.isfinite(thinned)].astype(np.float32)
-    air = _otsu(values)
+    """The window between robust percentiles of the intensities inside the body (brighter than air; of all voxels if none is)."""
+    values = sitk.GetArrayViewFromImage(image).ravel()[::_WINDOW_STRIDE].astype(np.float32)
+    darkest = float(values.min())
+    air = darkest + AIR_FRACTION * (float(np.percentile(values, BRIGHT_PERCENTILE)) - darkest)
     body = values[values > air]
-    low, high = np.percentile(body if body.size > 10 else values, WINDOW_PERCENTILES)
-    low = min(float(low), air)
-    return Window(low, float(high) if high > low else low + 1.0)
+    low, high = (float(value) for value in np.percentile(body if body.size else values, WINDOW_PERCENTILES))
+    return Window(low, high if high > low else low + 1.0)
 
 
 def overlay_of(image: sitk.Image) -> Overlay | None:
@@ -86,7 +89,7 @@ def scan_picture(field: Field, scan: sitk.Image, window: Window, *, overlay: Ove
         rgb = _blend(grey, None if overlay is None else field.sample(overlay.image), overlay)
     picture = _image(rgb)
     for outline, mask in outlines:
-        _draw_outline(picture, field.sample(sitk.Cast(mask, sitk.sitkFloat32)) > 0.5, outline)
+        _draw_outline(picture, field.sample(mask) > 0.5, outline)
     _draw_letters(picture, field)
     return _png(picture)
 
@@ -130,7 +133,7 @@ def colour_bar(overlay: Overlay, number: Any) -> bytes:
 
 def swatch(outline: Outline) -> bytes:
     """A short piece of an outline on grey, for the key. PNG."""
-    picture = _image(np.full((28, 112, 3), 96, np.uint8))
+    picture = _image(np.full((18, 64, 3), 96, np.uint8))
     width, height = picture.size
     far = 10.0 * width                                   # a loop of which only one straight side is seen
     loop = np.array([[-6.0, height / 2], [width + 6.0, height / 2], [width + 6.0, far], [-6.0, far]])
@@ -160,7 +163,7 @@ def _draw_curves(picture: Any, curves: list[np.ndarray], rgb: tuple[int, int, in
     line, shadow = drawing.Draw(layer), drawing.Draw(halo)
     for curve in curves:
         points = [tuple(point) for point in (curve + 0.5) * _FINE]
-        shadow.line(points, fill=200, width=4 * _FINE, joint="curve")
+        shadow.line(points, fill=170, width=4 * _FINE, joint="curve")
         line.line(points, fill=255, width=2 * _FINE, joint="curve")
     picture.paste((0, 0, 0), mask=halo.resize(picture.size, pil.Resampling.BOX))
     picture.paste(rgb, mask=layer.resize(picture.size, pil.Resampling.BOX))
@@ -183,17 +186,6 @@ def _draw_letters(picture: Any, field: Field) -> None:
               stroke_width=2, stroke_fill=(0, 0, 0))
 
 
-def _otsu(values: np.ndarray) -> float:
-    counts, edges = np.histogram(values, bins=256)
-    centres = (edges[:-1] + edges[1:]) / 2
-    below = np.cumsum(counts).astype(float)
-    above = below[-1] - below
-    sums = np.cumsum(counts * centres)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
-    return float(edges[1:][np.nanargmax(np.where(above > 0, between, np.nan))]) if np.ptp(values) > 0 else float(edges[0])
-
-
 def _image(rgb: np.ndarray) -> Any:
     return require("PIL.Image", "The report").fromarray(np.ascontiguousarray(rgb))
 
@@ -204,5 +196,5 @@ def _font(size: int) -> Any:
 
 def _png(picture: Any) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, format="PNG", compress_level=7)
+    picture.save(stream, format="PNG", compress_level=5)
     return stream.getvalue()

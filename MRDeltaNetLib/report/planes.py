@@ -33,11 +33,14 @@ CORONAL = Plane("coronal", (1, 0, 0), (0, 0, -1), ("R", "L", "H", "F"))
 SAGITTAL = Plane("sagittal", (0, 1, 0), (0, 0, -1), ("A", "P", "H", "F"))
 PLANES = (AXIAL, CORONAL, SAGITTAL)
 
-MAX_FIELD_MM = 180.0
-"""A picture shows no more than this, so that a tumour of 30 mm is still large enough to judge."""
+SCAN_FIELD_MM = 180.0
+"""Pictures of the scans show no more than this: the pelvis around the tumour."""
+
+MAP_FIELD_MM = 100.0
+"""Pictures of the maps show no more than this: the tumour and its neighbourhood, large enough to judge."""
 
 PICTURE_WIDTH = 400
-"""Pixels across every picture; all pictures of a report share one scale in mm."""
+"""Pixels across every picture; pictures of one field width share one scale in mm."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,10 @@ def bounds_mm(image: sitk.Image) -> np.ndarray:
     return np.array([np.min(corners, axis=0), np.max(corners, axis=0)])
 
 
-def field_width_mm(images: list[sitk.Image]) -> float:
-    """The width that all pictures share: the widest scan in plane, but at most MAX_FIELD_MM."""
+def field_width_mm(images: list[sitk.Image], at_most_mm: float) -> float:
+    """The width that several pictures share: the widest scan in plane, but at most at_most_mm."""
     extents = [np.diff(bounds_mm(image), axis=0)[0] for image in images]
-    return float(min(MAX_FIELD_MM, max(extent[:2].max() for extent in extents)))
+    return float(min(at_most_mm, max(extent[:2].max() for extent in extents)))
 
 
 def field(image: sitk.Image, plane: Plane, point_mm: np.ndarray, width_mm: float) -> Field:

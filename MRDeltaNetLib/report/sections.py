@@ -65,7 +65,7 @@ def _class_line(result: Result) -> str:
 def _response_note(result: Result) -> str:
     notes = []
     if result.measures.get("residual_volume_ml") == 0:
-        notes.append("The reader marked no residual viable tumour after treatment (complete response on imaging).")
+        notes.append("According to the reader no viable tumour is left after treatment (complete response on imaging).")
     if result.mask_sources.get("post") == "carried":
         notes.append("The tumour bed after treatment was carried over from the scan before treatment through the alignment; "
                      "nobody has drawn or checked it on the scan after treatment.")
@@ -149,7 +149,7 @@ def _map_line(name: str, facts) -> str:
     says = "yes" if sees else "not stated" if sees is None else "<strong>no: position only</strong>"
     resolution = facts.get("resolution_mm")
     return (f'<tr><th scope="row">{text(name)}</th><td>{text(facts.get("formula", "not stated"))}</td>'
-            f'<td>{"not stated" if resolution is None else text(millimetres(resolution))}</td><td>{says}</td></tr>')
+            f'<td class="w">{"not stated" if resolution is None else text(millimetres(resolution))}</td><td>{says}</td></tr>')
 
 
 def provenance(result: Result) -> str:

@@ -7,14 +7,10 @@ from typing import Any, Mapping
 from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.report.words import number, text
 
-_PAIRED = (
-    ("Volume: tumour before, tumour bed after", "mL", "pre_volume_ml", "post_volume_ml", "volume_change"),
-    ("Volume: tumour before, residual viable tumour after", "mL", "pre_volume_ml", "residual_volume_ml", "residual_volume_change"),
-    ("Longest diameter in plane", "mm", "pre_longest_in_plane_diameter_mm", "post_longest_in_plane_diameter_mm",
-     "longest_in_plane_diameter_change"),
-    ("Longest diameter in 3D", "mm", "pre_longest_3d_diameter_mm", "post_longest_3d_diameter_mm", "longest_3d_diameter_change"),
-    ("Short axis", "mm", "pre_short_axis_mm", "post_short_axis_mm", "short_axis_change"),
-)
+_GROUPS = (("post", "", "Tumour before treatment, tumour bed after it"),
+           ("residual", "residual_", "Tumour before treatment, residual viable tumour after it"))
+_SIZES = (("volume", "ml", "Volume"), ("longest_in_plane_diameter", "mm", "Longest diameter in plane"),
+          ("longest_3d_diameter", "mm", "Longest diameter in 3D"), ("short_axis", "mm", "Short axis"))
 _DECIMALS = {"mL": 1, "mm": 1}
 
 _REGISTRATION_NAMES = {
@@ -29,24 +25,28 @@ _UNITS = {"_ml": "mL", "_mm": "mm", "_deg": "°", "_percent": "%", "_days": "day
 
 def measures_table(result: Result) -> str:
     """Each size before, after and its change, with units; every other measure of the result below them."""
-    measures, rows, used = result.measures, [], set()
-    for label, unit, before, after, change in _PAIRED:
-        absolute, percent = f"{change}_{unit.lower()}", f"{change}_percent"
-        if measures.get(after) is None and (measures.get(before) is None or after.startswith("residual")):
-            continue
-        used |= {before, after, absolute, percent}
-        rows.append(f'<tr><th scope="row">{text(label)}</th><td class="n">{_cell(measures.get(before), unit)}</td>'
-                    f'<td class="n">{_cell(measures.get(after), unit)}</td>'
-                    f'<td class="n">{_cell(_difference(measures, absolute, before, after), unit, signed=True)}</td>'
-                    f'<td class="n">{_cell(measures.get(percent), "%", signed=True)}</td></tr>')
-    rows += [f'<tr><th scope="row">{text(_name(key))}</th><td class="n" colspan="4">{_value(key, value)}</td></tr>'
-             for key, value in measures.items() if key not in used and value is not None]
-    if not rows:
+    measures, groups, used = result.measures, [], set()
+    for later, prefix, title in _GROUPS:
+        rows = []
+        for stem, ending, label in _SIZES:
+            before, after = f"pre_{stem}_{ending}", f"{later}_{stem}_{ending}"
+            change, percent = f"{prefix}{stem}_change_{ending}", f"{prefix}{stem}_change_percent"
+            used |= {before, after, change, percent}
+            if measures.get(after) is not None or (later == "post" and measures.get(before) is not None):
+                unit = _UNITS[f"_{ending}"]
+                cells = [_cell(measures.get(before), unit), _cell(measures.get(after), unit),
+                         _cell(measures.get(change), unit, signed=True), _cell(measures.get(percent), "%", signed=True)]
+                rows.append(f'<tr><th scope="row">{label}</th>' + "".join(f'<td class="n">{cell}</td>' for cell in cells) + "</tr>")
+        if rows:
+            groups.append(f'<tbody><tr><th scope="rowgroup" colspan="5">{title}</th></tr>{"".join(rows)}</tbody>')
+    others = "".join(f'<tr><th scope="row">{text(_name(key))}</th><td class="n" colspan="4">{_value(key, value)}</td></tr>'
+                     for key, value in measures.items() if key not in used and value is not None)
+    groups += [f'<tbody><tr><th scope="rowgroup" colspan="5">Other</th></tr>{others}</tbody>'] if others else []
+    if not groups:
         return "<p>No sizes: this run had no masks to measure.</p>"
     return ('<table><caption>Sizes of the one marked lesion, from the masks; not an overall RECIST category.</caption><thead><tr>'
             '<th scope="col">Measure</th><th scope="col" class="n">Before treatment</th><th scope="col" class="n">After treatment</th>'
-            '<th scope="col" class="n">Change</th><th scope="col" class="n">Change in percent</th></tr></thead>'
-            f'<tbody>{"".join(rows)}</tbody></table>')
+            f'<th scope="col" class="n">Change</th><th scope="col" class="n">Change in percent</th></tr></thead>{"".join(groups)}</table>')
 
 
 def registration_table(registration: Mapping[str, Any]) -> str:
@@ -57,13 +57,6 @@ def registration_table(registration: Mapping[str, Any]) -> str:
                    for key, value in registration.items())
     return ('<table><thead><tr><th scope="col">Quality of the alignment</th><th scope="col" class="n">Value</th></tr></thead>'
             f"<tbody>{rows}</tbody></table>")
-
-
-def _difference(measures: Mapping[str, float | None], absolute: str, before: str, after: str) -> float | None:
-    if measures.get(absolute) is not None:
-        return measures[absolute]
-    first, second = measures.get(before), measures.get(after)
-    return None if first is None or second is None else second - first
 
 
 def _cell(value: float | None, unit: str, *, signed: bool = False) -> str:
