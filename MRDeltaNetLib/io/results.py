@@ -108,7 +108,7 @@ def write_results(result: Result, out: Path | str, *, manifest: Mapping[str, Any
                   also: Callable[[Path], Iterable[str]] = lambda folder: ()) -> tuple[str, ...]:
     """Write everything, all or nothing.
 
-    manifest  as write_manifest, without "outputs", which are filled in here
+    manifest  as write_manifest, without "outputs", which are filled in here; read only after `also` is done, which may add times to it
     also      writes further files (report, scene) into the folder it is given and returns their names
     returns   names of the files in out, the manifest last
     """
