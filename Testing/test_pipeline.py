@@ -89,9 +89,8 @@ def test_without_a_post_mask_the_pre_mask_is_carried_and_marked_as_a_suggestion(
     assert "MRD-W350" in {notice.code for notice in found.warnings}
     assert found.measures["pre_volume_ml"] > 0
     assert found.measures["post_volume_ml"] is None and found.measures["volume_change_percent"] is None    # a suggestion is no measurement
-    overlap = sitk.LabelOverlapMeasuresImageFilter()
-    overlap.Execute(found.images["post_mask"], pair.post_mask)
-    assert overlap.GetDiceCoefficient() > 0.5
+    bed, carried = (sitk.GetArrayFromImage(mask) > 0 for mask in (pair.post_mask, found.images["post_mask"]))
+    assert (bed & carried).sum() > 0.5 * bed.sum()           # the true bed shrank and moved with the bowel; the suggestion lies on most of it
 
 
 def test_without_any_mask_prediction_says_how_to_make_one(pair):
