@@ -139,7 +139,8 @@ def soft_motion(p: Points, visit: Visit) -> Points:
 
 def _motion_image(sampler: Sampler, place: Placement, points: Points, soft: Points) -> sitk.Image:
     """The soft motion as a displacement image (LPS, mm) on the coarse samples."""
-    moved = np.stack([s - p for s, p in zip(soft, points)], axis=-1) @ place.rotation.T.astype(np.float32)
+    step = [s - p for s, p in zip(soft, points)]
+    moved = np.stack([sum(np.float32(row[i]) * step[i] for i in range(3)) for row in place.rotation], axis=-1)
     image = sitk.GetImageFromArray(moved.astype(np.float64), isVector=True)
     at = sampler.coarse_grid()
     image.SetOrigin(at.origin_mm)
@@ -247,7 +248,7 @@ class Scene:
         sacrum = b.loft(SACRUM)
         disc = np.abs(np.mod(b.z + 0.35 * (b.y - 95) + 8, 22) - 11)
         self._add("sacrum", "marrow", sacrum, rim="cortex", rim_mm=1.5)
-        self._add("discs", "cortex", np.maximum(np.maximum(sacrum, disc - 1.6), b.side - 14))
+        self._add("discs", "cartilage", np.maximum(np.maximum(sacrum + 1.5, disc - 1.3), b.side - 14))
         for z in (34.0, 52.0, 70.0):
             for side in (-1, 1):
                 x = side * (17 + 0.12 * z)
@@ -350,10 +351,11 @@ class Scene:
         outer = k0 * (k0 - 1) / np.maximum(k1, np.float32(1e-5))           # distance to the outside of the wall
         outer = outer + 0.4 * self.middle[0]
         meso = o.loft(MESORECTUM)
+        self._add("mesorectum", "mesorectal_fat", meso)
         self._add("mesorectal fascia", "fascia", meso, shell_mm=0.9, opacity=0.55)
         self._mesorectal_vessels(o)
         self._add("muscularis", "rectal_wall", outer)
-        self._add("submucosa", "submucosa", outer + 2.4 + 0.3 * self.middle[2])
+        self._add("submucosa", "submucosa", outer + 2.3 + 0.3 * self.middle[2])
         lumen = outer + 4.4 + 1.1 * self.middle[1] + 1.3 * np.sin(3 * np.arctan2(dx, dy) + o.z / 9)
         shape = self._crescent(o.z, np.arctan2(dx, dy), outer)
         size = t["bed_volume_fraction"] ** (1 / 3) if v.treated else 1.0
@@ -363,7 +365,7 @@ class Scene:
             self._add("tumour", t["tumour_signal"], lesion)
             return
         self._add("bed", t["fibrosis_signal"], lesion)
-        shift = [0.45 * s for s in t["blob_shift"]]
+        shift = [t[f"blob_shift_{axis}"] for axis in ("along", "around", "deep")]
         q = np.sqrt(sum(np.square(a - np.float32(s)) for a, s in zip(along, shift)))
         blob = (q - np.float32(t["blob_size_fraction"])) * np.float32(t["tumour_thickness_mm"] / 2 * size) + 0.25 * self.middle[2]
         self._add("blob", t["blob_signal"], np.maximum(blob, lesion + 0.5))
@@ -404,7 +406,7 @@ class Scene:
                 self._rod("mesorectal vessel", str(rng.choice(["flow", "slow_flow", "vessel_wall"])), o, (x, y, z), stop, radius)
 
 
-def feature(name: str, patient: Patient) -> np.ndarray:
-    """Anatomy coordinates (mm) of a bony point: "left_femoral_head", "right_femoral_head"."""
-    side = {"left_femoral_head": 1, "right_femoral_head": -1}[name]
-    return np.array([side * FEMORAL_HEAD_MM, 0.0, 0.0]) * patient.scale
+def bony_landmarks(patient: Patient) -> dict[str, np.ndarray]:
+    """Anatomy coordinates (mm) of bony points before the patient's slow warp (up to a few mm), the same at both visits."""
+    side = np.array([FEMORAL_HEAD_MM * patient.scale, 0.0, 0.0])
+    return {"left_femoral_head": side, "right_femoral_head": -side}

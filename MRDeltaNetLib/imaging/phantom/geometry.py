@@ -98,11 +98,12 @@ class Sampler:
     def __init__(self, grid: Grid, step_mm: float = COARSE_STEP_MM) -> None:
         self.grid = grid
         nx, ny, nz = grid.size
-        self.px, self.matrix_x = _cubic(nx, grid.spacing_mm[0], step_mm)
-        self.py, self.matrix_y = _cubic(ny, grid.spacing_mm[1], step_mm)
+        self.factor_x, self.factor_y = (max(1, round(step_mm / s)) for s in grid.spacing_mm[:2])
+        self.px, self.py = _positions(nx, self.factor_x), _positions(ny, self.factor_y)
         self.pz = np.arange(-1, nz + 1, dtype=np.float64)          # one slice more at each end, for through-plane gradients
         self.shape_fine = (nz, ny, nx)
         self.shape_coarse = (nz + 2, len(self.py), len(self.px))
+        self._whole = Box((slice(1, len(self.py)), slice(1, len(self.px))), (slice(0, ny), slice(0, nx)))
 
     def coarse_grid(self) -> Grid:
         """The grid of the coarse samples."""
@@ -141,11 +142,12 @@ class Sampler:
         """Part of one coarse slice (whose samples begin at corner) on the voxels of a box."""
         (cy, cx), (fy, fx) = box.coarse, box.fine
         part = coarse_slice[cy.start - corner[0]:cy.stop - corner[0], cx.start - corner[1]:cx.stop - corner[1]]
-        return self.matrix_y[fy, cy] @ (part @ self.matrix_x[fx, cx].T)
+        wide = _cubic(part.T, self.factor_x)[:fx.stop - fx.start].T
+        return _cubic(wide, self.factor_y)[:fy.stop - fy.start]
 
     def fine_slice(self, coarse_slice: np.ndarray) -> np.ndarray:
         """One coarse slice (my, mx) on the voxels (ny, nx) of that slice."""
-        return self.matrix_y @ (coarse_slice @ self.matrix_x.T)
+        return self.fine_box(coarse_slice, self._whole)
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ class Box:
 
 def _span(samples: np.ndarray, position: np.ndarray, count: int, limits: tuple[int, int]) -> tuple[slice, slice]:
     """Coarse and fine range around the samples that lie inside a shape, one sample more on either side."""
-    first, last = max(samples[0] - 1, limits[0] + 1), min(samples[-1] + 1, limits[1] - 3)
+    first, last = max(samples[0] - 1, limits[0] + 1, 2), min(samples[-1] + 1, limits[1] - 3)
     if last < first:
         return slice(0, 0), slice(0, 0)
     fine = slice(max(int(np.ceil(position[first])), 0), min(int(np.floor(position[last])) + 1, count))
@@ -173,15 +175,28 @@ def points(grid: Grid, placement: Placement, px, py, pz):
                   + axes[c, 0] * px[None, None, :]).astype(np.float32) for c in range(3))
 
 
-def _cubic(count: int, spacing_mm: float, step_mm: float) -> tuple[np.ndarray, np.ndarray]:
-    """Sample positions (index units) and the (count, samples) matrix of Catmull-Rom interpolation from them."""
-    factor = max(1, round(step_mm / spacing_mm))
-    position = np.arange(-2 * factor, count + 3 * factor, factor, dtype=np.float64)
-    matrix = np.zeros((count, len(position)), np.float32)
-    where = np.arange(count) / factor + 2
-    base = np.floor(where).astype(int)
-    t = where - base
-    weights = (-0.5 * t**3 + t**2 - 0.5 * t, 1.5 * t**3 - 2.5 * t**2 + 1, -1.5 * t**3 + 2 * t**2 + 0.5 * t, 0.5 * t**3 - 0.5 * t**2)
-    for tap, weight in enumerate(weights):
-        matrix[np.arange(count), base + tap - 1] += weight.astype(np.float32)
-    return position, matrix
+def _positions(count: int, factor: int) -> np.ndarray:
+    """Where the coarse samples of an axis lie (voxels): every factor voxels, two before the first voxel and enough beyond the last."""
+    return np.arange(-2 * factor, count + 3 * factor, factor, dtype=np.float64)
+
+
+def _cubic(samples: np.ndarray, factor: int) -> np.ndarray:
+    """Catmull-Rom interpolation along the first axis: values every sample/factor from the second sample on.
+
+    Written with slices instead of a matrix product: the same bytes whatever the number of threads, and no thread pool to wait for.
+    """
+    cells = len(samples) - 3
+    if factor == 1:
+        return samples[1:cells + 1]
+    fine = np.empty((cells, factor) + samples.shape[1:], np.float32)
+    fine[:, 0] = samples[1:cells + 1]
+    for phase in range(1, factor):
+        t = phase / factor
+        weights = (-0.5 * t**3 + t**2 - 0.5 * t, 1.5 * t**3 - 2.5 * t**2 + 1, -1.5 * t**3 + 2 * t**2 + 0.5 * t, 0.5 * t**3 - 0.5 * t**2)
+        total = samples[0:cells] * np.float32(weights[0])
+        for tap in (1, 2, 3):
+            total += samples[tap:cells + tap] * np.float32(weights[tap])
+        fine[:, phase] = total
+    return fine.reshape((cells * factor,) + samples.shape[1:])
+
+

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import SimpleITK as sitk
 
@@ -14,38 +16,63 @@ FINE_STEP_MM = 1.35
 """Sampling of the finest texture, mm in plane."""
 
 
-def render(grid: Grid, place: Placement, patient: Patient, visit: Visit, latent: dict,
-           rng: np.random.Generator | None = None, fields: Fields | None = None) -> tuple[sitk.Image, dict[str, sitk.Image]]:
-    """One scan of the patient on any grid, and its masks: "tumour" before treatment, "bed" and "blob" after it.
+@dataclass(frozen=True)
+class Scan:
+    """One rendered scan.
 
-    rng     draws coil bias, gain and noise; None: none of these (the image is the signal with fat = 1)
-    fields  the patient's random fields, if the caller has them already
+    image  SimpleITK.Image float32
+    masks  uint8 on its grid: "tumour" before treatment; "bed" and "blob" after it; and one for each tissue asked for
+    """
+
+    image: sitk.Image
+    masks: dict[str, sitk.Image]
+
+
+def render(grid: Grid, place: Placement, patient: Patient, visit: Visit, latent: dict, *, fields: Fields | None = None,
+           rng: np.random.Generator | None = None, tissues: tuple[str, ...] = (), reader_mm: float = 0.0, reader_seed: int = 0) -> Scan:
+    """One scan of the patient on any grid.
+
+    fields     the patient's random fields, if the caller has them already
+    rng        draws coil shading, gain and noise; None: none of these (the image is the signal with fat = 1)
+    tissues    names of contrast.SIGNAL: a mask of each, voxels that are it for more than half
+    reader_mm  SD of a smooth error of the masks' borders, as between readers; 0: the truth
     """
     inner, order = grid.thick_axis_last()
     sampler = Sampler(inner)
     scene = Scene(sampler, place, patient, visit, latent, fields or Fields.of(patient))
-    painter = _Painter(sampler, scene, place)
+    slip = _reader_slip(sampler.points(place), reader_mm, reader_seed) if reader_mm else None
+    painter = _Painter(sampler, scene, place, tissues, slip)
     volume, masks = painter.paint()
     if rng is not None:
-        bias = contrast.coil_bias(sampler.points(place), rng)
-        for k in range(len(volume)):
-            volume[k] *= sampler.fine_slice(bias[k + 1])
-        noise, gain = contrast.draw_noise_and_gain(rng)
-        contrast.rician(volume, noise, rng)
-        volume *= np.float32(gain)
+        shading, quiet = contrast.coil(sampler.points(place), rng)
+        sd, gain = contrast.draw_noise_and_gain(rng)
+        for k, slice_ in enumerate(volume):
+            slice_ *= sampler.fine_slice(shading[k + 1])
+            contrast.add_rician(slice_, np.float32(sd) * sampler.fine_slice(quiet[k + 1]), rng)
+            slice_ *= np.float32(gain)
     back = tuple(2 - order.index(2 - axis) for axis in range(3))
 
     def placed(array: np.ndarray) -> sitk.Image:
         return grid.image(np.ascontiguousarray(array.transpose(back)))
 
-    return placed(volume), {name: placed(mask) for name, mask in masks.items()}
+    return Scan(placed(volume), {name: placed(mask) for name, mask in masks.items()})
+
+
+def _reader_slip(points, sd_mm: float, seed: int) -> np.ndarray:
+    """How far a reader draws a border too far in (mm): an overall part and smooth waves of some 30 mm."""
+    rng = np.random.default_rng([seed, 77])
+    slip = np.full(points[0].shape, rng.normal(0, 0.6 * sd_mm), np.float32)
+    for _ in range(6):
+        k = rng.normal(0, 1 / 9.0, 3).astype(np.float32)
+        slip += np.float32(0.8 * sd_mm / np.sqrt(3)) * np.cos(sum(k[i] * points[i] for i in range(3)) + np.float32(rng.uniform(0, 2 * np.pi)))
+    return slip
 
 
 class _Painter:
     """Paints the layers of a scene slice by slice, each inside its own box."""
 
-    def __init__(self, sampler: Sampler, scene: Scene, place: Placement) -> None:
-        self.sampler, self.scene = sampler, scene
+    def __init__(self, sampler: Sampler, scene: Scene, place: Placement, tissues: tuple[str, ...], slip: np.ndarray | None) -> None:
+        self.sampler, self.scene, self.tissues, self.slip = sampler, scene, tissues, slip
         self.edge = np.float32(np.mean(sampler.grid.spacing_mm[:2]))
         fine = Sampler(sampler.grid, FINE_STEP_MM)
         noise = scene.fields.fine
@@ -58,6 +85,7 @@ class _Painter:
         shape = self.sampler.shape_fine
         volume = np.full(shape, contrast.SIGNAL["air"], np.float32)
         masks = {name: np.zeros(shape, np.uint8) for name in (MASKS[1:] if self.scene.visit.treated else MASKS[:1])}
+        masks.update({tissue: np.zeros(shape, np.uint8) for tissue in self.tissues})
         prepared = [_Prepared.of(layer, self.sampler.shape_coarse, self.edge) for layer in self.scene.layers]
         for k in range(shape[0]):
             texture = _Texture(self, k)
@@ -87,8 +115,11 @@ class _Painter:
             target += cover * (np.float32(contrast.SIGNAL[layer.rim]) - target)
             f = f + layer.rim_mm / self.sampler.fine_box(item.width[k - item.first], box, corner)
         cover = np.clip(0.5 - f, 0, 1)
-        if layer.name in masks:
-            masks[layer.name][k][box.fine] = cover >= 0.5
+        if layer.name in MASKS:
+            drawn = f if self.slip is None else f + self.sampler.fine_box(self.slip[k + 1], box) / self.edge
+            masks[layer.name][k][box.fine] = drawn <= 0
+        for tissue in self.tissues:
+            masks[tissue][k][box.fine][cover > (0.02 if layer.tissue != tissue else 0.98)] = layer.tissue == tissue
         if layer.opacity < 1:
             cover *= layer.opacity
         target += cover * (value - target)
@@ -185,7 +216,7 @@ class _Texture:
         middle = self._coarse(self.painter.scene.middle[0])
         return 1 + 0.04 * middle + 0.05 * self._slice("grain")
 
-    KIND = {"fat": "fat", "subcutaneous": "subcutaneous", "marrow": "marrow", "muscle": "muscle", "gluteus": "gluteus", "levator": "muscle",
+    KIND = {"fat": "fat", "mesorectal_fat": "fat", "subcutaneous": "subcutaneous", "marrow": "marrow", "muscle": "muscle", "gluteus": "gluteus", "levator": "muscle",
             "peripheral_zone": "gland", "transition_zone": "tubules", "vesicle": "tubules", "plexus": "tubules", "uterus": "gland",
             "bladder_wall": "wall", "rectal_wall": "wall", "submucosa": "wall", "stool": "gland"}
 
