@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from typing import Any, Callable, Iterator
 
 from MRDeltaNetLib.errors import Cancelled, MissingPackage, MRDeltaNetError, OutOfMemory
+from MRDeltaNetLib.io.results import RESEARCH_USE
 from MRDeltaNetLib.progress import Progress, json_lines, silent
 
 UNEXPECTED = 1
 """Exit status of a fault in MRDeltaNet itself."""
-
-RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment decisions."
 
 _stop_requested = False
 
