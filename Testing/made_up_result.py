@@ -55,10 +55,12 @@ def ellipsoid(image: sitk.Image, centre_mm, radii_mm) -> np.ndarray:
 
 def body_with_ball(image: sitk.Image, ball_mm, radius_mm: float, brightness: float = 160.0) -> sitk.Image:
     """A noisy elliptic body around CENTRE_MM with a bright ball."""
-    noise = np.random.default_rng(7).normal(0, 6, image.GetSize()[::-1])
-    values = np.where(ellipsoid(image, CENTRE_MM, (72, 60, 300)), 100.0, 4.0)
-    values[ellipsoid(image, ball_mm, (radius_mm,) * 3)] = brightness
-    return like((values + noise).astype(np.float32), image)
+    noise = np.random.default_rng(7).normal(0, 1, image.GetSize()[::-1])
+    body = ellipsoid(image, CENTRE_MM, (72, 60, 300))
+    values = np.where(body, 100.0 + 6 * noise, 3 * np.abs(noise))      # a magnitude image: air is never below zero
+    inside = ellipsoid(image, ball_mm, (radius_mm,) * 3)
+    values[inside] = brightness + 6 * noise[inside]
+    return like(values.astype(np.float32), image)
 
 
 def ball(image: sitk.Image, ball_mm, radius_mm: float) -> sitk.Image:

@@ -149,7 +149,7 @@ def _map_line(name: str, facts) -> str:
     says = "yes" if sees else "not stated" if sees is None else "<strong>no: position only</strong>"
     resolution = facts.get("resolution_mm")
     return (f'<tr><th scope="row">{text(name)}</th><td>{text(facts.get("formula", "not stated"))}</td>'
-            f'<td class="w">{"not stated" if resolution is None else text(millimetres(resolution))}</td><td>{says}</td></tr>')
+            f'<td>{"not stated" if resolution is None else text(millimetres(resolution))}</td><td>{says}</td></tr>')
 
 
 def provenance(result: Result) -> str:

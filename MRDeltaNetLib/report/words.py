@@ -8,6 +8,7 @@ import re
 from typing import Any
 
 _LONGEST = 8000
+_HARD_SPACE = "\N{NO-BREAK SPACE}"
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff0-\uffff\ud800-\udfff]")
 """Control characters, direction overrides, zero-width characters, lone surrogates: can hide or reorder text."""
 
@@ -56,7 +57,7 @@ def probability(value: float, threshold: float | None = None) -> str:
 
 
 def millimetres(value: Any) -> str:
-    """A length or a list of lengths, such as "6 x 6 x 12 mm"."""
+    """A length or a list of lengths, such as "6 x 6 x 12 mm", which lines do not break."""
     if isinstance(value, (list, tuple)):
-        return " \N{MULTIPLICATION SIGN} ".join(f"{float(item):g}" for item in value) + " mm"
-    return f"{float(value):g} mm" if isinstance(value, (int, float)) else str(value)
+        return f" \N{MULTIPLICATION SIGN} ".join(f"{float(item):g}" for item in value).replace(" ", _HARD_SPACE) + _HARD_SPACE + "mm"
+    return f"{float(value):g}{_HARD_SPACE}mm" if isinstance(value, (int, float)) else str(value)

@@ -1,0 +1,271 @@
+"""The page: what it says, that it loads nothing, that hostile text stays text, that missing pieces are said to be missing."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shutil
+import string
+from html.parser import HTMLParser
+
+import pytest
+
+from MRDeltaNetLib.case import Result
+from MRDeltaNetLib.errors import Notice
+from MRDeltaNetLib.report.html import page, write_report
+from Testing.made_up_result import complete_result
+
+pytest.importorskip("PIL", reason="Pillow is not installed")
+
+HOSTILE = '<img src=x onerror=alert(1)><script>alert(2)</script>"\'& </style></title>--> ${body} \x1b[31m \u202egnp.exe \ud800 =cmd|x'
+VOID = {"meta", "img", "br", "hr", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Reads the page strictly: every element must be closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open, self.elements, self.words, self.problems = [], [], [], []
+        self.feed(text)
+        self.close()
+        if self.open:
+            self.problems.append(f"left open: {self.open}")
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.problems.append(f"</{tag}> out of place")
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    def all(self, tag: str) -> list[dict]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def whole() -> str:
+    return page(complete_result())
+
+
+def test_the_page_is_well_formed_and_says_its_language(whole):
+    read = Page(whole)
+    assert read.problems == []
+    assert read.all("html") == [{"lang": "en"}]
+    assert whole.startswith("<!DOCTYPE html>")
+
+
+def test_the_page_loads_nothing_and_runs_nothing(whole):
+    read = Page(whole)
+    assert not {tag for tag, _ in read.elements} & {"script", "link", "iframe", "object", "embed", "form", "base", "video", "audio", "svg"}
+    for tag, attributes in read.elements:
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("src", "href", "srcset", "data", "action", "poster", "background"):
+            assert attributes.get(name, "data:image/png;base64,").startswith("data:image/png;base64,")
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", re.sub(r"base64,[A-Za-z0-9+/=]*", "", whole))
+    (policy,) = [meta["content"] for meta in read.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "img-src data:" in policy and "script" not in policy
+
+
+def test_the_headline_says_number_direction_class_and_where_the_threshold_is_from(whole):
+    words = Page(whole).text
+    for expected in ("Probability of pathological complete response, P(pCR)", "0.73", "1 means that complete response is certain",
+                     "pCR: complete response predicted", "threshold of 0.41", "Youden's index", "Research use only"):
+        assert expected in words
+
+
+def test_below_the_threshold_the_page_says_so():
+    words = Page(page(dataclasses.replace(complete_result(), p_pcr=0.2, predicted_class="non-pCR"))).text
+    assert "non-pCR: no complete response predicted" in words and "P(pCR) is below the threshold" in words
+
+
+def test_a_demonstration_model_is_announced_before_everything_else_and_on_every_printed_page(whole):
+    words = Page(whole).text
+    assert words.index("DEMONSTRATION MODEL") < words.index("P(pCR)")
+    assert "mean nothing for any patient" in words and "no evidence for patients" in words
+    assert re.search(r'@bottom-left \{ content: "[^"]*DEMONSTRATION MODEL', whole)
+
+
+def test_another_model_is_not_called_a_demonstration():
+    assert "DEMONSTRATION" not in page(complete_result(is_demo=False))
+
+
+def test_sizes_carry_units_and_true_minus_signs(whole):
+    words = Page(whole).text
+    for expected in ("33.5 mL", "24.4 mL", "\N{MINUS SIGN}9.1 mL", "\N{MINUS SIGN}27 %", "40.0 mm", "2.1 mL"):
+        assert expected in words
+
+
+def test_a_measure_that_the_table_does_not_know_is_still_shown():
+    result = complete_result()
+    words = Page(page(dataclasses.replace(result, measures={**result.measures, "pre_sphericity": 0.5, "wall_depth_mm": 3.0}))).text
+    assert "Pre sphericity 0.500" in words and "Wall depth 3.0 mm" in words
+
+
+def test_every_map_says_formula_resolution_and_whether_it_sees_the_images(whole):
+    words = Page(whole).text
+    assert "6 \N{MULTIPLICATION SIGN} 6 \N{MULTIPLICATION SIGN} 6 mm" in words and "w_i = r_i softmax_i(s_i)" in words
+
+
+def test_a_map_that_shows_position_only_says_so_beside_its_picture():
+    result = complete_result()
+    facts = {name: {**values, "sees_image_content": False} for name, values in result.map_facts.items()}
+    words = Page(page(dataclasses.replace(result, map_facts=facts))).text
+    assert words.count("position only") >= 3
+
+
+def test_every_picture_has_an_alternative_text_and_every_table_headers(whole):
+    read = Page(whole)
+    assert len(read.all("img")) >= 18
+    assert all(len(image["alt"]) > 10 for image in read.all("img"))
+    assert all(header.get("scope") in ("col", "row", "rowgroup") for header in read.all("th"))
+    for plane in ("Axial", "Coronal", "Sagittal"):
+        assert any(image["alt"].startswith(plane) for image in read.all("img"))
+
+
+def test_warnings_come_with_what_to_do_and_their_code(whole):
+    words = Page(whole).text
+    assert "What to do: check it on the scan after treatment" in words and "MRD-W305" in words
+
+
+def test_the_page_holds_no_date_and_no_path(whole):
+    words = Page(whole).text
+    assert not re.search(r"\b(19|20)\d\d\b", words) and not re.search(r"(^|\s)/[a-z]+/", words)
+    assert "Interval between the scans: 82 days" in words
+
+
+def hostile_result() -> Result:
+    result = complete_result()
+    return dataclasses.replace(
+        result, predicted_class=HOSTILE, warnings=(Notice(HOSTILE, HOSTILE, HOSTILE),),
+        model={key: HOSTILE if isinstance(value, str) else value for key, value in result.model.items()} | {"is_demo": True},
+        registration={**result.registration, "method": HOSTILE, HOSTILE: 1.0, "note": [HOSTILE]},
+        measures={**result.measures, HOSTILE: 1.0}, history=({"step": HOSTILE, "parameters": {HOSTILE: HOSTILE}},),
+        map_facts={name: {"formula": HOSTILE, "unit": HOSTILE, "caution": HOSTILE, "resolution_mm": HOSTILE, "sees_image_content": False}
+                   for name in (*result.map_facts, HOSTILE)},
+        mask_sources={"pre": HOSTILE, "post": HOSTILE})
+
+
+def test_hostile_text_stays_text_in_every_field(tmp_path):
+    path = write_report(hostile_result(), tmp_path / "report.html", title=HOSTILE)
+    written = path.read_text(encoding="utf-8")
+    read, clean = Page(written), Page(page(complete_result()))
+    assert read.problems == []
+    assert {tag for tag, _ in read.elements} <= {tag for tag, _ in clean.elements}
+    assert not [name for _, attributes in read.elements for name in attributes if name.startswith("on")]
+    assert all(image["src"].startswith("data:image/png") for image in read.all("img"))
+    assert "alert(2)" in read.text                                     # shown, as text
+    assert not re.search("[\x00-\x08\x0b-\x1f\u202a-\u202e]", written)
+
+
+@pytest.mark.parametrize("without", [
+    ("pre", "post", "pre_common", "post_common", "pre_mask", "post_mask", "residual_mask", "attention_pre", "attention_post", "change_post"),
+    ("attention_pre", "attention_post", "change_post"), ("pre_mask", "post_mask", "residual_mask"), ("pre_common", "post_common"),
+    ("pre",), ("post",), ("attention_post",)], ids=lambda names: "-".join(names)[:40])
+def test_missing_pictures_leave_a_page_that_says_so(without):
+    result = complete_result()
+    read = Page(page(dataclasses.replace(result, images={key: image for key, image in result.images.items() if key not in without})))
+    assert read.problems == [] and "0.73" in read.text
+    if "attention_pre" in without and "pre" not in without:
+        assert "no attention maps" in read.text
+    if "pre_mask" in without and "pre" not in without:
+        assert "no masks" in read.text
+
+
+def test_a_run_without_prediction_says_so():
+    result = complete_result()
+    read = Page(page(dataclasses.replace(result, p_pcr=None, logit=None, threshold=None, predicted_class=None, model=None, measures={},
+                                         registration={}, map_facts={}, history=({"step": "align"},), interval_days=None)))
+    assert read.problems == []
+    for expected in ("No prediction in this run", "No model took part", "no masks to measure", "not aligned in this run", "alignment"):
+        assert expected in read.text
+    assert "P(pCR)" not in read.text
+
+
+def test_an_entirely_empty_result_still_gives_a_page():
+    assert Page(page(Result())).problems == []
+
+
+def test_a_complete_response_is_named_and_measured_as_zero():
+    words = Page(page(complete_result(empty_residual=True))).text
+    assert "no viable tumour is left" in words and "\N{MINUS SIGN}100 %" in words and "(empty: none drawn)" in words
+
+
+def test_numbers_that_are_no_numbers_are_said_to_be_not_available():
+    result = complete_result()
+    read = Page(page(dataclasses.replace(result, measures={**result.measures, "post_volume_ml": float("nan"), "volume_change_percent": None})))
+    assert "not available" in read.text and not re.search(r"\bnan\b", read.text.lower())
+
+
+def test_without_a_transform_each_scan_shows_its_own_place_and_the_page_says_so():
+    assert "each scan's own place" in Page(page(dataclasses.replace(complete_result(), transform=None))).text
+
+
+def test_a_free_form_transform_without_an_inverse_is_no_obstacle():
+    import SimpleITK as sitk
+
+    spline = sitk.Transform(sitk.BSplineTransformInitializer(complete_result().images["pre"], [3, 3, 3]))
+    assert "each scan's own place" in Page(page(dataclasses.replace(complete_result(), transform=spline))).text
+
+
+def test_the_same_result_gives_the_same_bytes(tmp_path):
+    first, second = (write_report(complete_result(), tmp_path / name).read_bytes() for name in ("one.html", "two.html"))
+    assert first == second
+    assert len(first) < 3_000_000
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[at:at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [value / 12.92 if value <= 0.03928 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_text_stands_out_from_its_background_as_wcag_aa_asks(whole):
+    style = whole[whole.index("<style>"):whole.index("</style>")]
+    long = [f"#{''.join(2 * digit for digit in colour)}" if len(colour) == 3 else f"#{colour}"
+            for colour in re.findall(r"[ ;{]color: #([0-9a-f]{3,6})", style)]
+    assert len(long) >= 4
+    for colour in long:
+        for background in ("#ffffff", "#ffd60a", "#fdf1f0", "#f4f6f8"):
+            lighter, darker = sorted((luminance(colour), luminance(background)), reverse=True)
+            assert (lighter + 0.05) / (darker + 0.05) >= 4.5, (colour, background)
+
+
+def test_the_template_has_no_other_placeholders():
+    from MRDeltaNetLib.report.html import _TEMPLATE
+
+    assert set(string.Template(_TEMPLATE.read_text(encoding="utf-8")).get_identifiers()) == {"title", "body", "print_footer"}
+
+
+@pytest.mark.slow
+def test_a_browser_shows_it_without_a_request_a_complaint_or_a_sideways_scroll(tmp_path):
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine")
+    path = write_report(hostile_result(), tmp_path / "report.html", title=HOSTILE)
+    with playwright.sync_playwright() as engine:
+        browser = engine.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+        view = browser.new_page(viewport={"width": 1280, "height": 900})
+        requests, complaints = [], []
+        view.on("request", lambda request: requests.append(request.url))
+        view.on("console", lambda message: complaints.append(message.text))
+        view.on("dialog", lambda dialog: complaints.append("dialog"))
+        view.goto(path.as_uri())
+        assert [url for url in requests if not url.startswith(("data:image/png", "file:"))] == [] and complaints == []
+        assert sum(url.startswith("file:") for url in requests) == 1
+        for width in (1280, 500):
+            view.set_viewport_size({"width": width, "height": 900})
+            assert view.evaluate("document.documentElement.scrollWidth") <= width
+        assert view.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+        browser.close()
