@@ -9,7 +9,7 @@ POST_ALONE_AUC = 1 - (1 - OFFSET / (SIGNAL[1] - SIGNAL[0])) ** 2 / 2
 """The best AUC that the post scan alone allows: two uniform laws, one shifted by OFFSET (0.731)."""
 
 
-def planted_pairs(count: int, seed: int, voxels=(4, 48, 48), shift_voxels: int = 4) -> tuple[np.ndarray, np.ndarray]:
+def planted_pairs(count: int, seed: int, voxels=(4, 32, 32), shift_voxels: int = 3) -> tuple[np.ndarray, np.ndarray]:
     """Pairs whose outcome only the comparison of both scans tells.
 
     Each patient's tumour has its own signal. After treatment the bed is dark with one blob, which has the tumour's own signal
@@ -22,13 +22,13 @@ def planted_pairs(count: int, seed: int, voxels=(4, 48, 48), shift_voxels: int =
     crops, outcomes = np.zeros((count, 2, 2, *voxels), np.float32), rng.permutation(np.arange(count) % 2)
     for k, outcome in enumerate(outcomes):
         signal = rng.uniform(*SIGNAL)
-        cy, cx = height / 2 + rng.uniform(-4, 4), width / 2 + rng.uniform(-4, 4)
-        radius = rng.uniform(9, 12)
+        cy, cx = height / 2 + rng.uniform(-2, 2), width / 2 + rng.uniform(-2, 2)
+        radius = rng.uniform(8, 10)
         sy, sx = rng.uniform(-shift_voxels, shift_voxels, 2)
         tumour = np.hypot(y - cy, x - cx) < radius
         bed = np.hypot(y - cy - sy, x - cx - sx) < radius
-        by, bx = cy + sy + rng.uniform(-3, 3), cx + sx + rng.uniform(-3, 3)
-        blob = np.hypot(y - by, x - bx) < rng.uniform(5, 6.5)
+        by, bx = cy + sy + rng.uniform(-2, 2), cx + sx + rng.uniform(-2, 2)
+        blob = np.hypot(y - by, x - bx) < rng.uniform(5, 6)
         for time, (roi, image) in enumerate(((tumour, np.where(tumour, signal, 0)),
                                              (bed, np.where(blob, signal + OFFSET * outcome, np.where(bed, -1.2, 0))))):
             crops[k, time, 0] = image + rng.normal(0, 0.15, voxels)

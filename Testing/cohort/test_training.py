@@ -12,7 +12,7 @@ import torch
 
 pytest.importorskip("lightning.pytorch", reason="training needs the 'cohort' extra")
 
-from MRDeltaNetLib.cohort.augmentation import AugmentationConfig, augment  # noqa: E402
+from MRDeltaNetLib.cohort.augmentation import AugmentationConfig, _affine, _sample, augment  # noqa: E402
 from MRDeltaNetLib.cohort.statistics import auc_with_ci, youden_threshold  # noqa: E402
 from MRDeltaNetLib.cohort.training import BalancedBatches, Crops, TrainingConfig, scores, train  # noqa: E402
 from MRDeltaNetLib.errors import InputError  # noqa: E402
@@ -30,30 +30,30 @@ SPACING = (0.75, 0.75, 3.0)
 
 @pytest.fixture(scope="module")
 def tasks():
-    return {name: planted.planted_pairs(count, seed) for seed, (name, count) in enumerate({"training": 128, "validation": 48, "test": 150}.items())}
+    return {name: planted.planted_pairs(count, seed) for seed, (name, count) in enumerate({"training": 128, "validation": 32, "test": 150}.items())}
 
 
 def learned(tasks, outcomes, epochs):
     torch.manual_seed(0)
-    network = build("deltanet", preset="tiny", crop_mm=(36.0, 36.0, 12.0))
+    network = build("deltanet", preset="tiny", crop_mm=(24.0, 24.0, 12.0))
     config = TrainingConfig(epochs=epochs, learning_rate=2e-3, augmentation=STILL)
     history = train(network, Crops(tasks["training"][0], outcomes), Crops(*tasks["validation"]), config)
     return network, history
 
 
 def test_a_planted_task_that_needs_both_scans_is_learned(tasks):
-    network, history = learned(tasks, tasks["training"][1], epochs=5)
+    network, history = learned(tasks, tasks["training"][1], epochs=6)
     outcome = tasks["test"][1]
     auc, lower, _ = auc_with_ci(outcome, scores(network, Crops(*tasks["test"])))
     wrong, _, _ = auc_with_ci(outcome, scores(network, Crops(*tasks["test"]), pre_of=np.roll(np.arange(len(outcome)), 1)))
     assert lower > planted.POST_ALONE_AUC, f"AUC {auc:.3f}"
-    assert wrong < auc - 0.1, "the baseline of another patient must cost accuracy"
+    assert wrong < planted.POST_ALONE_AUC, "the baseline of another patient must cost accuracy"
     assert [entry["epoch"] for entry in history] == list(range(len(history))) and np.isfinite(history[-1]["train_loss"])
 
 
 def test_shuffled_outcomes_teach_nothing(tasks):
     shuffled = np.random.default_rng(3).permutation(tasks["training"][1])
-    network, _ = learned(tasks, shuffled, epochs=2)
+    network, _ = learned(tasks, shuffled, epochs=3)
     auc, _, _ = auc_with_ci(tasks["test"][1], scores(network, Crops(*tasks["test"])))
     assert auc < planted.POST_ALONE_AUC
 
@@ -93,10 +93,6 @@ def test_a_turn_by_ninety_degrees_in_millimetres_needs_no_square_crop():
     x = torch.zeros(1, 2, 2, 1, 64, 96)
     x[:, :, 0, :, 47:49, 38:58] = 1.0                                     # rows at +16 voxels, columns around the middle (47.5)
 
-    class Quarter(torch.Generator):
-        pass
-
-    from MRDeltaNetLib.cohort.augmentation import _affine, _sample
     quarter = torch.full((1, 2), np.pi / 2)
     place = _affine(quarter, torch.ones(1, 2), torch.ones(1, 2), torch.zeros(1, 2, 2), torch.zeros(1, 2), (1, 64, 96), SPACING)
     found = _sample(x[:, :, 0], place, "zeros")[0, 0, 0]
