@@ -107,12 +107,13 @@ def complete_result(kind_pre: str = "straight", kind_post: str = "oblique", *, e
     registration = {
         "method": "rigid", "refined_without_tumour": True, "mutual_information_before": 0.21, "mutual_information_after": 0.64,
         "overlap_fraction": 0.93, "rotation_deg": 5.6, "translation_mm": 5.4, "tumour_volume_change_percent": 0.0,
-        "min_jacobian_determinant": 1.0, "max_jacobian_determinant": 1.0,
+        "min_jacobian_determinant": 1.0, "max_jacobian_determinant": 1.0, "masks_left_out_sha256": {"pre": "ab" * 32, "post": None},
     }
     model = {
         "name": "mrdeltanet-demo", "version": "0.1.0", "weights_sha256": "0f" * 32, "intended_use": "Research and demonstration only.",
         "trained_on": "Made-up data: 600 simulated pelvis pairs; no patient.", "is_demo": is_demo, "held_out_auc": 0.87,
-        "held_out_auc_ci": (0.81, 0.92), "card": "# Model card\n\nTrained on made-up data.", "threshold_source": "the validation part of the made-up data, by Youden's index",
+        "held_out_auc_ci": (0.81, 0.92), "held_out_on": "200 simulated pairs",
+        "card": "# Model card\n\nTrained on made-up data.", "threshold_source": "the validation part of the made-up data, by Youden's index",
     }
     formula = {"attention_post": "w_i = r_i softmax_i(s_i)", "attention_pre": "sum_i w_i A_ij", "change_post": "||b_i - sum_j A_ij a_j||"}
     return Result(

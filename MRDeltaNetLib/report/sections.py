@@ -115,7 +115,9 @@ def _auc(result: Result) -> str | None:
     interval = model.get("held_out_auc_ci")
     if isinstance(interval, (list, tuple)) and len(interval) == 2:
         shown += f" (95 % interval {number(interval[0], 2)} to {number(interval[1], 2)})"
-    return shown + (", all of it made-up data: no evidence for patients" if is_demo(result) else "")
+    if model.get("held_out_on"):
+        shown += f" on {model['held_out_on']}"
+    return shown + (". All of it is made-up data: no evidence for patients" if is_demo(result) else "")
 
 
 def model(result: Result) -> str:

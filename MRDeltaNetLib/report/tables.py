@@ -16,6 +16,7 @@ _DECIMALS = {"mL": 1, "mm": 1}
 _REGISTRATION_NAMES = {
     "method": "Method", "refined_without_tumour": "Refined on the body without the tumour",
     "mutual_information_before": "Mutual information before", "mutual_information_after": "Mutual information after",
+    "mutual_information_displaced": "Mutual information with one scan shifted on purpose (should be lower)",
     "overlap_fraction": "Overlap of the two fields of view", "rotation_deg": "Rotation", "translation_mm": "Translation",
     "tumour_volume_change_percent": "Tumour volume change brought in by the transform",
     "min_jacobian_determinant": "Smallest Jacobian determinant", "max_jacobian_determinant": "Largest Jacobian determinant",
@@ -44,17 +45,21 @@ def measures_table(result: Result) -> str:
     groups += [f'<tbody><tr><th scope="rowgroup" colspan="5">Other</th></tr>{others}</tbody>'] if others else []
     if not groups:
         return "<p>No sizes: this run had no masks to measure.</p>"
-    return ('<table><caption>Sizes of the one marked lesion, from the masks; not an overall RECIST category.</caption><thead><tr>'
+    carried = " The tumour bed was carried over from the scan before treatment, so its size is no finding and is not given."
+    note = carried if result.mask_sources.get("post") == "carried" and measures.get("post_volume_ml") is None else ""
+    return (f'<table><caption>Sizes of the one marked lesion, from the masks; not an overall RECIST category.{note}</caption><thead><tr>'
             '<th scope="col">Measure</th><th scope="col" class="n">Before treatment</th><th scope="col" class="n">After treatment</th>'
             f'<th scope="col" class="n">Change</th><th scope="col" class="n">Change in percent</th></tr></thead>{"".join(groups)}</table>')
 
 
 def registration_table(registration: Mapping[str, Any]) -> str:
-    """Method and quality of the alignment, one line each."""
+    """Method and quality of the alignment, one line each; digests are left to result.json."""
     if not registration:
         return "<p>The scans were not aligned in this run.</p>"
+    known = {key: registration[key] for key in _REGISTRATION_NAMES if key in registration}
+    others = {key: value for key, value in registration.items() if key not in known and not key.endswith("_sha256")}
     rows = "".join(f'<tr><th scope="row">{text(_REGISTRATION_NAMES.get(key, _name(key)))}</th><td class="n">{_value(key, value)}</td></tr>'
-                   for key, value in registration.items())
+                   for key, value in (known | others).items())
     return ('<table><thead><tr><th scope="col">Quality of the alignment</th><th scope="col" class="n">Value</th></tr></thead>'
             f"<tbody>{rows}</tbody></table>")
 

@@ -112,6 +112,23 @@ def test_a_measure_that_the_table_does_not_know_is_still_shown():
     assert "Pre sphericity 0.500" in words and "Wall depth 3.0 mm" in words
 
 
+def test_the_size_of_a_carried_bed_is_no_finding():
+    result = complete_result()
+    kept = {key: None if key.startswith("post_") or "change" in key and not key.startswith("residual") else value
+            for key, value in result.measures.items()}
+    words = Page(page(dataclasses.replace(result, measures=kept))).text
+    assert "its size is no finding" in words and "33.5 mL not available not available not available" in words
+
+
+def test_the_alignment_is_given_in_words_without_digests(whole):
+    words = Page(whole).text
+    assert "Refined on the body without the tumour yes" in words and "Rotation 5.6 °" in words and "abab" not in words
+
+
+def test_the_auc_says_on_which_data(whole):
+    assert "0.87 (95 % interval 0.81 to 0.92) on 200 simulated pairs. All of it is made-up data" in Page(whole).text
+
+
 def test_every_map_says_formula_resolution_and_whether_it_sees_the_images(whole):
     words = Page(whole).text
     assert "6 \N{MULTIPLICATION SIGN} 6 \N{MULTIPLICATION SIGN} 6 mm" in words and "w_i = r_i softmax_i(s_i)" in words
