@@ -283,6 +283,7 @@ def _all_layers(facts: FileFacts, path: Path) -> sitk.Image:
 def _without_metadata(image: sitk.Image) -> sitk.Image:
     """A copy without the header's texts, which may name the patient."""
     bare = sitk.Image(image)
+    bare.MakeUnique()                                         # erasing alone would reach through to the original
     for key in bare.GetMetaDataKeys():
         bare.EraseMetaData(key)
     return bare

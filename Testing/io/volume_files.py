@@ -101,6 +101,7 @@ def metaimage(*, packed: bool = False, change: dict | None = None, axes: str = "
               "ElementSpacing": " ".join(map(str, SPACING_MM)), "DimSize": " ".join(map(str, SIZES)), "ElementType": "MET_SHORT",
               "ElementDataFile": "LOCAL"}
     fields.update(change or {})
+    fields["ElementDataFile"] = fields.pop("ElementDataFile")              # a header ends there
     drop = drop if packed else (*drop, "CompressedDataSize")
     return "".join(f"{k} = {v}\n" for k, v in fields.items() if k not in drop).encode() + data[:cut]
 

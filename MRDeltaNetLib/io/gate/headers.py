@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.io.gate import metaimage, nifti, nrrd
 from MRDeltaNetLib.io.gate.facts import ACCEPTED, FileFacts
-from MRDeltaNetLib.io.gate.payload import Unpacked, check_payload, damaged
+from MRDeltaNetLib.io.gate.payload import check_payload, damaged
 
 _BY_SUFFIX = {".nii": "NIfTI", ".nii.gz": "gzip-packed NIfTI", ".nrrd": "NRRD", ".nhdr": "NRRD", ".mha": "MetaImage", ".mhd": "MetaImage"}
 _SIGNATURES = ((0, b"NRRD", "NRRD"), (0, b"\x89PNG", "PNG picture"), (0, b"\xff\xd8\xff", "JPEG picture"), (0, b"II*\0", "TIFF picture"),
@@ -47,9 +48,11 @@ def check_header(path: Path, limits: GateLimits = GateLimits(), *, assume_ras: b
 def is_dicom(path: Path) -> bool:
     """True if a regular file has DICOM's mark, or DICOM's usual suffix and no other format's mark."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False                                      # opening a pipe would wait for ever
         with open(path, "rb") as handle:
             head = handle.read(132)
-    except OSError:
+    except (OSError, ValueError):
         return False
     return head[128:132] == b"DICM" or path.suffix.lower() in (".dcm", ".ima")
 
@@ -78,14 +81,11 @@ def _inside_gzip(head: bytes, path: Path) -> str:
 
 
 def _unpacked_head(head: bytes) -> bytes:
-    """The first bytes inside a gzip archive whose first bytes are given; empty if it is damaged."""
-    import io
+    """The first bytes inside a gzip archive whose first bytes are given; empty if it is damaged there."""
     try:
-        for block in Unpacked(io.BytesIO(head), "gzip"):
-            return block
-    except InputError:
-        pass
-    return b""
+        return zlib.decompressobj(31).decompress(head, 2 * nifti.HEADER_BYTES)
+    except zlib.error:
+        return b""
 
 
 def _head(path: Path, limits: GateLimits) -> bytes:
