@@ -74,7 +74,7 @@ def draw_case(seed: int, *, setting: str = "controlled", responder: bool | None 
               spacing_mm: tuple[float, float, float] | None = None, size: tuple[int, int, int] | None = None,
               inflammation_offset: float = treatment.INFLAMMATION_OFFSET) -> CasePlan:
     """Draw one case without rendering it; arguments as in simulate_pair."""
-    _check(setting, spacing_mm, size)
+    _check(seed, setting, spacing_mm, size)
     streams = [np.random.default_rng([int(seed), part]) for part in range(4)]
     latent = treatment.draw_latent(streams[0], setting=setting, responder=responder, inflammation_offset=inflammation_offset)
     patient = anatomy.draw_patient(streams[1])
@@ -101,7 +101,7 @@ def simulate_pair(seed: int, *, setting: str = "controlled", responder: bool | N
     size                 (x, y, z) voxels; None: 320 x 320 x 30. A small field of view is centred on the tumour
     inflammation_offset  difficulty knob: how much brighter inflammation is than that patient's tumour, fat = 1
     reader_mm            SD of a smooth error of the masks' borders, as between readers; 0: the masks are the truth
-    raises               UsageError for an unknown setting, a size or spacing that no scan can have
+    raises               UsageError for a negative seed, an unknown setting, a size or spacing that no scan can have
     """
     plan = draw_case(seed, setting=setting, responder=responder, spacing_mm=spacing_mm, size=size, inflammation_offset=inflammation_offset)
     fields = anatomy.Fields.of(plan.patient)
@@ -113,7 +113,9 @@ def simulate_pair(seed: int, *, setting: str = "controlled", responder: bool | N
                          plan.transform_pre_to_post, plan.latent["outcome"], plan.latent, plan.clinical)
 
 
-def _check(setting: str, spacing_mm, size) -> None:
+def _check(seed: int, setting: str, spacing_mm, size) -> None:
+    if seed < 0:
+        raise UsageError("The seed of a simulation cannot be negative", code="MRD-E856", found=str(seed), fix="give zero or a positive whole number")
     if setting not in treatment.SETTINGS:
         raise UsageError("The simulation knows no such setting", code="MRD-E850", fix=f"choose one of {', '.join(treatment.SETTINGS)}")
     if size is not None and (len(size) != 3 or min(size) < MIN_VOXELS or max(size) > MAX_VOXELS):

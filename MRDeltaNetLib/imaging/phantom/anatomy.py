@@ -261,6 +261,10 @@ class Scene:
             cx, cy = b.look(curve)
             self._add(name, "flow", np.sqrt(np.square(b.side - cx) + np.square(b.y - cy)) - radius, rim="vessel_wall", rim_mm=1.0)
         rng = np.random.default_rng(self.patient.vessels)
+        for _ in range(22):                                   # vessels of the pelvic side walls and around the bladder
+            start = np.array([rng.choice([-1, 1]) * rng.uniform(20, 46), rng.uniform(-28, 40), rng.uniform(-6, 48)])
+            stop = start + rng.normal(0, 1, 3) * (5, 9, 12)
+            self._rod("pelvic vessel", str(rng.choice(["flow", "slow_flow", "vessel_wall", "vessel_wall"])), self.organ, start, stop, rng.uniform(0.9, 1.9))
         for at, spread, count, tissues in (((56, 62, 4), (7, 5, 20), 5, ("flow", "slow_flow", "nerve")), ((40, -4, 10), (6, 22, 20), 7, ("flow", "slow_flow", "flow")),
                                            ((40, 90, -20), (20, 30, 30), 3, ("flow",)), ((52, -70, 0), (22, 8, 40), 5, ("flow", "slow_flow", "node")),
                                            ((46, 40, 22), (6, 12, 16), 5, ("flow", "slow_flow"))):

@@ -1,25 +1,33 @@
 """T2 signal of the tissues (fat = 1), and what the scanner adds: coil shading, noise, gain.
 
-Measured on the axial T2 series of ProstateX-0000 (3 T, TE 104 ms, 0.5 x 0.5 x 3 mm, the vendor's coil normalisation on): median signal
-in hand-picked boxes, as a share of the median of its ischiorectal fat boxes (423 scanner units). Centres in LPS, mm; in-plane sizes, mm:
-obturator muscle (77.6, 14.1, -37.4) 9x20, (1.1, 9.4, -35.7) 10x20; gluteal muscle (104.6, 98.0, -46.5) 25x10, (-25.4, 98.1, -46.3) 25x10,
-(89.6, 93.5, -64.0) 35x12.5, (-12.9, 93.6, -63.8) 30x12.5: 0.104-0.177. Ischiorectal fat (14.6, 68.2, -64.9) 15x15, (59.6, 68.2, -64.9) 15x10,
-(27.1, 67.7, -74.2) 10x15, (64.6, 66.3, -54.8) 15x15, (13.3, 67.5, -55.1) 12.5x17.5: 0.955-1.165. Mesorectal fat (10.1, 68.0, -30.0) 14x12.5,
-(5.4, 78.2, -27.1) 8.5x15: 0.875-0.885. Subcutaneous fat (37.1, -62.0, 7.1) 40x7.5, (37.1, -61.8, -12.0) 40x10: 0.890-1.012.
-Bladder (32.1, -0.1, -0.9) 30x30, (27.1, -6.7, -5.0) 40x20, (32.1, -7.7, -11.1) 30x10: 1.173-1.243. Femoral head (120.9, 9.8, -26.5)
-12.5x25, (120.9, 12.2, -11.5) 12.5x20, (-47.9, 14.6, -27.9) 15x25: 0.804-0.936.
-Signal over noise in the same boxes (noise_sd): muscle 4.0-12.1, ischiorectal fat 34-52, bladder 60-63, subcutaneous fat 51-87.
+Signals and noise follow one real scan: the axial T2 series of ProstateX-0000 (3 T, TE 104 ms, 0.5 x 0.5 x 3 mm, the vendor's coil
+normalisation on), measured in the hand-picked boxes of MEASURED_BOXES. The unit is the median of the ischiorectal fat boxes (423 scanner
+units). A test measures them again where the scan is at hand.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import SimpleITK as sitk
 
-MEASURED_RATIO = {"muscle": (0.10, 0.18), "bladder": (1.17, 1.25), "mesorectal_fat": (0.85, 0.90), "subcutaneous_fat": (0.88, 1.02),
-                  "marrow": (0.80, 0.94)}
-"""Ranges of the ratio to ischiorectal fat over the boxes above."""
-MEASURED_SNR = {"muscle": (4.0, 12.5), "fat": (34.0, 52.0)}
-"""Ranges of signal over noise_sd over the boxes above."""
+MEASURED_BOXES = (
+    ("muscle", (77.6, 14.1, -37.4), (9, 20)), ("muscle", (1.1, 9.4, -35.7), (10, 20)), ("muscle", (80.1, 26.4, -32.0), (4, 20)),
+    ("muscle", (-15.9, 30.0, -33.1), (4, 22.5)), ("muscle", (104.6, 98.0, -46.5), (25, 10)), ("muscle", (-25.4, 98.1, -46.3), (25, 10)),
+    ("muscle", (89.6, 93.5, -64.0), (35, 12.5)), ("muscle", (-12.9, 93.6, -63.8), (30, 12.5)),
+    ("fat", (14.6, 68.2, -64.9), (15, 15)), ("fat", (59.6, 68.2, -64.9), (15, 10)), ("fat", (27.1, 67.7, -74.2), (10, 15)),
+    ("fat", (64.6, 66.3, -54.8), (15, 15)), ("fat", (13.3, 67.5, -55.1), (12.5, 17.5)),
+    ("mesorectal_fat", (10.1, 68.0, -30.0), (14, 12.5)), ("mesorectal_fat", (5.4, 78.2, -27.1), (8.5, 15)),
+    ("subcutaneous_fat", (37.1, -62.0, 7.1), (40, 7.5)), ("subcutaneous_fat", (37.1, -61.8, -12.0), (40, 10)),
+    ("bladder", (32.1, -0.1, -0.9), (30, 30)), ("bladder", (27.1, -6.7, -5.0), (40, 20)), ("bladder", (32.1, -7.7, -11.1), (30, 10)),
+    ("marrow", (-47.9, 14.6, -27.9), (15, 25)), ("marrow", (120.9, 9.8, -26.5), (12.5, 25)), ("marrow", (120.9, 12.2, -11.5), (12.5, 20)),
+)
+"""Tissue, centre (LPS, mm) and in-plane size (x, y of the image, mm) in ProstateX-0000. Muscle: obturator internus (4), gluteus (4);
+fat: ischiorectal; marrow: femoral heads."""
+MEASURED_RATIO = {"muscle": (0.104, 0.178), "bladder": (1.172, 1.244), "mesorectal_fat": (0.874, 0.886), "subcutaneous_fat": (0.889, 1.013),
+                  "marrow": (0.803, 0.937)}
+"""Smallest and largest median of each tissue's boxes, ischiorectal fat = 1."""
+MEASURED_SNR = {"muscle": (4.0, 12.2), "fat": (34.5, 51.9), "bladder": (59.8, 62.7)}
+"""Smallest and largest median / noise_sd of each tissue's boxes: lowest deep in the pelvis, highest near the coils."""
 
 SIGNAL = {
     "air": 0.0, "fat": 1.0, "mesorectal_fat": 0.88, "subcutaneous": 0.94, "skin": 0.3, "fascia": 0.3, "muscle": 0.128, "gluteus": 0.122, "levator": 0.17,
@@ -39,6 +47,14 @@ def noise_sd(slice_: np.ndarray) -> float:
     s = np.asarray(slice_, np.float64)
     m = (s[:-2, :-2] + s[:-2, 2:] + s[2:, :-2] + s[2:, 2:] - 2 * (s[:-2, 1:-1] + s[2:, 1:-1] + s[1:-1, :-2] + s[1:-1, 2:]) + 4 * s[1:-1, 1:-1])
     return float(np.median(np.abs(m - np.median(m))) / 0.6744898 / 6.0)
+
+
+def measure_box(image: sitk.Image, centre_mm, size_mm) -> tuple[float, float]:
+    """Median and noise_sd in a box of one slice: centre in LPS mm, in-plane size along the image's x and y in mm."""
+    x, y, k = image.TransformPhysicalPointToContinuousIndex([float(v) for v in centre_mm])
+    half = [0.5 * length / step for length, step in zip(size_mm, image.GetSpacing())]
+    box = sitk.GetArrayViewFromImage(image)[round(k), round(y - half[1] + 0.5):round(y + half[1] + 0.5), round(x - half[0] + 0.5):round(x + half[0] + 0.5)]
+    return float(np.median(box)), noise_sd(box)
 
 
 def coil(points, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

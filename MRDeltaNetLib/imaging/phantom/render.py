@@ -186,20 +186,20 @@ class _Texture:
 
     def _fat(self) -> np.ndarray:
         mottle = self._coarse(self.painter.scene.middle[2])
-        return 1 + 0.05 * self._slice("shade") + 0.035 * mottle + 0.04 * self._slice("grain") - 0.5 * self._slice("strand")
+        return 1 + 0.05 * self._slice("shade") + 0.045 * mottle + 0.04 * self._slice("grain") - 0.5 * self._slice("strand")
 
     def _subcutaneous(self) -> np.ndarray:
         return 1 + 0.05 * self._slice("shade") + 0.03 * self._slice("grain") - 0.22 * self._slice("septa") - 0.1 * self._slice("strand")
 
     def _marrow(self) -> np.ndarray:
         shade = self._coarse(self.painter.scene.middle[2])
-        return self.painter.scene.patient.marrow / 0.85 * (1 + 0.09 * self._slice("shade") + 0.05 * shade + 0.05 * self._slice("grain"))
+        return self.painter.scene.patient.marrow / 0.85 * (1 + 0.10 * self._slice("shade") + 0.07 * shade + 0.05 * self._slice("grain"))
 
     def _muscle(self) -> np.ndarray:
-        return 1 + 1.1 * np.clip(self._slice("fibre") - 0.95, 0, 1.5) + 0.16 * self._slice("grain")
+        return 1 + 1.5 * np.clip(self._slice("fibre") - 0.95, 0, 1.5) + 0.16 * self._slice("grain")
 
     def _gluteus(self) -> np.ndarray:
-        return 1 + 1.6 * np.clip(self._slice("fibre") - 0.7, 0, 1.8) + 0.16 * self._slice("grain")
+        return 1 + 2.2 * np.clip(self._slice("fibre") - 0.7, 0, 1.8) + 0.16 * self._slice("grain")
 
     def _gland(self) -> np.ndarray:
         middle = self._coarse(self.painter.scene.middle[0])

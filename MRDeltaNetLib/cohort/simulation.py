@@ -1,0 +1,176 @@
+"""A folder of simulated patients with masks, truth and a table: to try the product on, and to test it. Made-up data; no patient."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from MRDeltaNetLib.errors import UsageError
+from MRDeltaNetLib.imaging.phantom import draw_case, simulate_pair
+from MRDeltaNetLib.imaging.phantom.treatment import PREVALENCE, SETTINGS
+from MRDeltaNetLib.io.atomic import write_text
+from MRDeltaNetLib.io.images import write_image
+from MRDeltaNetLib.io.tables import write_csv
+from MRDeltaNetLib.io.transforms import write_transform
+from MRDeltaNetLib.progress import Progress, silent
+
+IMAGES = ("pre", "post", "pre_mask", "post_mask", "residual_mask")
+TRANSFORM = "transform_pre_to_post"
+CENTRES = ("A", "B", "C")
+MAX_CASES = 100_000
+SEED_STEP = 10**9
+"""Case n of a cohort has the seed (seed + 1) * SEED_STEP + n, far from the small seeds of single pairs and of the demo model's training."""
+NOTE = "simulated pelvis, no patient; results on it are no clinical claim"
+
+LATENT_PREFIX = "latent_"
+COLUMNS = {
+    "id": "name of the case",
+    "centre": "drawn at random; it changes nothing in the images",
+    **{name: f"file, relative to this table: {text}" for name, text in (
+        ("pre", "T2 before treatment"), ("post", "T2 after treatment"), ("pre_mask", "tumour, on pre's grid"),
+        ("post_mask", "tumour bed (whole original site with fibrosis), on post's grid"),
+        ("residual_mask", "viable tumour, on post's grid; empty in complete response"),
+        (TRANSFORM, "the truth: ITK transform, pre LPS to post LPS in mm, about the bony pelvis"))},
+    "outcome": "1: pathological complete response, 0: not",
+    "pre_volume_ml": "tumour volume of pre_mask, mL",
+    "post_volume_ml": "bed volume of post_mask, mL",
+    "age_years": "years",
+    "sex": "male or female",
+    "cea_ng_ml": "carcinoembryonic antigen before treatment, ng/mL",
+    "ct_stage": "clinical T stage",
+    "cn_stage": "clinical N stage",
+    "distance_to_anal_verge_mm": "lower border of the tumour to the anal verge, mm",
+    "interval_days": "days between the scans",
+}
+"""Columns of cohort.csv and what they mean; columns latent_* are the hidden truth (imaging/phantom/treatment), never input for a model."""
+
+
+def write_pair(folder: Path | str, seed: int, setting: str = "controlled", **options: Any) -> dict[str, Path]:
+    """Simulate one pair and write it.
+
+    folder   gets pre.nrrd, post.nrrd, pre_mask.nrrd, post_mask.nrrd, residual_mask.nrrd and transform_pre_to_post.tfm (the truth)
+    options  handed to imaging.phantom.simulate_pair
+    returns  name -> file
+    """
+    return _write_pair(Path(folder), simulate_pair(seed, setting=setting, **options))
+
+
+def simulate_cohort(cases: int, seed: int, setting: str, out: Path | str, *, workers: int = 1, size: tuple[int, int, int] | None = None,
+                    spacing_mm: tuple[float, float, float] | None = None, prevalence: float | None = None, reader_mm: float = 0.0,
+                    progress: Progress = silent) -> Path:
+    """Write a simulated cohort: case-0001/{pre,post,pre_mask,post_mask,residual_mask}.nrrd with the true transform, and cohort.csv.
+
+    cases       how many; case n of a seed is the same however many there are and however many workers write them
+    setting     "controlled" or "realistic" (imaging.phantom.simulate_pair)
+    out         folder, new or empty or holding an earlier simulated cohort, which is replaced
+    workers     processes
+    size, spacing_mm  of every scan, as in simulate_pair
+    prevalence  share of complete responders in the long run; None: 0.5 for controlled, 0.25 for realistic
+    reader_mm   SD of a smooth error of the masks' borders, as between readers; 0: the masks are the truth
+    returns     cohort.csv, written last: where it lies, the cohort is whole; cohort.json beside it explains every column
+    raises      UsageError; Cancelled from progress, leaving whole cases but no table
+    """
+    out = Path(out)
+    prevalence = PREVALENCE.get(setting) if prevalence is None else prevalence
+    _check(cases, workers, setting, prevalence, reader_mm, out)
+    plans = [_Plan(number, seed, setting, bool(np.random.default_rng([seed, number, 5]).random() < prevalence), size, spacing_mm, reader_mm, out)
+             for number in range(1, cases + 1)]
+    draw_case(plans[0].case_seed, setting=setting, size=size, spacing_mm=spacing_mm)      # refuses a size or spacing before anything is written
+    (out / "cohort.csv").unlink(missing_ok=True)
+    settings = {"cases": cases, "seed": seed, "setting": setting, "prevalence": prevalence, "reader_mm": reader_mm,
+                "size": size, "spacing_mm": spacing_mm}
+    rows = [{}] * cases
+    _write_dictionary(out, settings, ())
+    for done, row in enumerate(_rows(plans, workers), start=1):
+        rows[int(row["id"].split("-")[1]) - 1] = row
+        progress(done / cases, f"simulated {done} of {cases}")
+    latent = tuple(name for name in rows[0] if name.startswith(LATENT_PREFIX))
+    _write_dictionary(out, settings, latent)
+    write_csv(out / "cohort.csv", rows, tuple(COLUMNS) + latent)
+    return out / "cohort.csv"
+
+
+class _Plan:
+    """One case of a cohort, small enough to send to another process."""
+
+    def __init__(self, number: int, seed: int, setting: str, responder: bool, size, spacing_mm, reader_mm: float, out: Path) -> None:
+        self.number, self.case_seed, self.out = number, (seed + 1) * SEED_STEP + number, out
+        self.options = {"setting": setting, "responder": responder, "size": size, "spacing_mm": spacing_mm, "reader_mm": reader_mm}
+        self.centre = CENTRES[int(np.random.default_rng([seed, number, 6]).choice(3, p=(0.5, 0.3, 0.2)))]
+
+
+def _rows(plans: list[_Plan], workers: int):
+    """Each case's row of the table, as cases are finished."""
+    if workers == 1:
+        yield from map(_write_case, plans)
+        return
+    with ProcessPoolExecutor(min(workers, len(plans)), mp_context=multiprocessing.get_context("spawn"), initializer=_one_thread) as pool:
+        try:
+            waiting = {pool.submit(_write_case, plan) for plan in plans}
+            while waiting:
+                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    yield future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _one_thread() -> None:
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+
+
+def _write_case(plan: _Plan) -> dict[str, Any]:
+    """Simulate and write one case; its row of the table."""
+    name = f"case-{plan.number:04d}"
+    pair = simulate_pair(plan.case_seed, **plan.options)
+    files = _write_pair(plan.out / name, pair)
+    row = {"id": name, "centre": plan.centre, "outcome": pair.outcome, "pre_volume_ml": _volume_ml(pair.pre_mask),
+           "post_volume_ml": _volume_ml(pair.post_mask), **pair.clinical}
+    row |= {key: path.relative_to(plan.out).as_posix() for key, path in files.items()}
+    return row | {LATENT_PREFIX + key: value for key, value in pair.latent.items()}
+
+
+def _write_pair(folder: Path, pair) -> dict[str, Path]:
+    files = {name: folder / f"{name}.nrrd" for name in IMAGES} | {TRANSFORM: folder / f"{TRANSFORM}.tfm"}
+    for name in IMAGES:
+        write_image(getattr(pair, name), files[name], header={"note": NOTE})
+    write_transform(pair.transform_pre_to_post, files[TRANSFORM])
+    return files
+
+
+def _volume_ml(mask: sitk.Image) -> float:
+    return round(int(np.count_nonzero(sitk.GetArrayViewFromImage(mask))) * float(np.prod(mask.GetSpacing())) / 1000, 4)
+
+
+def _write_dictionary(out: Path, settings: dict[str, Any], latent: tuple[str, ...]) -> None:
+    columns = COLUMNS | {name: "hidden truth; see imaging/phantom/treatment" for name in latent}
+    write_text(out / "cohort.json", json.dumps({"format": "mrdeltanet-simulated-cohort", "version": 1, "note": NOTE, "settings": settings,
+                                                "columns": columns}, indent=1) + "\n")
+
+
+def _check(cases: int, workers: int, setting: str, prevalence: float | None, reader_mm: float, out: Path) -> None:
+    if setting not in SETTINGS:
+        raise UsageError("The simulation knows no such setting", code="MRD-E850", fix=f"choose one of {', '.join(SETTINGS)}")
+    if not 1 <= cases <= MAX_CASES or workers < 1:
+        raise UsageError("A cohort cannot have this many cases or workers", code="MRD-E853", found=f"{cases} cases, {workers} workers",
+                         fix=f"ask for 1 to {MAX_CASES} cases and at least one worker")
+    if not 0 <= prevalence <= 1 or not 0 <= reader_mm <= 5:
+        raise UsageError("The share of responders or the readers' error is out of range", code="MRD-E854",
+                         found=f"prevalence {prevalence}, reader_mm {reader_mm}", fix="give a share from 0 to 1 and an error from 0 to 5 mm")
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not _is_ours(out)):
+        raise UsageError("The output folder holds other files, which a simulated cohort could overwrite", code="MRD-E855",
+                         fix="choose a new or empty folder")
+
+
+def _is_ours(out: Path) -> bool:
+    """Whether the folder holds a cohort that this module wrote."""
+    try:
+        return json.loads((out / "cohort.json").read_text(encoding="utf-8"))["format"] == "mrdeltanet-simulated-cohort"
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
