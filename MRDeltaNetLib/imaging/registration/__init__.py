@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from MRDeltaNetLib.config import REGISTRATION_METHODS, GateLimits, RegistrationConfig
 from MRDeltaNetLib.errors import InputError, Notice, UsageError
 from MRDeltaNetLib.imaging.registration import quality as _quality
-from MRDeltaNetLib.imaging.registration.deformable import deformation, display_notices, find_deformable
+from MRDeltaNetLib.imaging.registration.deformable import deformation, display_only, find_deformable
 from MRDeltaNetLib.imaging.registration.linear import Scene, find_affine, find_rigid
 from MRDeltaNetLib.imaging.registration.regions import body_of, canonical, metric_region
 from MRDeltaNetLib.progress import Progress, part, silent
@@ -62,27 +62,30 @@ def align(pre: sitk.Image, post: sitk.Image, config: RegistrationConfig = Regist
     if initial is not None:
         _require_linear(initial)
     scene = _scene(pre, post, config, pre_mask, post_mask)
-    if config.method == "none":
-        transform: sitk.Transform = sitk.AffineTransform(3)
-        converged = True
-    else:
+    transform: sitk.Transform = sitk.AffineTransform(3)
+    converged, rigid = True, transform
+    if config.method != "none":
         stop = 0.9 if config.method == "rigid" else 0.4
         found = find_rigid(scene, config, initial, seed, part(progress, 0.0, stop))
+        rigid = found.transform
         if config.method == "affine":
-            found = find_affine(scene, found.transform, config, seed, part(progress, stop, 0.9))
+            found = find_affine(scene, rigid, config, seed, part(progress, stop, 0.9))
         transform, converged = found.transform, found.converged
     numbers, notices = _assessed(scene, transform, config, limits)
     numbers["converged"] = converged
     if not converged:
         notices += (Notice("MRD-W604", "The alignment stopped at its limit of steps before it had settled",
                            "compare both scans side by side; if they do not match, run again with another seed"),)
+    if config.method == "affine":
+        notices += _quality.no_better("affine", _quality.similarity_of(scene)(rigid)[0], numbers["mutual_information_after"])
     shown = None
     if config.method == "deformable":
         shown = find_deformable(scene, transform, config, seed, part(progress, 0.4, 0.9))
         numbers.update(deformation(scene, shown, pre_mask))
         _quality.judge_volume(numbers, config)
         numbers["display_mutual_information"] = _quality.similarity_of(scene)(shown)[0]
-        notices += display_notices(numbers["mutual_information_after"], numbers["display_mutual_information"])
+        notices += (display_only(), *_quality.no_better("deformable", numbers["mutual_information_after"],
+                                                        numbers["display_mutual_information"]))
     progress(1.0, "aligned")
     return Alignment(transform, config.method, numbers, notices, config.method != "none" and _any(pre_mask, post_mask), shown)
 

@@ -88,15 +88,10 @@ def deformation(scene: Scene, transform: sitk.Transform, pre_mask: sitk.Image | 
             "max_jacobian_determinant": float(found.max())}
 
 
-def display_notices(rigid_nats: float, deformable_nats: float) -> tuple[Notice, ...]:
-    """Say what the deformable transform is for, and whether it made the scans more alike than the rigid one (nats)."""
-    notices = (Notice("MRD-W605", "The deformable alignment serves display and suggested masks only; the network sees the rigid one",
-                      "judge the tumour's size on the original scans"),)
-    if deformable_nats <= rigid_nats:
-        notices += (Notice("MRD-W606", "The deformable alignment did not make the scans more alike than the rigid one "
-                           f"(mutual information {deformable_nats:.3f} and {rigid_nats:.3f} nats)",
-                           "use --registration rigid"),)
-    return notices
+def display_only() -> Notice:
+    """Says what the deformable transform is for."""
+    return Notice("MRD-W605", "The deformable alignment serves display and suggested masks only; the network sees the rigid one",
+                  "judge the tumour's size on the original scans")
 
 
 def _without_border(mask: sitk.Image) -> sitk.Image:

@@ -20,7 +20,15 @@ LEVELS_MM = (4.0, 2.0, 1.2)
 """In-plane voxel of each level. Slices are never thinned out: 3-4 mm slices are coarse enough already, and a pyramid that shrinks
 all axes alike would leave too few of them."""
 
-SAMPLES = (6000, 12000, 24000)
+SLICE_RATIO = 1.25
+"""Slices put between thick ones lie this times the in-plane voxel apart."""
+
+STEPS_MM = (4.0, 1.0, 0.3)
+"""First step of the optimiser per level."""
+
+MIN_STEP_MM = 0.01
+
+SAMPLES = (6000, 12000, 12000)
 """Voxels looked at per level: more does not lower the error, it only costs time."""
 
 SCOUT_POINTS = 4000
@@ -70,13 +78,13 @@ def find_rigid(scene: Scene, config: RegistrationConfig, initial: sitk.Transform
     found = []
     for number, start in enumerate(starts):
         inner = part(progress, number * share, (number + 1) * share)
-        found.append(_optimise(levels[0], start, SAMPLES[0], 4.0, config, seed, inner, "level 1"))
+        found.append(_optimise(levels[0], start, SAMPLES[0], STEPS_MM[0], config, seed, inner, "level 1"))
     similarity = Similarity(levels[0].pre, levels[0].post, levels[0].pre_region, bins=SCOUT_BINS, count=2 * SCOUT_POINTS,
                             post_region=levels[0].post_region)
     best = max(found, key=lambda one: _score(similarity, one.transform))
     for number in range(1, len(LEVELS_MM)):
         begin = (len(starts) + number - 1) * share
-        best = _optimise(levels[number], best.transform, SAMPLES[number], LEVELS_MM[number], config, seed,
+        best = _optimise(levels[number], best.transform, SAMPLES[number], STEPS_MM[number], config, seed,
                          part(progress, begin, begin + share), f"level {number + 1}")
     return best
 
@@ -89,7 +97,7 @@ def find_affine(scene: Scene, rigid: sitk.Transform, config: RegistrationConfig,
     start.SetTranslation(rigid.GetTranslation())
     found = Found(start, True)
     for number, target in enumerate(LEVELS_MM[1:], start=1):
-        found = _optimise(at_level(scene, target), found.transform, SAMPLES[number], target, config, seed,
+        found = _optimise(at_level(scene, target), found.transform, 2 * SAMPLES[number], STEPS_MM[-1], config, seed,
                           part(progress, (number - 1) / 2, number / 2), f"affine level {number}")
     return found
 
@@ -146,9 +154,25 @@ def _middle(image: sitk.Image) -> np.ndarray:
 
 
 def at_level(scene: Scene, target_mm: float) -> Scene:
-    """The scene with both scans coarsened and lightly smoothed along the axes that were."""
+    """The scene with both scans coarsened and lightly smoothed along the axes that were; thick slices of post are interpolated."""
     return replace(scene, pre=smoothed(reduced(scene.pre, target_mm), target_mm),
-                   post=smoothed(reduced(scene.post, target_mm), target_mm))
+                   post=between_slices(smoothed(reduced(scene.post, target_mm), target_mm), target_mm))
+
+
+def between_slices(image: sitk.Image, target_mm: float) -> sitk.Image:
+    """The image with cubic-spline slices put between its own along axes coarser than twice target_mm.
+
+    The optimiser interpolates linearly, which blurs thick slices exactly where they do not meet the other scan's; on simulated and
+    real scans with 3-4 mm slices this halves the error.
+    """
+    times = [round(step / (SLICE_RATIO * target_mm)) if step > 2 * target_mm else 1 for step in image.GetSpacing()]
+    if max(times) == 1:
+        return image
+    finer = sitk.Image([(size - 1) * n + 1 for size, n in zip(image.GetSize(), times)], sitk.sitkFloat32)
+    finer.SetOrigin(image.GetOrigin())
+    finer.SetDirection(image.GetDirection())
+    finer.SetSpacing([step / n for step, n in zip(image.GetSpacing(), times)])
+    return sitk.Resample(image, finer, sitk.Transform(), sitk.sitkBSpline)
 
 
 def metric(level: Scene, samples: int, config: RegistrationConfig, seed: int) -> sitk.ImageRegistrationMethod:
@@ -195,7 +219,7 @@ def _optimise(level: Scene, start: sitk.Transform, samples: int, step_mm: float,
               progress: Progress, name: str) -> Found:
     """One level of a linear alignment. The step shrinks from step_mm to a hundredth of a millimetre."""
     method = metric(level, samples, config, seed)
-    method.SetOptimizerAsRegularStepGradientDescent(learningRate=step_mm, minStep=0.01, numberOfIterations=config.iterations,
+    method.SetOptimizerAsRegularStepGradientDescent(learningRate=step_mm, minStep=MIN_STEP_MM, numberOfIterations=config.iterations,
                                                     relaxationFactor=0.6, gradientMagnitudeTolerance=1e-6)
     method.SetOptimizerScalesFromPhysicalShift()
     transform = type(start)(start)

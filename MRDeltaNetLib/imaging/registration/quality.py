@@ -85,6 +85,14 @@ def judge_volume(quality: dict[str, Any], config: RegistrationConfig) -> None:
                          found=f"{change:+.1f} %, limit {config.max_volume_change_percent:g} %", fix="use --registration rigid")
 
 
+def no_better(method: str, rigid_nats: float, found_nats: float) -> tuple[Notice, ...]:
+    """A warning if a freer alignment did not make the scans more alike than the rigid one (nats)."""
+    if found_nats > rigid_nats:
+        return ()
+    return (Notice("MRD-W606", f"The {method} alignment did not make the scans more alike than the rigid one "
+                   f"(mutual information {found_nats:.3f} and {rigid_nats:.3f} nats)", "use --registration rigid"),)
+
+
 def overlap_fraction(pre: sitk.Image, post: sitk.Image, transform: sitk.Transform) -> float:
     """Share of the smaller field of view that lies inside the other after the transform (pre LPS -> post LPS)."""
     volumes = [math.prod(image.GetSize()) * math.prod(image.GetSpacing()) for image in (pre, post)]
