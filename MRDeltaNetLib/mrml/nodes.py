@@ -107,6 +107,7 @@ def segmentation_to_node(masks: Sequence[tuple[SegmentKind, sitk.Image]], scene:
     slicer = slicer_module()
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     node.CreateDefaultDisplayNodes()
+    node.GetDisplayNode().SetVisibility2DFill(False)       # outlines only, so that an overlay's colours stay true
     node.SetReferenceImageGeometryParameterFromVolumeNode(reference)
     for kind, mask in masks:
         segment = slicer.vtkSegment()

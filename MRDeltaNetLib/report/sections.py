@@ -138,12 +138,13 @@ def methods(result: Result) -> str:
     maps = "".join(_map_line(_MAP_NAMES.get(name, name), facts) for name, facts in result.map_facts.items())
     table = "" if not maps else ('<table><thead><tr><th scope="col">Map</th><th scope="col">Formula</th><th scope="col">True resolution</th>'
                                  f'<th scope="col">Depends on image content</th></tr></thead><tbody>{maps}</tbody></table>')
-    return (f"<section><h2>Methods</h2>{table}<p>A map is calculated on the network&#8217;s own coarse grid and interpolated "
-            "linearly onto the scan: detail finer than its true resolution is not real. A map shows what weighed in the score, not "
-            "where tumour is.</p><p>Grey values: each scan is shown in its own window, from the 0.5th to the 99.5th percentile of the "
-            "intensities inside the body, so brightness must not be compared between the two scans. Pictures lie in the "
-            "patient&#8217;s axial, coronal and sagittal planes; scans taken obliquely are interpolated into them. Diameters and "
-            "volumes come from the masks, not from the pictures.</p></section>")
+    about_maps = "" if not maps else (
+        "<p>A map is calculated on the network&#8217;s own coarse grid and interpolated linearly onto the scan: detail finer than its "
+        "true resolution is not real. A map shows what weighed in the score, not where tumour is.</p>")
+    return (f"<section><h2>Methods</h2>{table}{about_maps}<p>Grey values: each scan is shown in its own window, from the 0.5th to the "
+            "99.5th percentile of the intensities inside the body, so brightness must not be compared between the two scans. Pictures "
+            "lie in the patient&#8217;s axial, coronal and sagittal planes; scans taken obliquely are interpolated into them. Diameters "
+            "and volumes come from the masks, not from the pictures.</p></section>")
 
 
 def _map_line(name: str, facts) -> str:

@@ -72,10 +72,12 @@ def test_segments_come_back_voxel_by_voxel(written, load, kind):
             np.testing.assert_array_equal(exported(node, key, reference, scene) > 0, sitk.GetArrayFromImage(result.images[key]) > 0)
 
 
-def test_segments_keep_name_colour_and_codes(written, load):
+def test_segments_keep_name_colour_and_codes_and_are_drawn_as_outlines(written, load):
     _, path = written("straight", "oblique")
     scene = load(path)
     for title, keys in (("Pre-treatment segmentation", ["pre_mask"]), ("Post-treatment segmentation", ["post_mask", "residual_mask"])):
+        shown = named(scene, title).GetDisplayNode()
+        assert shown.GetVisibility2DOutline() and not shown.GetVisibility2DFill()
         for key in keys:
             segment = named(scene, title).GetSegmentation().GetSegment(key)
             assert segment.GetName() == SEGMENTS[key].name
