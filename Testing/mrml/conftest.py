@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-slicer = pytest.importorskip("slicer", reason="slicer-core is not installed, so MRML cannot be tested")
-
-from MRDeltaNetLib.mrml.bootstrap import own_scene, quiet  # noqa: E402
+from MRDeltaNetLib.mrml.bootstrap import own_scene, quiet
 
 
 @pytest.fixture
