@@ -61,7 +61,7 @@ def load_or_make(split: str, cases: int, setting: str, preprocessing: Preprocess
             for k, _ in enumerate(pool.map(_store_case, jobs, chunksize=4)):
                 progress((k + 1) / len(jobs), f"{split}: case {k + 1} of {len(jobs)}")
     facts = [json.loads(_facts_path(folder, seed).read_text()) for seed in seeds]
-    crops = [np.load(folder / f"{seed}.npy", mmap_mode="r") for seed in seeds]
+    crops = [np.memmap(_crop_path(folder, seed), np.float16, "r", shape=tuple(fact["shape"])) for seed, fact in zip(seeds, facts)]
     return Split(Crops(crops, np.array([fact["outcome"] for fact in facts])), np.array([fact["volumes_ml"] for fact in facts]))
 
 
@@ -89,8 +89,12 @@ def misplaced(transform: sitk.Transform, post_mask: sitk.Image, error: Alignment
 def _store_case(job: tuple) -> None:
     seed, setting, preprocessing, error, folder = job
     crop, facts = make_case(seed, setting, preprocessing, error)
-    np.save(folder / f"{seed}.npy", crop)
-    _facts_path(folder, seed).write_text(json.dumps(facts))            # last: marks the case as complete
+    crop.tofile(_crop_path(folder, seed))
+    _facts_path(folder, seed).write_text(json.dumps(facts | {"shape": crop.shape}))            # last: marks the case as complete
+
+
+def _crop_path(folder: Path, seed: int) -> Path:
+    return folder / f"{seed}.float16"
 
 
 def _facts_path(folder: Path, seed: int) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import warnings
 from dataclasses import dataclass, field
 from typing import Any, Iterator, Sequence
@@ -135,15 +134,15 @@ def train(network: nn.Module, training: Crops, validation: Crops, config: Traini
     quiet = logging.getLogger("lightning.pytorch")
     level = quiet.level
     quiet.setLevel(logging.WARNING)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        best = L.callbacks.ModelCheckpoint(folder, monitor="validation_loss", save_weights_only=True)
-        trainer = L.Trainer(max_epochs=config.epochs, accelerator=device, devices=1, precision=config.precision, logger=False,
-                            enable_progress_bar=False, enable_model_summary=False, gradient_clip_val=config.clip_norm,
-                            num_sanity_val_steps=0, callbacks=[best, _Report(progress, config.epochs),
-                                       L.callbacks.EarlyStopping("validation_loss", patience=config.patience)])
+    best = _BestWeights()
+    trainer = L.Trainer(max_epochs=config.epochs, accelerator=device, devices=1, precision=config.precision, logger=False,
+                        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+                        gradient_clip_val=config.clip_norm, num_sanity_val_steps=0,
+                        callbacks=[best, _Report(progress, config.epochs), L.callbacks.EarlyStopping("validation_loss", patience=config.patience)])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*|.*LeafSpec.*")
         trainer.fit(module, DataLoader(training, batch_sampler=batches), DataLoader(validation, batch_size=config.batch_size))
-        module.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
+    network.load_state_dict(best.weights)
     quiet.setLevel(level)
     network.eval()
     return module.history
@@ -164,6 +163,18 @@ def scores(network: nn.Module, crops: Crops, batch_size: int = 16, *, pre_of: np
                 batch[:, 0] = torch.stack([crops[int(pre_of[k])][0][0] for k in members])
             found.append(network(batch).logit.float())
     return torch.cat(found).numpy()
+
+
+class _BestWeights(L.Callback):
+    """Keeps a copy of the network's weights of the epoch with the lowest validation log-loss, in memory."""
+
+    def __init__(self) -> None:
+        self.loss, self.weights = float("inf"), {}
+
+    def on_validation_end(self, trainer, module) -> None:
+        loss = module.history[-1]["validation_loss"]
+        if loss < self.loss or not self.weights:
+            self.loss, self.weights = loss, {name: value.detach().clone() for name, value in module.network.state_dict().items()}
 
 
 class _Report(L.Callback):
