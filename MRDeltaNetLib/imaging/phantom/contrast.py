@@ -37,7 +37,7 @@ SIGNAL = {
 }
 """Mean signal of each tissue as a share of the same scan's pelvic fat; measured ones lie in MEASURED_RATIO, the others are usual looks."""
 
-NOISE_SD = (0.018, 0.030)
+NOISE_SD = (0.0195, 0.0285)
 """SD of the noise in the middle of the pelvis, fat = 1."""
 
 
