@@ -39,6 +39,9 @@ class Frame:
         return geometry.affine(columns, self.origin_mm)
 
 
+_WRITTEN_BY_US = GateLimits(max_voxels_per_axis=2**31, max_voxel_bytes=2**62, min_spacing_mm=0.0, max_spacing_mm=float("inf"))
+"""For looking at a file of ours: its bytes are in question, not whether it is a scan."""
+
 _READERS = {"nifti": "NiftiImageIO", "nrrd": "NrrdImageIO", "metaimage": "MetaImageIO"}
 
 
@@ -97,11 +100,15 @@ def read_mask(path: Path | str, image: sitk.Image, *, role: str, label: int | st
 def write_image(image: sitk.Image, path: Path | str, *, header: Mapping[str, str] | None = None) -> None:
     """Write an image, whole or not at all.
 
+    image   sitk.Image, 3-D, one value a voxel
     path    ends in .nrrd, .nii, .nii.gz or .mha; compressed where the format allows
     header  text by key for the file's header; NRRD only
-    raises  UsageError for another ending or a header that cannot be kept; EnvironmentProblem if the disk does not take it
+    raises  UsageError for another image, another ending or a header that cannot be kept; EnvironmentProblem if the disk does not take it
     """
     path = Path(path)
+    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
+        raise UsageError("Only 3-D images with one value a voxel are written", code="MRD-E860", found=image.GetPixelIDTypeAsString(),
+                         fix="write each component as an image of its own")
     suffix = next((s for s in WRITTEN_SUFFIXES[::-1] if path.name.lower().endswith(s)), None)
     if suffix is None or (header and suffix != ".nrrd"):
         raise UsageError("Images are written as " + ", ".join(WRITTEN_SUFFIXES) + "; header texts as .nrrd only", code="MRD-E860",
@@ -114,8 +121,9 @@ def write_image(image: sitk.Image, path: Path | str, *, header: Mapping[str, str
     with atomic(path) as temporary, _quiet():
         try:
             sitk.WriteImage(labelled, str(temporary), useCompression=suffix != ".nii")
-        except RuntimeError as cause:
-            raise EnvironmentProblem("The image could not be written", code="MRD-E861", found="the image writer stopped",
+            check_header(temporary, _WRITTEN_BY_US)           # on a full disk the NIfTI writer stops half-way without an error
+        except (RuntimeError, InputError) as cause:
+            raise EnvironmentProblem("The image could not be written whole", code="MRD-E861", found="the file on the disk is incomplete",
                                      fix="check free space and permissions of the output folder") from cause
 
 

@@ -293,6 +293,28 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["a.nrrd"]
 
 
+@pytest.mark.parametrize("suffix", [".nrrd", ".nii", ".nii.gz", ".mha"])
+def test_a_file_cut_short_by_a_full_disk_is_noticed(tmp_path, monkeypatch, suffix):
+    """SimpleITK's NIfTI writer reports no error on a full disk; here the disk keeps only 3000 bytes."""
+    written = sitk.WriteImage
+
+    def on_a_full_disk(made, name, **how):
+        written(made, name, **how)
+        os.truncate(name, 3000)
+
+    monkeypatch.setattr(sitk, "WriteImage", on_a_full_disk)
+    with pytest.raises(EnvironmentProblem) as caught:
+        write_image(image(), tmp_path / f"a{suffix}")
+    assert caught.value.code == "MRD-E861" and "space" in caught.value.fix
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_volumes_of_single_values_are_written(tmp_path):
+    for made in (sitk.Image(8, 8, sitk.sitkFloat32), sitk.Compose([image(), image()])):
+        with pytest.raises(UsageError, match="E860"):
+            write_image(made, tmp_path / "a.nrrd")
+
+
 # ---- real files
 
 REAL = [f"ms_longitudinal/patient01/study{k}_{s}.nii.gz" for k in (1, 2) for s in ("FLAIR", "T1W", "T2W")] + ["pyradiomics/brain1_image.nrrd"]
