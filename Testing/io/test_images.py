@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import zlib
 
 import nibabel as nib
 import numpy as np
@@ -14,8 +13,7 @@ import SimpleITK as sitk
 
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError, UsageError
 from MRDeltaNetLib.io.images import read_image, read_mask, write_image
-from Testing.io.volume_files import (DIRECTIONS, ORIGIN_LPS_MM, PACKERS, SIZES, SPACING_MM, direction, image, metaimage, nifti, nrrd, nrrd_header, put, ras,
-                                     voxels)
+from Testing.io.volume_files import DIRECTIONS, PACKERS, SIZES, image, metaimage, nifti, nrrd, nrrd_header, put, voxels
 
 FILES = {"nifti.nii": lambda axes: nifti(axes=axes), "big-endian.nii": lambda axes: nifti(axes=axes, order=">"), "packed.nii.gz": lambda axes: gzip.compress(nifti(axes=axes)),
          "qform only.nii": lambda axes: nifti(axes=axes, codes=(1, 0)), "sform only.nii": lambda axes: nifti(axes=axes, codes=(0, 1)),
