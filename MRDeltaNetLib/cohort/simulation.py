@@ -78,7 +78,7 @@ def simulate_cohort(cases: int, seed: int, setting: str, out: Path | str, *, wor
     """
     out = Path(out)
     prevalence = PREVALENCE.get(setting) if prevalence is None else prevalence
-    _check(cases, workers, setting, prevalence, reader_mm, out)
+    _check(cases, seed, workers, setting, prevalence, reader_mm, out)
     plans = [_Plan(number, seed, setting, bool(np.random.default_rng([seed, number, 5]).random() < prevalence), size, spacing_mm, reader_mm, out)
              for number in range(1, cases + 1)]
     draw_case(plans[0].case_seed, setting=setting, size=size, spacing_mm=spacing_mm)      # refuses a size or spacing before anything is written
@@ -154,9 +154,11 @@ def _write_dictionary(out: Path, settings: dict[str, Any], latent: tuple[str, ..
                                                 "columns": columns}, indent=1) + "\n")
 
 
-def _check(cases: int, workers: int, setting: str, prevalence: float | None, reader_mm: float, out: Path) -> None:
+def _check(cases: int, seed: int, workers: int, setting: str, prevalence: float | None, reader_mm: float, out: Path) -> None:
     if setting not in SETTINGS:
         raise UsageError("The simulation knows no such setting", code="MRD-E850", fix=f"choose one of {', '.join(SETTINGS)}")
+    if seed < 0:
+        raise UsageError("The seed of a simulation cannot be negative", code="MRD-E856", found=str(seed), fix="give zero or a positive whole number")
     if not 1 <= cases <= MAX_CASES or workers < 1:
         raise UsageError("A cohort cannot have this many cases or workers", code="MRD-E853", found=f"{cases} cases, {workers} workers",
                          fix=f"ask for 1 to {MAX_CASES} cases and at least one worker")
