@@ -104,11 +104,12 @@ def _with_masks(scan: Timepoint, job: Job, role: str, limits: GateLimits) -> Tim
     path, label = (job.pre_mask, job.pre_label) if role == "pre" else (job.post_mask, job.post_label)
     if path:
         what = "the pre-treatment tumour mask" if role == "pre" else "the post-treatment tumour bed mask"
-        mask, notices = _named(what, lambda: read_mask(Path(path), scan.image, role=role, label=label, limits=limits))
+        mask, notices = _named(what, lambda: read_mask(Path(path), scan.image, role=role, label=label, assume_ras=job.assume_ras, limits=limits))
         scan = replace(scan, mask=mask, mask_source="drawn", notices=(*scan.notices, *notices))
     if role == "post" and job.residual_mask:
         residual, notices = _named("the residual tumour mask", lambda: read_mask(
-            Path(job.residual_mask), scan.image, role="residual", label=job.residual_label, may_be_empty=True, limits=limits))
+            Path(job.residual_mask), scan.image, role="residual", label=job.residual_label, may_be_empty=True,
+            assume_ras=job.assume_ras, limits=limits))
         scan = replace(scan, residual=residual, notices=(*scan.notices, *notices))
     return scan
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Iterator, Mapping
 
@@ -59,8 +59,7 @@ def read_image(path: Path | str, *, volume_index: int | None = None, assume_ras:
     """
     path = Path(path)
     if path.is_dir() or is_dicom(path):
-        from MRDeltaNetLib.io.dicom import read_series
-        return read_series(path, series=series, volume_index=volume_index, limits=limits, role=role)
+        return _read_dicom(path, series, volume_index, limits, role)
     try:
         if series is not None:
             raise UsageError("A DICOM series was named, but the path is not a DICOM folder", code="MRD-E144",
@@ -68,6 +67,17 @@ def read_image(path: Path | str, *, volume_index: int | None = None, assume_ras:
         return _read_file(path, volume_index, assume_ras, limits)
     except (InputError, UsageError) as error:
         raise error.about(_capital(IMAGE_ROLES.get(role, role))) from error
+
+
+def _read_dicom(path: Path, series: str | None, volume_index: int | None, limits: GateLimits, role: str) -> Timepoint:
+    """A DICOM series, its voxels judged by the same rules as any other scan's."""
+    from MRDeltaNetLib.io.dicom import read_series
+    scan = read_series(path, series=series, volume_index=volume_index, limits=limits, role=role)
+    try:
+        image, notices = check_image(scan.image, limits)
+    except InputError as error:
+        raise error.about(_capital(IMAGE_ROLES.get(role, role))) from error
+    return replace(scan, image=image, notices=(*scan.notices, *notices))
 
 
 def read_mask(path: Path | str, image: sitk.Image, *, role: str, label: int | str | None = None, may_be_empty: bool = False,

@@ -365,3 +365,13 @@ def test_each_odd_file_of_nibabel_is_read_rightly_or_refused_with_a_reason(real_
 
 def test_every_odd_file_is_in_the_list(real_data):
     assert {path.name for path in real_data("odd_files/nibabel").iterdir()} == set(ODD)
+
+
+@pytest.mark.parametrize("value", [0, 7])
+def test_a_dicom_series_must_pass_the_same_voxel_gate_as_a_file(tmp_path, value):
+    """A constant series has a faultless header and is still no scan."""
+    from Testing.io.dicom_files import write_series
+    write_series(tmp_path, voxels=np.full((12, 64, 64), value, np.int16))
+    with pytest.raises(InputError) as caught:
+        read_image(tmp_path)
+    assert caught.value.code in ("MRD-E120", "MRD-E121") and "pre-treatment" in str(caught.value)
