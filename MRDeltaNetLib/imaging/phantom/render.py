@@ -186,7 +186,7 @@ class _Texture:
 
     def _fat(self) -> np.ndarray:
         mottle = self._coarse(self.painter.scene.middle[2])
-        return 1 + 0.05 * self._slice("shade") + 0.045 * mottle + 0.04 * self._slice("grain") - 0.5 * self._slice("strand")
+        return 1 + 0.05 * self._slice("shade") + 0.05 * mottle + 0.06 * self._slice("grain") - 0.5 * self._slice("strand")
 
     def _subcutaneous(self) -> np.ndarray:
         return 1 + 0.05 * self._slice("shade") + 0.03 * self._slice("grain") - 0.22 * self._slice("septa") - 0.1 * self._slice("strand")
