@@ -47,7 +47,7 @@ def draw(out: Path, real: Path | None = None, seeds: tuple[int, ...] = SEEDS) ->
     for seed in seeds:
         panels += _case_panels(seed)
     rows = len(panels) // 4
-    figure, axes = plt.subplots(rows, 4, figsize=(13, 3.55 * rows), facecolor="black")
+    figure, axes = plt.subplots(rows, 4, figsize=(13, 3.85 * rows), facecolor="black")
     for axis, (pixels, extent, outlines, title) in zip(axes.flat, panels):
         axis.imshow(pixels, cmap="gray", vmin=WINDOW[0], vmax=WINDOW[1], extent=extent, interpolation="bilinear")
         for mask, colour in outlines:
@@ -56,9 +56,9 @@ def draw(out: Path, real: Path | None = None, seeds: tuple[int, ...] = SEEDS) ->
         middle = (extent[0] + extent[1]) / 2, (extent[2] + extent[3]) / 2
         axis.set_xlim(middle[0] - FIELD_MM / 2, middle[0] + FIELD_MM / 2)
         axis.set_ylim(middle[1] + FIELD_MM / 2, middle[1] - FIELD_MM / 2)
-        axis.set_title(title, color="white", fontsize=7.5)
+        axis.set_title(title, color="white", fontsize=7)
         axis.axis("off")
-    figure.tight_layout(pad=0.4)
+    figure.tight_layout(pad=0.5, h_pad=1.2)
     with atomic(out) as temporary:
         figure.savefig(temporary, dpi=110, facecolor="black", format="png")
     plt.close(figure)
@@ -75,7 +75,7 @@ def _real_panels(folder: Path) -> list:
     noise = float(np.median([noise_sd(s) for s in array])) / fat
     slices = np.linspace(0.2, 0.9, 4) * (len(array) - 1)
     return [(array[int(k)] / fat, _extent(image), [], f"Real T2 (ProstateX-0000), slice {int(k) + 1} of {len(array)}\n"
-             f"{ratios} of fat; noise SD {noise:.3f}") for k in slices]
+             f"of fat: {ratios}, noise SD {noise:.3f}") for k in slices]
 
 
 def _case_panels(seed: int) -> list:
@@ -95,10 +95,11 @@ def _case_panels(seed: int) -> list:
         if time:
             outlines.append((masks["blob"][k], "#40c0f0" if plan.latent["outcome"] else "#f05050"))
         noise = float(np.median([noise_sd(s) for s in array])) / fat
-        what = ("after: " + ("complete response" if plan.latent["outcome"] else "viable rest")) if time else "before"
+        what = ("after: bed (yellow), " + ("inflammation only (blue)" if plan.latent["outcome"] else "viable tumour (red)")) if time else "before: tumour (yellow)"
         panels.append((array[k] / fat, _extent(scan.image), outlines,
-                       f"Simulated {seed}, {what}\nmuscle {signal['muscle'] / fat:.2f}, bladder {signal['urine'] / fat:.2f}, "
-                       f"tumour {plan.latent['blob_signal' if time else 'tumour_signal']:.2f} of fat; noise SD {noise:.3f}"))
+                       f"Simulated {seed}, {what}\nof fat: muscle {signal['muscle'] / fat:.2f}, bladder {signal['urine'] / fat:.2f}, noise SD {noise:.3f}\n"
+                       f"planted: {'blob' if time else 'tumour'} {plan.latent['blob_signal' if time else 'tumour_signal']:.2f}"
+                       + (f", scar {plan.latent['fibrosis_signal']:.2f}" if time else "")))
     return panels
 
 
