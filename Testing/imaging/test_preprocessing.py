@@ -22,8 +22,8 @@ SAME_TENSOR = 1e-5
 
 
 def pair(axes=OBLIQUE, noise=0.0):
-    pre = pelvis(grid((100, 90, 26), (1.3, 1.3, 4.0), axes, (1.0, 2.0, 0.0)), noise=noise)
-    post = pelvis(grid((110, 100, 30), (1.2, 1.2, 3.5), rotation(0.2, -0.12, 0.2), (4.0, 0.0, 2.0)), PRE_TO_POST.GetInverse(), noise=noise)
+    pre = pelvis(grid((76, 68, 26), (1.7, 1.7, 4.0), axes, (1.0, 2.0, 0.0)), noise=noise)
+    post = pelvis(grid((95, 85, 30), (1.4, 1.4, 3.5), rotation(0.2, -0.12, 0.2), (4.0, 0.0, 2.0)), PRE_TO_POST.GetInverse(), noise=noise)
     return pre, post
 
 
@@ -51,7 +51,7 @@ def test_the_default_crop_is_24_x_128_x_128_voxels(visits):
 def test_the_grid_keeps_the_obliquity_of_the_pre_scan_and_centres_on_both_masks(visits, prepared):
     assert np.allclose(prepared.grid.GetDirection(), OBLIQUE.ravel(), atol=1e-9)
     centre = prepared.grid.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in prepared.grid.GetSize()])
-    assert np.linalg.norm(np.array(centre) - (2.0, 8.0, -3.0)) < 0.5 * 1.3          # both masks mark the same tumour
+    assert np.linalg.norm(np.array(centre) - (2.0, 8.0, -3.0)) < 0.5 * 1.7          # both masks mark the same tumour
     assert np.allclose(prepared.parameters["centre_lps_mm"], centre, atol=1e-6)
 
 
@@ -61,7 +61,7 @@ def test_the_centre_is_the_centroid_of_the_union_of_tumour_and_carried_bed(visit
     found = prepare(pre, Timepoint(post.image, wider.mask), PRE_TO_POST, CONFIG).parameters["centre_lps_mm"]
     fine = places(grid((120, 120, 120), (0.6, 0.6, 0.6), centre_mm=(8.0, 8.0, -3.0)))
     union = ((((fine - (2.0, 8.0, -3.0)) / (12.0, 9.0, 14.0)) ** 2).sum(-1) < 1) | ((((fine - (10.0, 8.0, -3.0)) / (20.0, 9.0, 14.0)) ** 2).sum(-1) < 1)
-    assert np.linalg.norm(np.array(found) - fine[union].mean(axis=0)) < 0.5 * 1.3
+    assert np.linalg.norm(np.array(found) - fine[union].mean(axis=0)) < 0.5 * 1.7
 
 
 @pytest.mark.parametrize("how", STORAGES)
@@ -163,13 +163,13 @@ def test_the_body_outside_the_tumour_has_mean_0_and_sd_1(visits, prepared):
 
 def test_outside_the_field_of_view_stands_the_body_median_and_a_warning(visits):
     pre, post = visits
-    cut = [sitk.RegionOfInterest(in_axial_order(part), [100, 90, 13], [0, 0, 9]) for part in (pre.image, pre.mask)]
+    cut = [sitk.RegionOfInterest(in_axial_order(part), [76, 68, 13], [0, 0, 9]) for part in (pre.image, pre.mask)]
     ready = prepare(Timepoint(*cut), post, PRE_TO_POST, CONFIG)
     numbers = ready.parameters["pre"]
     outside = ready.tensor[0, 0].numpy()[:3]                                     # the lowest slices of the crop
     assert np.allclose(outside, (numbers["median"] - numbers["mean"]) / numbers["sd"], atol=1e-4)
     assert 0.1 < numbers["padded_fraction"] < 0.6 and ready.parameters["post"]["padded_fraction"] == 0
-    far = [sitk.RegionOfInterest(in_axial_order(part), [100, 90, 8], [0, 0, 9]) for part in (pre.image, pre.mask)]
+    far = [sitk.RegionOfInterest(in_axial_order(part), [76, 68, 8], [0, 0, 9]) for part in (pre.image, pre.mask)]
     assert "MRD-W740" in [notice.code for notice in prepare(Timepoint(*far), post, PRE_TO_POST, CONFIG).notices]
 
 
@@ -183,8 +183,9 @@ def test_a_case_without_trouble_has_no_warning(prepared):
     assert prepared.notices == () and prepared.parameters["pre"]["roi_inside_fraction"] > 0.97
 
 
-def test_bias_correction_is_part_of_the_same_path(visits):
-    fast = prepare(*visits, PRE_TO_POST, replace(CONFIG, bias_correction="fast"))
+def test_bias_correction_is_part_of_the_same_path():
+    visit = pelvis(grid((50, 44, 18), (2.6, 2.6, 5.0), OBLIQUE))
+    fast = prepare(visit, visit, rigid(), replace(CONFIG, bias_correction="fast"))
     assert fast.parameters["bias_correction"] == "fast" and torch.isfinite(fast.tensor).all()
 
 
@@ -224,3 +225,19 @@ def test_a_tensor_that_is_not_finite_is_refused(visits, monkeypatch):
     with pytest.raises(InputError) as caught:
         prepare(*visits, PRE_TO_POST, CONFIG)
     assert caught.value.code == "MRD-E746" and "transform" in caught.value.fix
+
+
+def test_a_real_oblique_pelvis_moved_and_stored_left_handed_looks_the_same_at_both_times(real_data):
+    """The second time point is the first one lying elsewhere, so both halves of the tensor must agree."""
+    folder = real_data("prostatex_dicom/ProstateX-0000/07-07-2011/4.000000-t2tsetra-00702")
+    image = sitk.ReadImage(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder)), sitk.sitkFloat32)
+    centre = image.TransformContinuousIndexToPhysicalPoint([n / 2 for n in image.GetSize()])
+    mask = on(image, (np.linalg.norm(places(image) - centre, axis=-1) < 14).astype(np.uint8))
+    by = rigid((0.1, -0.05, 0.2), (25.0, -14.0, 60.0))
+    later = [sitk.Image(part) for part in (image, mask)]
+    for part in later:
+        part.SetOrigin(by.TransformPoint(part.GetOrigin()))
+        part.SetDirection((np.array(by.GetMatrix()).reshape(3, 3) @ np.array(part.GetDirection()).reshape(3, 3)).ravel().tolist())
+    ready = prepare(Timepoint(image, mask), stored_visit(Timepoint(*later), "left-handed"), by)
+    assert torch.abs(ready.tensor[0] - ready.tensor[1]).max() < 1e-2 and ready.tensor[0, 0].std() > 0.5
+    assert np.allclose(ready.grid.GetDirection(), image.GetDirection(), atol=1e-6) and ready.parameters["pre"]["roi_inside_fraction"] > 0.99

@@ -95,7 +95,7 @@ def test_a_scan_that_the_crop_does_not_reach_gives_the_outside_value_everywhere(
 @pytest.mark.parametrize("how", [None, *STORAGES])
 @pytest.mark.parametrize("moved", [False, True], ids=["pre", "post"])
 def test_a_map_comes_back_on_each_scan_at_its_place_and_zero_outside(axes, how, moved):
-    scan = grid((60, 50, 20), (1.1, 1.0, 3.0), SCANS[axes])
+    scan = grid((34, 30, 14), (1.5, 1.4, 3.0), SCANS[axes])
     scan = scan if how is None else stored(scan, *STORAGES[how])
     crop = crop_grid(grid((9, 9, 9), (1, 1, 1), rotation(0.1, 0.1, 0)), np.array([3.0, -2.0, 4.0]), (1.5, 1.5, 3.0), (24.0, 21.0, 18.0))
     pre_to_post = rigid((0.05, -0.1, 0.08), (6.0, 4.0, -3.0)) if moved else rigid()
@@ -107,7 +107,7 @@ def test_a_map_comes_back_on_each_scan_at_its_place_and_zero_outside(axes, how, 
     size = np.array(crop.GetSize())
     array = sitk.GetArrayFromImage(found).ravel()
     well_inside, inside, near = (((index > edge) & (index < size - 1 - edge)).all(1) for edge in (0.0, -0.499, -0.501))
-    assert well_inside.sum() > 500
+    assert well_inside.sum() > 200
     assert np.abs(array - ramp(where))[well_inside].max() < 1e-2 and np.all(array[inside] > 0) and np.all(array[~near] == 0)
 
 

@@ -6,7 +6,7 @@ import SimpleITK as sitk
 
 from MRDeltaNetLib.errors import InputError, UsageError
 from MRDeltaNetLib.imaging.preprocessing import body_mask, correct_bias, in_axial_order
-from MRDeltaNetLib.imaging.preprocessing.intensity import grown, normalisation
+from MRDeltaNetLib.imaging.preprocessing.intensity import filled_in_slices, grown, normalisation
 from Testing.imaging.shapes import STORAGES, ellipsoid, grid, on, places, rotation, stored
 
 OBLIQUE = rotation(0.3, -0.1, 0.1)
@@ -72,6 +72,15 @@ def test_the_body_of_a_real_head_agrees_with_its_brain_mask(real_data):
     assert body[inside].mean() > 0.995 and 0.2 < body.mean() < 0.5
 
 
+def test_holes_are_filled_slice_by_slice_and_bays_are_not():
+    array = np.zeros((3, 9, 9), np.uint8)
+    array[:, 1:8, 1:8] = 1
+    array[0, 4, 4] = array[1, 3:6, 3:6] = 0                       # a hole that is open towards the outer slices' end
+    array[2, 0:5, 4] = 0                                          # a bay open to the outside
+    filled = sitk.GetArrayFromImage(filled_in_slices(on(grid((9, 9, 3), (1, 1, 3), OBLIQUE), array)))
+    assert filled[0].sum() == 49 and filled[1].sum() == 49 and np.array_equal(filled[2], array[2])
+
+
 def with_voxel(value):
     image, _ = torso(grid((60, 60, 8), (3, 3, 4)))
     image[5, 5, 5] = value
@@ -108,8 +117,8 @@ def shaded(scan):
 
 @pytest.mark.parametrize("level", ["fast", "full"])
 def test_bias_correction_evens_out_one_tissue_on_an_oblique_scan(level):
-    image, body, tissue = shaded(grid((76, 66, 8), (2.8, 2.8, 5.0)))
-    scan = grid((76, 66, 8), (2.8, 2.8, 5.0), OBLIQUE)
+    image, body, tissue = shaded(grid((72, 64, 8), (3.0, 3.0, 5.0)))
+    scan = grid((72, 64, 8), (3.0, 3.0, 5.0), OBLIQUE)
     image, body = (on(scan, sitk.GetArrayFromImage(part)) for part in (image, body))
     corrected = correct_bias(image, level, body)
     before, after = (sitk.GetArrayFromImage(part)[tissue] for part in (image, corrected))
@@ -118,7 +127,7 @@ def test_bias_correction_evens_out_one_tissue_on_an_oblique_scan(level):
 
 
 def test_bias_correction_does_not_depend_on_the_unit_of_intensity():
-    image, body, tissue = shaded(grid((44, 38, 8), (5.0, 5.0, 5.0)))
+    image, body, tissue = shaded(grid((32, 28, 8), (7.0, 7.0, 5.0)))
     one, thousandth = (sitk.GetArrayFromImage(correct_bias(part, "fast", body)) for part in (image, image * 1e-3))
     assert np.allclose(one[tissue], 1000 * thousandth[tissue], rtol=0.02)
 
