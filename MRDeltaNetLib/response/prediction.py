@@ -41,6 +41,13 @@ class Prediction:
     map_facts: Mapping[str, Any]
 
 
+def available_devices() -> tuple[str, ...]:
+    """Names of the devices that PyTorch can use on this machine; "cpu" is always among them."""
+    torch = require("torch", "Prediction", _INSTALL_TORCH)
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return tuple(name for name, here in there.items() if here)
+
+
 def choose_device(name: str = "auto") -> tuple["torch.device", str]:
     """The device to run on, and a sentence part that says why.
 
@@ -51,15 +58,15 @@ def choose_device(name: str = "auto") -> tuple["torch.device", str]:
     if name not in DEVICES:
         raise UsageError("This is not a device that MRDeltaNet knows", code="MRD-E701", found=f"'{name}'",
                          fix=f"choose one of {', '.join(DEVICES)}")
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    there = available_devices()
     if name == "auto":
         # Results on MPS were never compared with the CPU's, so MPS is used only when somebody asks for it.
-        found = "cuda" if there["cuda"] else "cpu"
-        why = "a CUDA device was found" if there["cuda"] else "no CUDA device"
+        found = "cuda" if "cuda" in there else "cpu"
+        why = "a CUDA device was found" if "cuda" in there else "no CUDA device"
         return torch.device(found), f"{found} (chosen automatically: {why})"
-    if not there[name]:
+    if name not in there:
         raise EnvironmentProblem(f"The device '{name}' is not available on this machine", code="MRD-E702",
-                                 found=f"available: {', '.join(device for device, here in there.items() if here)}",
+                                 found=f"available: {', '.join(there)}",
                                  fix="choose 'auto' or 'cpu', or install the PyTorch build and driver for this device")
     return torch.device(name), f"{name} (as asked)"
 
