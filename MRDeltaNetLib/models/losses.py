@@ -32,20 +32,22 @@ class ClassBalancedFocal(nn.Module):
 
 
 class IntensityDecoding(nn.Module):
-    """Mean squared error of a linear decoder from each normalised token to the mean T2 intensity of its eight octants.
+    """Mean squared error of a linear decoder from each normalised token to the mean T2 intensity of its eight octants, and to the
+    mean of intensity times ROI there.
 
     It keeps signal intensity readable in the tokens, without which the networks of the toy experiment did not begin to
-    learn for many epochs. Used during training only.
+    learn for many epochs; the product with the ROI does so where a thin tumour bed fills a token only in part. Training only.
     """
 
     def __init__(self, dims: tuple[int, ...], strides: tuple[tuple[int, int, int], ...]) -> None:
         super().__init__()
         self.octants = [tuple(s // 2 for s in stride) for stride in strides]
-        self.decoders = nn.ModuleList(nn.Linear(dim, 8) for dim in dims)
+        self.decoders = nn.ModuleList(nn.Linear(dim, 16) for dim in dims)
 
-    def forward(self, tokens: list[torch.Tensor], t2: torch.Tensor) -> torch.Tensor:
-        """tokens: one (B, N, dim) a scale; t2 (B, D, H, W) the visit they came from. Returns a scalar, z-score units squared."""
-        losses = [F.mse_loss(decode(token), octant_means(t2, octant))
+    def forward(self, tokens: list[torch.Tensor], visit: torch.Tensor) -> torch.Tensor:
+        """tokens: one (B, N, dim) a scale; visit (B, 2, D, H, W) T2 and ROI they came from. Returns a scalar, z-score units squared."""
+        t2, inside = visit[:, 0], visit[:, 0] * visit[:, 1]
+        losses = [F.mse_loss(decode(token), torch.cat([octant_means(t2, octant), octant_means(inside, octant)], -1))
                   for decode, token, octant in zip(self.decoders, tokens, self.octants)]
         return sum(losses) / len(losses)
 

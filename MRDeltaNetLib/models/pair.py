@@ -67,7 +67,7 @@ class PairNetwork(nn.Module):
         """{"intensity_decoding": loss}, mean over both visits, during training; empty otherwise."""
         if self.decoding is None or not self.training:
             return {}
-        return {"intensity_decoding": sum(self.decoding([pair[time] for pair in tokens], x[:, time, 0]) for time in (0, 1)) / 2}
+        return {"intensity_decoding": sum(self.decoding([pair[time] for pair in tokens], x[:, time]) for time in (0, 1)) / 2}
 
     def on_map_grid(self, shares: list[torch.Tensor]) -> torch.Tensor:
         """Mean over scales of shares (B, N_s) on the finest token grid, (B, d, h, w).

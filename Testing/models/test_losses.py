@@ -44,9 +44,10 @@ def test_octant_means_are_ordered_by_token_then_z_y_x():
     assert means[0, 7, 7] == t2[0, 3, 6:, 6:].mean()
 
 
-def test_intensity_decoding_is_zero_for_tokens_that_hold_their_intensities():
-    t2 = torch.randn(2, 4, 8, 8)
-    decoding = IntensityDecoding((8,), ((2, 4, 4),))
-    decoding.decoders[0].weight.data, decoding.decoders[0].bias.data = torch.eye(8), torch.zeros(8)
-    assert float(decoding([octant_means(t2, (1, 2, 2))], t2)) == pytest.approx(0, abs=1e-10)
-    assert float(decoding([torch.zeros(2, 8, 8)], t2)) > 0.05
+def test_intensity_decoding_is_zero_for_tokens_that_hold_their_intensities_inside_and_in_all():
+    visit = torch.rand(2, 2, 4, 8, 8)
+    decoding = IntensityDecoding((16,), ((2, 4, 4),))
+    decoding.decoders[0].weight.data, decoding.decoders[0].bias.data = torch.eye(16), torch.zeros(16)
+    tokens = torch.cat([octant_means(visit[:, 0], (1, 2, 2)), octant_means(visit[:, 0] * visit[:, 1], (1, 2, 2))], -1)
+    assert float(decoding([tokens], visit)) == pytest.approx(0, abs=1e-10)
+    assert float(decoding([torch.zeros(2, 8, 16)], visit)) > 0.05
