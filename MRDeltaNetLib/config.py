@@ -59,7 +59,8 @@ class RegistrationConfig:
     max_rotation_deg: float = 30.0                # above: refused
     warn_rotation_deg: float = 15.0
     max_volume_change_percent: float = 10.0       # of the tumour, introduced by the transform; above: refused
-    min_similarity_gain: float = -0.05            # mutual information after minus before, nats; below: refused
+    min_similarity_gain_percent: float = -20.0    # mutual information after against before; below: refused (scans that lay on each
+                                                  # other already lose up to 10 % by interpolation alone)
     min_mutual_information: float = 0.05          # after alignment, nats; below: the scans do not match
     min_similarity_peak: float = 1.5              # mutual information after, over that 20 mm aside; below: the scans do not match
     warn_similarity_peak: float = 2.0             # (one patient: 2.3 and more; brain and pelvis, MR and CT: up to 1.9)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import sys
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Iterator
 
 import numpy as np
 import SimpleITK as sitk
@@ -206,7 +209,7 @@ def spline_weights(count: int, times: int) -> np.ndarray:
 def metric(level: Scene, samples: int, config: RegistrationConfig, seed: int) -> sitk.ImageRegistrationMethod:
     """A registration method with everything but optimiser and transform."""
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)      # sums over threads depend on their number; one thread gives the same bytes everywhere
+    method.SetNumberOfThreads(1)
     method.SetMetricAsMattesMutualInformation(config.histogram_bins)
     region_mm3 = float(sitk.GetArrayViewFromImage(level.pre_region).sum()) * math.prod(level.pre_region.GetSpacing())
     available = region_mm3 / math.prod(level.pre.GetSpacing())
@@ -231,18 +234,45 @@ def run(method: sitk.ImageRegistrationMethod, level: Scene, progress: Progress, 
     def report() -> None:
         try:
             progress(min(1.0, (method.GetOptimizerIteration() + 1) / iterations), f"aligning, {name}")
-        except BaseException as stop:      # ITK would print it and lose its type
+        except BaseException as stop:
             raised.append(stop)
-            method.StopRegistration()
+            raise _Stopped from None
 
     method.AddCommand(sitk.sitkIterationEvent, report)
     try:
-        method.Execute(level.pre, level.post)
+        with one_thread(), _quiet_stop():
+            method.Execute(level.pre, level.post)
     except RuntimeError as cause:
-        if not raised:
-            raise _explained(cause) from cause
-    if raised:
-        raise raised[0]
+        if raised:
+            raise raised[0] from None
+        raise _explained(cause) from cause
+
+
+class _Stopped(Exception):
+    """Ends an ITK optimiser from inside its callback: LBFGS-B ignores StopRegistration, an exception stops every optimiser."""
+
+
+@contextlib.contextmanager
+def _quiet_stop() -> Iterator[None]:
+    """SimpleITK prints an exception of a callback through sys.excepthook; a wanted stop is no news for the console."""
+    before = sys.excepthook
+    sys.excepthook = lambda kind, value, trace: None if kind is _Stopped else before(kind, value, trace)
+    try:
+        yield
+    finally:
+        sys.excepthook = before
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """ITK works in one thread inside: sums over threads depend on their number, and the method's own setting does not reach all
+    of its parts. One thread gives the same bytes everywhere, and at these sample counts it is as fast."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
 def _optimise(level: Scene, start: sitk.Transform, samples: int, step_mm: float, config: RegistrationConfig, seed: int,

@@ -159,7 +159,7 @@ def _similarity(quality: dict[str, Any], config: RegistrationConfig) -> Notice |
     if after < config.min_mutual_information or peak < config.min_similarity_peak:
         raise InputError("The two scans do not match: after alignment they share almost no information", code="MRD-E603",
                          found=found, fix="check that both scans are T2-weighted pelvic scans of one patient")
-    if after - before < config.min_similarity_gain:
+    if after - before < config.min_similarity_gain_percent / 100.0 * before:
         raise InputError("The alignment made the two scans less alike than they were", code="MRD-E604",
                          found=f"mutual information {before:.3f} before, {after:.3f} after, nats",
                          fix="run with --registration none if the scans were aligned before; else check both scans in a viewer")
