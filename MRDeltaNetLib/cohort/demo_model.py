@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import os
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -46,52 +44,64 @@ def main(arguments: list[str] | None = None) -> int:
     import torch
 
     from MRDeltaNetLib.cohort import demo_cases, training
-    from MRDeltaNetLib.models import registry
 
-    torch.set_num_threads(options.threads)
     start = time.perf_counter()
+    torch.set_num_threads(options.threads)
     cache = Path(options.cache or tempfile.mkdtemp(prefix="mrdeltanet-demo-"))
     preprocessing = PreprocessingConfig(crop_mm=tuple(options.crop_mm))
-    sizes = {"training": options.cases, "validation": options.validation, "test": options.test}
     splits = {name: demo_cases.load_or_make(name, count, options.setting, preprocessing, cache, options.workers, _say)
-              for name, count in sizes.items()}
-    settings = {"spacing_mm": list(preprocessing.spacing_mm), "crop_mm": list(preprocessing.crop_mm), "preset": options.preset}
+              for name, count in (("training", options.cases), ("validation", options.validation))}
     config = training.TrainingConfig(epochs=options.epochs, batch_size=options.batch_size, learning_rate=options.learning_rate,
                                      precision=options.precision, seed=options.seed)
-
-    def trained(name: str, **more: Any):
-        torch.manual_seed(options.seed)
-        network = registry.build(name, **settings, **more)
-        training.train(network, splits["training"].crops, splits["validation"].crops, config, _say)
-        return network
-
+    settings = {"spacing_mm": list(preprocessing.spacing_mm), "crop_mm": list(preprocessing.crop_mm), "preset": options.preset}
     own = {"compare": options.compare, "content": options.content}
-    network = trained("deltanet", **own)
+    network = _trained("deltanet", settings | own, splits, config)
     calibration, threshold = _calibrated(training.scores(network, splits["validation"].crops), splits["validation"].crops.outcomes)
+
+    splits["test"] = demo_cases.load_or_make("test", options.test, options.setting, preprocessing, cache, options.workers, _say)
+    golden = torch.from_numpy(np.array(splits["test"].crops.crops[0], dtype=np.float32))
     aucs = _evaluate(network, splits)
-    for baseline in options.baselines:
-        aucs[baseline] = _auc(splits["test"].crops, training.scores(trained(baseline), splits["test"].crops))
-    evaluation = Evaluation(aucs, sizes, (time.perf_counter() - start) / 60)
-    _write(options, network, settings | own, preprocessing, config, calibration, threshold, evaluation,
-           torch.from_numpy(np.array(splits["test"].crops.crops[0], dtype=np.float32)))
-    print(json.dumps(asdict(evaluation), indent=1))
+    for baseline in (None, *options.baselines):
+        if baseline is not None:
+            aucs[baseline] = _auc(splits["test"].crops, training.scores(_trained(baseline, settings, splits, config), splits["test"].crops))
+        evaluation = Evaluation(aucs, {name: len(split.crops) for name, split in splits.items()}, (time.perf_counter() - start) / 60)
+        # Written again after every baseline, so that a run that is stopped leaves a whole bundle.
+        _write(options, network, settings | own | {"auxiliary": False}, preprocessing, config, calibration, threshold, evaluation, golden)
+        print(json.dumps(asdict(evaluation)), flush=True)
     return 0
+
+
+def _trained(name: str, settings: dict[str, Any], splits, config):
+    """A trained network without the parts that only training needs."""
+    import torch
+
+    from MRDeltaNetLib.cohort import training
+    from MRDeltaNetLib.models import registry
+
+    torch.manual_seed(config.seed)
+    learner = registry.build(name, **settings)
+    training.train(learner, splits["training"].crops, splits["validation"].crops, config,
+                   lambda done, message: _say(done, f"{name}, {message}"))
+    network = registry.build(name, **settings, auxiliary=False)
+    kept = network.state_dict().keys()
+    network.load_state_dict({key: value for key, value in learner.state_dict().items() if key in kept})
+    return network.eval()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m MRDeltaNetLib.cohort.demo_model", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle; an old bundle there is replaced")
-    parser.add_argument("--cases", type=int, default=800, help="training cases")
-    parser.add_argument("--validation", type=int, default=200)
-    parser.add_argument("--test", type=int, default=400)
+    parser.add_argument("--cases", type=int, default=540, help="training cases")
+    parser.add_argument("--validation", type=int, default=120)
+    parser.add_argument("--test", type=int, default=300)
     parser.add_argument("--setting", choices=("controlled", "realistic"), default="controlled")
-    parser.add_argument("--crop-mm", type=float, nargs=3, default=(72.0, 72.0, 48.0), metavar=("X", "Y", "Z"))
+    parser.add_argument("--crop-mm", type=float, nargs=3, default=(60.0, 60.0, 48.0), metavar=("X", "Y", "Z"))
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--compare", default="anchored")
     parser.add_argument("--content", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--batch-size", type=int, default=16)
-    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
     parser.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="32-true")
     parser.add_argument("--baselines", nargs="*", default=["roi_pooled", "subtract"], help="also train these, for the card")
     parser.add_argument("--threads", type=int, default=2)
@@ -213,7 +223,7 @@ _last = {"time": 0.0}
 def _say(done: float, message: str) -> None:
     """Progress to standard error: every tenth second, and every epoch."""
     now = time.monotonic()
-    if message.startswith("epoch") or done >= 1 or now - _last["time"] > 10:
+    if "epoch" in message or done >= 1 or now - _last["time"] > 10:
         _last["time"] = now
         print(f"{done:6.1%}  {message}", file=sys.stderr, flush=True)
 
