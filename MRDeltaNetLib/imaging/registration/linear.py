@@ -31,9 +31,6 @@ STEPS_MM = (4.0, 1.0, 0.3)
 
 MIN_STEP_MM = 0.01
 
-SAMPLES = (6000, 12000, 12000)
-"""Voxels looked at per level: more does not lower the error, it only costs time."""
-
 SCOUT_POINTS = 4000
 SCOUT_BINS = 16
 SCOUT_SHIFT_MM = 15.0
@@ -81,13 +78,13 @@ def find_rigid(scene: Scene, config: RegistrationConfig, initial: sitk.Transform
     found = []
     for number, start in enumerate(starts):
         inner = part(progress, number * share, (number + 1) * share)
-        found.append(_optimise(levels[0], start, SAMPLES[0], STEPS_MM[0], config, seed, inner, "level 1"))
+        found.append(_optimise(levels[0], start, config.samples_per_level[0], STEPS_MM[0], config, seed, inner, "level 1"))
     similarity = Similarity(levels[0].pre, levels[0].post, levels[0].pre_region, bins=SCOUT_BINS, count=2 * SCOUT_POINTS,
                             post_region=levels[0].post_region)
     best = max(found, key=lambda one: _score(similarity, one.transform))
     for number in range(1, len(LEVELS_MM)):
         begin = (len(starts) + number - 1) * share
-        best = _optimise(levels[number], best.transform, SAMPLES[number], STEPS_MM[number], config, seed,
+        best = _optimise(levels[number], best.transform, config.samples_per_level[number], STEPS_MM[number], config, seed,
                          part(progress, begin, begin + share), f"level {number + 1}")
     return best
 
@@ -100,7 +97,7 @@ def find_affine(scene: Scene, rigid: sitk.Transform, config: RegistrationConfig,
     start.SetTranslation(rigid.GetTranslation())
     found = Found(start, True)
     for number, target in enumerate(LEVELS_MM[1:], start=1):
-        found = _optimise(at_level(scene, target), found.transform, 2 * SAMPLES[number], STEPS_MM[-1], config, seed,
+        found = _optimise(at_level(scene, target), found.transform, 2 * config.samples_per_level[number], STEPS_MM[-1], config, seed,
                           part(progress, (number - 1) / 2, number / 2), f"affine level {number}")
     return found
 

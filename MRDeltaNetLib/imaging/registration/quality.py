@@ -158,7 +158,8 @@ def _similarity(quality: dict[str, Any], config: RegistrationConfig) -> Notice |
                       "compare both scans side by side; let them be aligned (--registration rigid)") if weak else None
     if after < config.min_mutual_information or peak < config.min_similarity_peak:
         raise InputError("The two scans do not match: after alignment they share almost no information", code="MRD-E603",
-                         found=found, fix="check that both scans are T2-weighted pelvic scans of one patient")
+                         found=found, fix="check that both scans are T2-weighted pelvic scans of one patient; if they are and were "
+                                          "aligned before, run with --registration none")
     if after - before < config.min_similarity_gain_percent / 100.0 * before:
         raise InputError("The alignment made the two scans less alike than they were", code="MRD-E604",
                          found=f"mutual information {before:.3f} before, {after:.3f} after, nats",
