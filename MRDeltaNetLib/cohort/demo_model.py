@@ -91,7 +91,7 @@ def _trained(name: str, settings: dict[str, Any], splits, config):
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m MRDeltaNetLib.cohort.demo_model", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle; an old bundle there is replaced")
-    parser.add_argument("--cases", type=int, default=540, help="training cases")
+    parser.add_argument("--cases", type=int, default=440, help="training cases")
     parser.add_argument("--validation", type=int, default=120)
     parser.add_argument("--test", type=int, default=300)
     parser.add_argument("--setting", choices=("controlled", "realistic"), default="controlled")
@@ -99,10 +99,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--preset", default="tiny")
     parser.add_argument("--compare", default="anchored")
     parser.add_argument("--content", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
-    parser.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="32-true")
+    parser.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="bf16-mixed",
+                        help="take 32-true where the processor has no bfloat16 arithmetic")
     parser.add_argument("--baselines", nargs="*", default=["roi_pooled", "subtract"], help="also train these, for the card")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2, help="processes that simulate")

@@ -16,7 +16,8 @@ class RoiPooling(nn.Module):
           (gated attention pooling, Ilse et al. 2018); u starts at 0, so alpha starts as r_i / sum r, the ROI-weighted mean
     max   M+ = max_i(delta_i - 8 (1 - q_i)) and M- = max_i(-delta_i - 8 (1 - q_i)) per channel, q_i = 2 min(r_i / max r, 1/2)
     Share of token i: the mean over the 3 dim pooled inputs of its weight (alpha_i; for a max, 1 where the maximum is).
-    An empty ROI gives alpha = attention over all tokens and q = 1: no gate.
+    An empty ROI gives alpha = attention over all tokens and q = 1: no gate. No weight is given to a shell around the ROI: the toy
+    experiment never tested one.
     """
 
     def __init__(self, dim: int) -> None:

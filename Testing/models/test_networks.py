@@ -109,6 +109,28 @@ def test_the_pooled_baseline_does_not_notice_where_in_the_crop_the_post_scan_lie
     assert change["roi_pooled"] < 1e-3 < change["subtract"]
 
 
+def test_visits_go_through_the_encoder_together_only_when_nobody_watches_and_give_the_same_numbers():
+    made, x, seen = network(), pair(), []
+    with torch.inference_mode():
+        together = made(x)
+        handle = made.encoder.stage1.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+        apart = made(x)
+        handle.remove()
+    assert seen == [2, 2], "a hook sees each visit of the batch of two by itself"
+    assert torch.allclose(together.logit, apart.logit, atol=1e-5)
+    assert torch.allclose(together.attention_pre, apart.attention_pre, atol=1e-6)
+
+
+def test_with_gradients_each_visit_is_encoded_by_itself():
+    made, calls = network(), []
+    encode = made.encoder.forward
+    made.encoder.forward = lambda visit: calls.append(len(visit)) or encode(visit)
+    made(pair())
+    with torch.no_grad():
+        made(pair())
+    assert calls == [2, 2, 4]
+
+
 def test_the_auxiliary_loss_is_there_in_training_only():
     made = network()
     assert made(pair()).auxiliary == {}
