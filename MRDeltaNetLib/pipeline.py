@@ -71,7 +71,7 @@ def masks_digest(case: Case) -> dict[str, str | None]:
 def _align(case: Case, config: RunConfig, start: sitk.Transform | None, progress: Progress) -> registration.Alignment:
     """Register on the body; the tumour is left out as soon as a mask says where it is."""
     return registration.align(case.pre.image, case.post.image, config.registration, pre_mask=case.pre.mask,
-                              post_mask=case.post.mask, initial=start, seed=config.seed, progress=progress)
+                              post_mask=case.post.mask, initial=start, seed=config.seed, progress=progress, limits=config.limits)
 
 
 def _accept(case: Case, config: RunConfig, transform: sitk.Transform | None) -> registration.Alignment:
@@ -79,7 +79,8 @@ def _accept(case: Case, config: RunConfig, transform: sitk.Transform | None) -> 
     if transform is None:
         raise UsageError("The job leaves out the step 'align' but hands in no accepted transform", code="MRD-E411",
                          fix="add 'align' to the steps, or name the transform of an earlier run")
-    quality, notices = registration.assess(case.pre.image, case.post.image, transform, config.registration, pre_mask=case.pre.mask)
+    quality, notices = registration.assess(case.pre.image, case.post.image, transform, config.registration,
+                                           pre_mask=case.pre.mask, post_mask=case.post.mask, limits=config.limits)
     return registration.Alignment(transform=transform, method="accepted", quality=quality, notices=notices, refined=False)
 
 

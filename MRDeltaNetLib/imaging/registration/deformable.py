@@ -90,7 +90,7 @@ def deformation(scene: Scene, transform: sitk.Transform, pre_mask: sitk.Image | 
 
 def display_only() -> Notice:
     """Says what the deformable transform is for."""
-    return Notice("MRD-W605", "The deformable alignment serves display and suggested masks only; the network sees the rigid one",
+    return Notice("MRD-W605", "The deformable alignment serves display only; masks and network use the rigid one",
                   "judge the tumour's size on the original scans")
 
 
