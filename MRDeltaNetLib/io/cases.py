@@ -11,14 +11,26 @@ import SimpleITK as sitk
 
 from MRDeltaNetLib.case import IMAGE_ROLES, Case, Timepoint
 from MRDeltaNetLib.config import GateLimits
-from MRDeltaNetLib.errors import MRDeltaNetError, Notice
-from MRDeltaNetLib.io.gate.pair import check_pair
+from MRDeltaNetLib.errors import InputError, MRDeltaNetError, Notice
+from MRDeltaNetLib.io.gate.facts import OneVolumeOnly
+from MRDeltaNetLib.io.gate.headers import check_header
+from MRDeltaNetLib.io.gate.masks import MASK_ROLES
+from MRDeltaNetLib.io.gate.pair import check_masks_given, check_pair, pair_checks
 from MRDeltaNetLib.io.images import read_image, read_mask
 from MRDeltaNetLib.io.jobs import Job
 from MRDeltaNetLib.io.tables import read_clinical
 
 OBLIQUE_DEG = 1.0
 """A scan whose axes are turned by more than this against the patient's is called oblique, degrees."""
+
+
+MASKS_OF = {"pre": ("pre",), "post": ("post", "residual")}
+"""Scan -> the masks that are drawn on it."""
+
+MASK_STEPS = frozenset({"masks", "predict"})
+"""Steps that cannot be done without a tumour mask."""
+
+UNUSED_INDEX = "MRD-W132"
 
 
 @dataclass(frozen=True)
@@ -41,8 +53,15 @@ def read_case(job: Job, limits: GateLimits = GateLimits()) -> tuple[Case, tuple[
     returns the Case and the warnings of both scans and of the pair
     raises  InputError of the first thing that is refused, naming the scan it is about
     """
-    pre = _read_timepoint(job, "pre", limits)
-    post = _read_timepoint(job, "post", limits)
+    scans = {}
+    for role in IMAGE_ROLES:
+        scans[role] = _read_image(job, role, limits)
+        for mask_role in _named_masks(job, role):
+            scans[role] = _with_mask(scans[role], job, mask_role, limits)
+    pre, post = scans["pre"], scans["post"]
+    _refuse_unused_index(job, pre, post)
+    if MASK_STEPS & set(job.steps):
+        check_masks_given(pre, post)                         # the pipeline warns of the mask that it carries over, once it has
     notices = check_pair(pre, post, registration=job.registration, limits=limits, complete_response=job.complete_response)
     clinical = read_clinical(Path(job.clinical), limits) if job.clinical else {}
     return Case((pre, post), clinical, job.complete_response), (*pre.notices, *post.notices, *notices)
@@ -55,15 +74,19 @@ def inspect(job: Job, limits: GateLimits = GateLimits()) -> Inspection:
     errors: list[MRDeltaNetError] = []
     scans: dict[str, Timepoint] = {}
     for role in IMAGE_ROLES:
-        if scan := _attempt(lambda: _read_image(job, role, limits), errors):
-            masked = _attempt(lambda: _with_masks(scan, job, role, limits), errors) or scan
-            scans[role] = masked
-            lines += [f"{role:4}  {describe(masked)}"]
-            notices += masked.notices
+        scan = _attempt(lambda: _read_image(job, role, limits), errors)
+        for mask_role in _named_masks(job, role):
+            if scan is None:
+                _attempt(lambda: _check_mask_file(job, mask_role, limits), errors)
+            else:
+                scan = _attempt(lambda: _with_mask(scan, job, mask_role, limits), errors) or scan
+        if scan is not None:
+            scans[role] = scan
+            lines.append(f"{role:4}  {describe(scan, _named_masks(job, role))}")
+            notices += scan.notices
     if len(scans) == 2:
-        found = _attempt(lambda: check_pair(scans["pre"], scans["post"], registration=job.registration, limits=limits,
-                                            complete_response=job.complete_response), errors)
-        notices += found or ()
+        for check in _checks_of_both(job, scans["pre"], scans["post"], limits):
+            notices += _attempt(check, errors) or ()
         interval = Case((scans["pre"], scans["post"])).interval_days
         lines.append(f"pair  {'interval unknown' if interval is None else f'{interval} days apart'}")
     if job.clinical:
@@ -72,8 +95,20 @@ def inspect(job: Job, limits: GateLimits = GateLimits()) -> Inspection:
     return Inspection(tuple(lines), tuple(notices), tuple(errors))
 
 
-def describe(scan: Timepoint) -> str:
-    """One line on a scan: format, weighting, size, spacing, tilt, masks; nothing that names the patient."""
+def _checks_of_both(job: Job, pre: Timepoint, post: Timepoint, limits: GateLimits) -> tuple[Callable[[], tuple[Notice, ...]], ...]:
+    """What can be said of two scans that were read; of missing masks only if none was refused."""
+    checks = [lambda: _refuse_unused_index(job, pre, post),
+              *pair_checks(pre, post, registration=job.registration, limits=limits, complete_response=job.complete_response)]
+    if (job.pre_mask is None or pre.mask is not None) and (job.post_mask is None or post.mask is not None):
+        checks.append(lambda: check_masks_given(pre, post))
+    return tuple(checks)
+
+
+def describe(scan: Timepoint, masks: tuple[str, ...] = ()) -> str:
+    """One line on a scan: format, weighting, size, spacing, tilt, masks; nothing that names the patient.
+
+    masks  roles of the masks that were named for it: one that is not there was refused
+    """
     facts, image = scan.facts, scan.image
     size = " x ".join(map(str, image.GetSize()))
     spacing = " x ".join(f"{value:.2f}" for value in image.GetSpacing())
@@ -81,37 +116,61 @@ def describe(scan: Timepoint) -> str:
              f"{size} voxels of {spacing} mm", _tilt(image)]
     if facts.field_strength_t:
         parts.append(f"{facts.field_strength_t:g} T")
-    parts.append("mask: " + ("drawn" if scan.mask is not None else "none"))
+    parts.append("mask: " + ("drawn" if scan.mask is not None else "refused" if {"pre", "post"} & set(masks) else "none"))
     if scan.residual is not None:
-        parts.append("residual tumour: drawn")
+        parts.append("residual tumour: " + ("drawn" if sitk.GetArrayViewFromImage(scan.residual).any() else "none left"))
+    elif "residual" in masks:
+        parts.append("residual tumour: refused")
     if facts.skipped:
         parts.append("not used: " + ", ".join(f"{count} {kind}" for kind, count in sorted(facts.skipped.items())))
     return "; ".join(parts)
 
 
-def _read_timepoint(job: Job, role: str, limits: GateLimits) -> Timepoint:
-    return _with_masks(_read_image(job, role, limits), job, role, limits)
-
-
 def _read_image(job: Job, role: str, limits: GateLimits) -> Timepoint:
+    """One scan. A volume index is for a scan that holds several volumes; one that holds a single volume is read as it is, and says so."""
     series = job.pre_series if role == "pre" else job.post_series
     path = job.pre if role == "pre" else job.post
-    return _named(IMAGE_ROLES[role], lambda: read_image(Path(path), series=series, volume_index=job.volume_index,
-                                                        assume_ras=job.assume_ras, limits=limits, role=role))
+
+    def read(volume_index: int | None) -> Timepoint:
+        return _named(IMAGE_ROLES[role], lambda: read_image(Path(path), series=series, volume_index=volume_index, assume_ras=job.assume_ras,
+                                                            limits=limits, role=role))
+
+    try:
+        return read(job.volume_index)
+    except OneVolumeOnly:
+        scan = read(None)
+        unused = Notice(UNUSED_INDEX, f"--volume-index was not used for {IMAGE_ROLES[role]}, which holds one volume only",
+                        "nothing, if it was meant for the other scan")
+        return replace(scan, notices=(*scan.notices, unused))
 
 
-def _with_masks(scan: Timepoint, job: Job, role: str, limits: GateLimits) -> Timepoint:
-    path, label = (job.pre_mask, job.pre_label) if role == "pre" else (job.post_mask, job.post_label)
-    if path:
-        what = "the pre-treatment tumour mask" if role == "pre" else "the post-treatment tumour bed mask"
-        mask, notices = _named(what, lambda: read_mask(Path(path), scan.image, role=role, label=label, assume_ras=job.assume_ras, limits=limits))
-        scan = replace(scan, mask=mask, mask_source="drawn", notices=(*scan.notices, *notices))
-    if role == "post" and job.residual_mask:
-        residual, notices = _named("the residual tumour mask", lambda: read_mask(
-            Path(job.residual_mask), scan.image, role="residual", label=job.residual_label, may_be_empty=True,
-            assume_ras=job.assume_ras, limits=limits))
-        scan = replace(scan, residual=residual, notices=(*scan.notices, *notices))
-    return scan
+def _refuse_unused_index(job: Job, pre: Timepoint, post: Timepoint) -> tuple[Notice, ...]:
+    """A volume index that neither scan has a use for is a mistake about one of them."""
+    if all(UNUSED_INDEX in {notice.code for notice in scan.notices} for scan in (pre, post)):
+        raise InputError("A volume was chosen by its number, but both scans hold one volume only", code="MRD-E132",
+                         found=f"volume index {job.volume_index}", fix="leave out --volume-index, or choose the scan that holds several volumes")
+    return ()
+
+
+def _named_masks(job: Job, role: str) -> tuple[str, ...]:
+    """The roles of the masks that a job names for the scan "pre" or "post"."""
+    return tuple(mask_role for mask_role in MASKS_OF[role] if getattr(job, f"{mask_role}_mask") is not None)
+
+
+def _with_mask(scan: Timepoint, job: Job, mask_role: str, limits: GateLimits) -> Timepoint:
+    """The scan with one of the masks that the job names: "pre", "post" or "residual"."""
+    mask, notices = _named(MASK_ROLES[mask_role], lambda: read_mask(
+        Path(getattr(job, f"{mask_role}_mask")), scan.image, role=mask_role, label=getattr(job, f"{mask_role}_label"),
+        may_be_empty=mask_role == "residual", assume_ras=job.assume_ras, limits=limits))
+    notices = (*scan.notices, *notices)
+    if mask_role == "residual":
+        return replace(scan, residual=mask, notices=notices)
+    return replace(scan, mask=mask, mask_source="drawn", notices=notices)
+
+
+def _check_mask_file(job: Job, mask_role: str, limits: GateLimits) -> None:
+    """As much of a mask as can be judged without its scan: whether its file can be read."""
+    _named(MASK_ROLES[mask_role], lambda: check_header(Path(getattr(job, f"{mask_role}_mask")), limits, assume_ras=job.assume_ras))
 
 
 def _named(what: str, read: Callable):

@@ -17,9 +17,9 @@ from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError, Notice, UsageError
 from MRDeltaNetLib.io.atomic import atomic, sha256
 from MRDeltaNetLib.io.gate import geometry
-from MRDeltaNetLib.io.gate.facts import Affine, FileFacts, Segment
+from MRDeltaNetLib.io.gate.facts import Affine, FileFacts, OneVolumeOnly, Segment
 from MRDeltaNetLib.io.gate.headers import check_header, is_dicom
-from MRDeltaNetLib.io.gate.payload import Unpacked, damaged
+from MRDeltaNetLib.io.gate.payload import Unpacked, damaged, words_of
 from MRDeltaNetLib.io.gate.voxels import check_image
 
 WRITTEN_SUFFIXES = (".nrrd", ".nii", ".nii.gz", ".mha")
@@ -63,8 +63,10 @@ def read_image(path: Path | str, *, volume_index: int | None = None, assume_ras:
     try:
         if series is not None:
             raise UsageError("A DICOM series was named, but the path is not a DICOM folder", code="MRD-E144",
-                             fix="leave the series out, or give the folder with the DICOM files")
+                             fix=f"leave out --{role}-series, or give the folder with the DICOM files")
         return _read_file(path, volume_index, assume_ras, limits)
+    except OSError as cause:
+        raise _interrupted(cause).about(_capital(IMAGE_ROLES.get(role, role))) from cause
     except (InputError, UsageError) as error:
         raise error.about(_capital(IMAGE_ROLES.get(role, role))) from error
 
@@ -100,6 +102,8 @@ def read_mask(path: Path | str, image: sitk.Image, *, role: str, label: int | st
         facts = check_header(path, limits, assume_ras=assume_ras)
         layer, value = _chosen_segment(facts, label)
         mask = _load(facts, path, layer) if facts.volumes == 1 or layer is not None else _all_layers(facts, path)
+    except OSError as cause:
+        raise _interrupted(cause).about(_capital(MASK_ROLES.get(role, role))) from cause
     except InputError as error:
         raise error.about(_capital(MASK_ROLES.get(role, role))) from error
     placed, notices = check_mask(mask, image, role=role, label=value, may_be_empty=may_be_empty, limits=limits,
@@ -146,20 +150,26 @@ def _read_file(path: Path, volume_index: int | None, assume_ras: bool, limits: G
                      notices=facts.notices + notices)
 
 
+def _interrupted(cause: OSError) -> InputError:
+    """The error for a file that the system stops giving while it is read (a share that drops, a disk that fails)."""
+    return InputError("Reading the file stopped half-way", code="MRD-E100", found=cause.strerror or type(cause).__name__,
+                      fix="check that the disk or network share is still connected, and try again")
+
+
 def _chosen_volume(facts: FileFacts, volume_index: int | None) -> int | None:
     """The volume to take, None for a plain 3-D file."""
     if facts.volumes == 1:
         if volume_index is not None:
-            raise InputError("A volume was chosen by its number, but the file holds one volume only", code="MRD-E132",
-                             found=f"volume index {volume_index}", fix="leave the volume index out")
+            raise OneVolumeOnly("A volume was chosen by its number, but the file holds one volume only", code="MRD-E132",
+                                found=f"volume index {volume_index}", fix="leave out --volume-index")
         return None
     axis = "the fourth axis (time, b-value or phase)" if facts.volume_axis == 3 else f"axis {facts.volume_axis + 1}"
     if volume_index is None:
         raise InputError("The file holds a series of volumes, not one scan", code="MRD-E130", found=f"{facts.volumes} volumes along {axis}",
-                         fix=f"choose one with the volume index (0 to {facts.volumes - 1})")
+                         fix=f"choose its volume index (0 to {facts.volumes - 1}) with --volume-index")
     if not 0 <= volume_index < facts.volumes:
         raise InputError("The chosen volume is not in the file", code="MRD-E132", found=f"volume index {volume_index}, {facts.volumes} volumes along {axis}",
-                         fix=f"choose a volume index from 0 to {facts.volumes - 1}")
+                         fix=f"choose --volume-index 0 to {facts.volumes - 1}")
     return volume_index
 
 
@@ -282,8 +292,16 @@ def _texts(facts: FileFacts) -> np.ndarray:
     """The voxels of a payload of numbers as text, in file order."""
     with facts.data_file.open("rb") as handle:
         handle.seek(facts.packed_at)
-        words = handle.read().replace(b",", b" ").split()[:facts.voxel_count]
-    return np.array(words, dtype=np.float64).astype(facts.voxel_type)
+        values, filled = np.empty(facts.voxel_count, dtype=facts.voxel_type), 0
+        for words in words_of(handle):
+            some = np.array(words[:len(values) - filled], dtype=np.float64)
+            if values.dtype.kind in "iu" and not ((some >= np.iinfo(values.dtype).min) & (some <= np.iinfo(values.dtype).max)).all():
+                raise damaged("numbers that the voxel type of the header cannot hold")
+            values[filled:filled + len(some)] = some.astype(facts.voxel_type)
+            filled += len(some)
+            if filled == len(values):
+                return values
+    raise damaged("the file changed while it was read")
 
 
 def _scaled(stored: np.ndarray, facts: FileFacts) -> np.ndarray:

@@ -204,6 +204,72 @@ def test_messages_name_what_was_found(tmp_path):
         assert text in caught.value.found, name
 
 
+# case, file name, content, code, what is said to be found
+NAMED_FAULTS = [
+    ("plain-text", "a.nii", b"hello", "MRD-E102", "plain text, named .nii"),
+    ("A04-nifti2-cut-early", "a.nii", nifti(version=2)[:100], "MRD-E103", "ends inside its header"),
+    ("A04-nifti2-cut-late", "a.nii", nifti(version=2)[:500], "MRD-E114", "ends inside its header"),
+    ("A14-nifti2-text-mode", "a.nii", nifti(version=2).replace(b"\r\n\x1a\n", b"\n\n\x1a\n", 1), "MRD-E114", "signature"),
+    ("A09-mha-two-sizes", "a.mha", metaimage(change={"DimSize": "24 20"}), "MRD-E109", "3 axes, 2 sizes"),
+    ("A06-many-packed-bytes", "a.nrrd", nrrd_header(encoding="gzip") + gz(RAW) + gz(b"") * 60_000, "MRD-E106", "packed bytes"),
+    ("A06-many-words", "a.nrrd", nrrd(encoding="ascii", after=b" 7" * ((1 << 20) + 9)), "MRD-E110", "more than"),
+    ("A03-endless-word", "a.nrrd", nrrd(encoding="ascii", after=b" " + b"1" * (3 << 20)), "MRD-E103", "text among"),
+    ("A03-number-beyond-its-type", "a.nrrd", nrrd(encoding="ascii").replace(b"\n\n", b"\n\n99999 ", 1), "MRD-E103", "voxel type"),
+    ("A03-nan-in-whole-numbers", "a.nrrd", nrrd(encoding="ascii").replace(b"\n\n", b"\n\nnan ", 1), "MRD-E103", "voxel type"),
+    ("A14-mha-no-object", "a.mha", metaimage(change={"ObjectType": "Mesh"}), "MRD-E102", "other than Image"),
+    ("A14-mha-no-axes", "a.mha", metaimage(drop=("NDims",)), "MRD-E114", "'NDims' is missing"),
+    ("A14-mha-no-channels", "a.mha", metaimage(change={"ElementNumberOfChannels": "0"}), "MRD-E114", "ElementNumberOfChannels"),
+    ("A14-mha-odd-flag", "a.mha", metaimage(change={"BinaryData": "perhaps"}), "MRD-E114", "neither True nor False"),
+    ("A14-mha-packed-text", "a.mha", metaimage(change={"BinaryData": "False", "CompressedData": "True"}), "MRD-E114", "compressed text"),
+    ("A14-mha-short-offset", "a.mha", metaimage(change={"Offset": "0 0"}), "MRD-E114", "'Offset' does not fit"),
+    ("A14-mha-carriage-return", "a.mha", metaimage(change={"Comment": "a\rb"}), "MRD-E114", "carriage returns"),
+    ("A15-mha-header-size", "a.mha", metaimage(change={"HeaderSize": "5"}), "MRD-E115", "HeaderSize 5"),
+    ("A37-mha-units", "a.mha", metaimage(change={"DistanceUnits": "cm"}), "MRD-E137", "DistanceUnits"),
+    ("A14-nrrd-version", "a.nrrd", nrrd().replace(b"NRRD000", b"NRRD001", 1), "MRD-E114", "unknown NRRD version"),
+    ("A14-nrrd-no-type", "a.nrrd", nrrd(drop=("type",)), "MRD-E114", "'type' is missing"),
+    ("A14-nrrd-kinds", "a.nrrd", nrrd(change={"kinds": "domain domain"}), "MRD-E114", "'kinds'"),
+    ("A14-nrrd-no-vectors", "a.nrrd", nrrd(change={"space directions": "(2,0,0) x (0,2,0) (0,0,3)"}), "MRD-E114", "not vectors"),
+    ("A14-nrrd-flat-vector", "a.nrrd", nrrd(change={"space origin": "(1,2)"}), "MRD-E114", "three components"),
+    ("A14-nrrd-no-number", "a.nrrd", nrrd(change={"space origin": "(x,0,0)"}), "MRD-E114", "'space origin' is not a number"),
+    ("A42-nrrd-4d-no-directions", "a.nrrd", nrrd(change={"dimension": "4", "sizes": "2 24 20 6", "kinds": "list domain domain domain"}, drop=("space directions",)),
+     "MRD-E142", "no 'space directions'"),
+]
+
+
+@pytest.mark.parametrize("name, content, code, found", [pytest.param(*case[1:], id=case[0]) for case in NAMED_FAULTS])
+def test_each_fault_of_a_file_is_named(tmp_path, name, content, code, found):
+    with pytest.raises(InputError) as caught:
+        read_image(put(tmp_path, name, content))
+    assert (caught.value.code, found in caught.value.found) == (code, True), caught.value
+    assert caught.value.fix
+
+
+def test_a_file_that_shrinks_between_check_and_reading_is_refused(tmp_path, monkeypatch):
+    from MRDeltaNetLib.io import images
+    path = put(tmp_path, "a.nrrd", nrrd(encoding="gzip"))
+    facts = check_header(path)
+    path.write_bytes(nrrd_header(encoding="gzip") + gz(RAW[:-2]))
+    monkeypatch.setattr(images, "check_header", lambda *given, **options: facts)
+    with pytest.raises(InputError, match="changed while it was read") as caught:
+        read_image(path)
+    assert caught.value.code == "MRD-E103"
+
+
+def test_a_share_that_drops_while_a_file_is_read_is_an_error_of_ours(tmp_path, monkeypatch):
+    import errno
+    from MRDeltaNetLib.io import images
+
+    def dropped(*given, **options):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(tmp_path))
+
+    monkeypatch.setattr(images, "_load", dropped)
+    path = put(tmp_path, "a.nrrd", nrrd())
+    for read in (lambda: read_image(path, role="post"), lambda: read_mask(path, image(), role="pre")):
+        with pytest.raises(InputError, match="half-way") as caught:
+            read()
+        assert caught.value.code == "MRD-E100" and "connected" in caught.value.fix and str(tmp_path) not in str(caught.value)
+
+
 DETACHED = {"absolute": "/etc/passwd", "parent": "../secret.raw", "backslash": "..\\secret.raw", "UNC": "\\\\host\\share\\x.raw", "drive": "C:x.raw",
             "device": "/dev/zero", "CON": "CON", "nul with suffix": "nul.raw", "itself": None, "folder": "folder", "symlink": "link.raw", "pipe": "pipe",
             "missing": "missing.raw", "dots": "..", "long": "x" * 300}

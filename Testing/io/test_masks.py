@@ -249,6 +249,7 @@ def test_a_label_that_is_not_there_is_refused_with_what_is(label):
     image = scan()
     problem = refused(as_mask(box(image), image), image, label=label)
     assert problem.code == "MRD-E312" and str(label) in problem.found and "choose" in problem.fix
+    assert ("labels are whole numbers from 1" in problem.what) == (label < 1)
 
 
 def test_c80_a_hundred_labels_are_listed_in_short():

@@ -14,6 +14,7 @@ from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError, Notice
 from MRDeltaNetLib.io.dicom.frames import KIND, Frame
 from MRDeltaNetLib.io.dicom.header import DicomFile
+from MRDeltaNetLib.io.gate.facts import OneVolumeOnly
 
 SAME_PLACE_MM = 0.01
 SAME_SPACING_MM = 1e-4
@@ -115,14 +116,16 @@ def _chosen_volume(slices: list[Slice], volume_index: int | None) -> list[Slice]
     names, volumes = split(slices)
     if len(volumes) == 1 and volume_index in (None, 0):
         return volumes[0]
+    if len(volumes) == 1:
+        raise OneVolumeOnly("There is no volume with this index in the series", code="MRD-E218",
+                            found=f"--volume-index {volume_index}, 1 volume", fix="leave --volume-index out")
     if volume_index is None:
         raise InputError(f"The series holds {len(volumes)} volumes that differ in {' and '.join(names)}", code="MRD-E217",
                          found="; ".join(_values(slices, name) for name in names),
                          fix=f"choose one with --volume-index 0 to {len(volumes) - 1}, or export it as a series of its own")
     if not 0 <= volume_index < len(volumes):
         raise InputError("There is no volume with this index in the series", code="MRD-E218",
-                         found=f"--volume-index {volume_index}, {len(volumes)} volume{'s' if len(volumes) > 1 else ''}",
-                         fix="leave --volume-index out" if len(volumes) == 1 else f"choose 0 to {len(volumes) - 1}")
+                         found=f"--volume-index {volume_index}, {len(volumes)} volumes", fix=f"choose 0 to {len(volumes) - 1}")
     return volumes[volume_index]
 
 

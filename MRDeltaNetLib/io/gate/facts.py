@@ -86,6 +86,10 @@ class FileFacts:
         return self.voxel_count * self.bytes_per_voxel
 
 
+class OneVolumeOnly(InputError):
+    """A volume was chosen by its number in a scan that holds one volume. Whoever reads two scans may pass over it for one of them."""
+
+
 def broken_header(found: str) -> InputError:
     """The error for a header that cannot be parsed; found is a short phrase without anything from the file's text."""
     return InputError("The file's header is damaged or not written by the rules of its format", code="MRD-E114", found=found,

@@ -42,7 +42,7 @@ def check_header(path: Path, limits: GateLimits = GateLimits(), *, assume_ras: b
     if expected is None or found != expected:
         raise _mismatch(found, suffix if expected else "")
     facts = _parse(found, head, path, limits, assume_ras)
-    return replace(facts, notices=(*facts.notices, *check_payload(facts, limits)))
+    return replace(facts, notices=(*facts.notices, *check_payload(facts)))
 
 
 def is_dicom(path: Path) -> bool:
@@ -69,7 +69,12 @@ def detect(head: bytes, path: Path) -> str:
             return name
     if metaimage.looks_like(head):
         return "MetaImage"
-    return _BY_NAME.get(path.suffix.lower(), "something unknown")
+    return _BY_NAME.get(path.suffix.lower(), "plain text" if _is_text(head) else "something unknown")
+
+
+def _is_text(head: bytes) -> bool:
+    start = head[:1024]
+    return bool(start) and all(byte in b"\t\r\n" or byte >= 32 for byte in start) and start.isascii()
 
 
 def _inside_gzip(head: bytes, path: Path) -> str:

@@ -102,7 +102,7 @@ def _one_layer(mask: sitk.Image, name: str, label: int | None, label_names: Mapp
     if len(holders) != 1:
         raise InputError(f"{_start(name)} holds {layers} overlapping segments, so it is not clear which one is meant", code="MRD-E313",
                          found=_listed(_labels_of(array), label_names),
-                         fix="save the one segment on its own as a label map, in Slicer: Segmentations, Export")
+                         fix=f"{_option(name)} if only one layer holds it, or save the one segment on its own as a label map, in Slicer: Segmentations, Export")
     return array[..., holders[0]]
 
 
@@ -149,7 +149,7 @@ def _chosen(values: np.ndarray, name: str, label: int | None, label_names: Mappi
                          + _listed(labels, label_names), fix="choose a label that the mask holds")
     if label is None and len(labels) > 1:
         raise InputError(f"{_start(name)} holds several labels, so it is not clear which one is meant", code="MRD-E311",
-                         found=_listed(labels, label_names), fix="name the label, or save the one structure on its own")
+                         found=_listed(labels, label_names), fix=f"{_option(name)}, or save the one structure on its own")
     return values > 0 if label is None else values == label
 
 
@@ -270,6 +270,12 @@ def _listed(labels: list[int], names: Mapping[int, str]) -> str:
 
 def _plain(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in str(text))[:60].strip()
+
+
+def _option(name: str) -> str:
+    """How the label of a mask is named: "name the label with --pre-label N"."""
+    role = next((role for role, words in MASK_ROLES.items() if words == name), None)
+    return f"name the label with --{role}-label N" if role else "name the label"
 
 
 def _is_a_scan(name: str, found: str) -> InputError:

@@ -209,4 +209,4 @@ def unknown_orientation(found: str) -> InputError:
     """The error for a file that leaves open which side is left."""
     return InputError("The file does not say which side of the scan is left, front or head", code="MRD-E142", found=found,
                       fix="convert the scan from DICOM again; only if you know that its axes run right, anterior, superior, say so "
-                          "with assume_ras")
+                          "with --assume-ras (in a job file: assume_ras)")

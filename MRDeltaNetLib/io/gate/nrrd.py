@@ -186,8 +186,6 @@ def _affine(fields: dict[str, str], place: int | None, limits: GateLimits, assum
         raise unknown_orientation("no anatomical space (such as left-posterior-superior) with directions")
     count = 3 if place is None else 4
     columns = [v for axis, v in enumerate(_vectors(fields, count)) if axis != place]
-    if any(c is None for c in columns):
-        raise broken_header("an axis in space without a direction")
     origin = _vector(fields["space origin"], "space origin") if "space origin" in fields else (0.0, 0.0, 0.0)
     geometry.check_frame(columns, origin, limits)
     return geometry.flipped_to_lps(geometry.affine(columns, origin), signs or (-1, -1, 1)), not known

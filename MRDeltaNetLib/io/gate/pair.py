@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from typing import Callable, Sequence
 
 import numpy as np
 import SimpleITK as sitk
@@ -43,11 +43,17 @@ def check_pair(pre: Timepoint, post: Timepoint, *, registration: str, limits: Ga
     returns       warnings MRD-W330 to W340, W307
     raises        InputError MRD-E318, E330 to E335
     """
-    _refuse_same_scan(pre, post)
-    notices = _dates(pre, post, limits) + _patients(pre, post) + _acquisition(pre, post)
+    return tuple(notice for check in pair_checks(pre, post, registration=registration, limits=limits, complete_response=complete_response)
+                 for notice in check())
+
+
+def pair_checks(pre: Timepoint, post: Timepoint, *, registration: str, limits: GateLimits = GateLimits(),
+                complete_response: bool = False) -> tuple[Callable[[], tuple[Notice, ...]], ...]:
+    """The checks that check_pair makes, one by one, for whoever wants to hear all of them: each returns warnings or raises InputError."""
+    checks = [lambda: _two_dates(pre, post, limits), lambda: _patients(pre, post), lambda: _acquisition(pre, post)]
     if registration == "none":
-        notices += _one_space(pre, post, limits)
-    return notices + check_residual(post.residual, post.mask, complete_response=complete_response)
+        checks.append(lambda: _one_space(pre, post, limits))
+    return *checks, lambda: check_residual(post.residual, post.mask, complete_response=complete_response)
 
 
 def check_masks_given(pre: Timepoint, post: Timepoint) -> tuple[Notice, ...]:
@@ -59,11 +65,18 @@ def check_masks_given(pre: Timepoint, post: Timepoint) -> tuple[Notice, ...]:
         only_post = post.mask is not None or post.residual is not None
         raise InputError("There is no tumour mask for the pre-treatment scan" if only_post else "There is no tumour mask for either scan",
                          code="MRD-E336", found="a mask for the post-treatment scan only" if only_post else "",
-                         fix="draw the tumour on the pre-treatment scan, for instance in Slicer with Segment Editor, and save it as .nrrd or .nii.gz")
+                         fix="draw the tumour on the pre-treatment scan, for instance in Slicer with Segment Editor, save it as .nrrd or .nii.gz, "
+                         "and give it as --pre-mask")
     if post.mask is None:
         return (Notice("MRD-W339", "There is no tumour bed mask for the post-treatment scan; the pre-treatment mask is carried over through the "
                        "registration as a suggestion", fix="look at the carried outline and correct it"),)
     return ()
+
+
+def _two_dates(pre: Timepoint, post: Timepoint, limits: GateLimits) -> tuple[Notice, ...]:
+    """Two scans, in the right order. One scan given twice has one date; saying that too would not help."""
+    _refuse_same_scan(pre, post)
+    return _dates(pre, post, limits)
 
 
 def _refuse_same_scan(pre: Timepoint, post: Timepoint) -> None:

@@ -10,13 +10,15 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO, Iterator
 
-from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError, Notice
 from MRDeltaNetLib.io.gate.facts import FileFacts
 
 CHUNK = 1 << 20
 MAX_TRAILING_BYTES = 1 << 20
 """Bytes after the last voxel that are passed over with a warning (padding of disk blocks and tapes); more is refused."""
+
+MAX_WORD_BYTES = 4096
+"""No number is written with more characters."""
 
 _DEVICES = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$)(?:\..*)?", re.IGNORECASE)
 
@@ -93,16 +95,19 @@ def damaged(found: str) -> InputError:
                       fix="copy or export the file again; a download or a copy was probably interrupted")
 
 
-def check_payload(facts: FileFacts, limits: GateLimits) -> tuple[Notice, ...]:
+def check_payload(facts: FileFacts) -> tuple[Notice, ...]:
     """Count the voxels' bytes against the header. Returns a warning for bytes after the last voxel.
 
     raises  InputError if bytes are missing or damaged, or if the data unpack to more than the header declares
     """
     if facts.encoding == "ascii":
-        return _check_ascii(facts, limits)
+        return _check_ascii(facts)
     expected = facts.skip_bytes + facts.voxel_bytes
     if facts.encoding == "raw":
         return _judge_length(_regular_size(facts.data_file) - facts.packed_at, facts, expected)
+    packed = _regular_size(facts.data_file) - facts.packed_at
+    if packed > 2 * expected + MAX_TRAILING_BYTES:            # an archive of empty members would keep us reading for as long as it is
+        raise _far_more(packed, "packed bytes")
     with facts.data_file.open("rb") as handle:
         handle.seek(facts.packed_at)
         stream, count = Unpacked(handle, facts.encoding), 0
@@ -130,12 +135,16 @@ def _judge_length(count: int, facts: FileFacts, expected: int, leftover: int = 0
         raise damaged(f"{max(0, count - facts.skip_bytes)} of {facts.voxel_bytes} bytes of voxel data")
     trailing = count - expected + leftover
     if trailing > MAX_TRAILING_BYTES:
-        raise InputError("The file holds far more data than its header declares", code="MRD-E106", found=f"{trailing} bytes after the last voxel",
-                         fix="export the scan again; the header's size or voxel type does not fit the data")
+        raise _far_more(trailing, "bytes after the last voxel")
     if trailing:
         return (Notice("MRD-W106", f"The file has {trailing} bytes after the last voxel; they were passed over",
                        "export the scan again if you did not expect this"),)
     return ()
+
+
+def _far_more(count: int, what: str) -> InputError:
+    return InputError("The file holds far more data than its header declares", code="MRD-E106", found=f"{count} {what}",
+                      fix="export the scan again; the header's size or voxel type does not fit the data")
 
 
 def offset_error(found: str) -> InputError:
@@ -154,17 +163,15 @@ def _check_packed_length(facts: FileFacts, stream: Unpacked) -> None:
 _NUMBER = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:nan|inf)", re.IGNORECASE)
 
 
-def _check_ascii(facts: FileFacts, limits: GateLimits) -> tuple[Notice, ...]:
+def _check_ascii(facts: FileFacts) -> tuple[Notice, ...]:
     """Count numbers written as text."""
-    count, kept = 0, b""
+    count = 0
     with facts.data_file.open("rb") as handle:
         handle.seek(facts.packed_at)
-        while block := handle.read(CHUNK):
-            *words, kept = re.split(rb"[\s,]+", kept + block)
+        for words in words_of(handle):
             count += _count_numbers(words)
-            if len(kept) > 4096 or count > facts.voxel_count + MAX_TRAILING_BYTES:
+            if count > facts.voxel_count + MAX_TRAILING_BYTES:
                 raise _bomb(facts.voxel_bytes)
-    count += _count_numbers([kept])
     if count < facts.voxel_count:
         raise damaged(f"{count} of {facts.voxel_count} numbers")
     if count > facts.voxel_count:
@@ -173,8 +180,18 @@ def _check_ascii(facts: FileFacts, limits: GateLimits) -> tuple[Notice, ...]:
     return ()
 
 
+def words_of(handle: BinaryIO) -> Iterator[list[bytes]]:
+    """The words of a text, chunk by chunk, in file order; white space and commas part them. Refuses words that are no number's length."""
+    kept = b""
+    while block := handle.read(CHUNK):
+        *words, kept = re.split(rb"[\s,]+", kept + block)
+        yield [word for word in words if word]
+        if len(kept) > MAX_WORD_BYTES:
+            raise damaged("text among the voxel values")
+    yield [kept] if kept else []
+
+
 def _count_numbers(words: list[bytes]) -> int:
-    words = [word for word in words if word]
     if not all(_NUMBER.fullmatch(word) for word in words):
         raise damaged("text among the voxel values")
     return len(words)
