@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from pathlib import Path
+from typing import Any
+
+from MRDeltaNetLib.errors import Cancelled, MissingPackage, require
 
 
 def main() -> None:
     """Entry point of the command `mrdeltanet` and of `python -m MRDeltaNetLib`."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")     # a folder's name that the console cannot show must not end a finished run
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop_at_once)
     arguments = sys.argv[1:]
     if len(arguments) == 2 and arguments[0] == "run" and not arguments[1].startswith("-"):
         sys.exit(run_job_file(Path(arguments[1])))
-    from MRDeltaNetLib.errors import MissingPackage, require
     try:
         require("typer", "The command line", "pip install 'mrdeltanet', or use: python -m MRDeltaNetLib run JOB.json")
     except MissingPackage as error:
@@ -21,17 +30,22 @@ def main() -> None:
     app()
 
 
+def _stop_at_once(number: int, frame: Any) -> None:
+    """Ctrl-C while packages load: nothing has begun yet, and an import that is broken off cannot be taken up again."""
+    os.write(sys.stderr.fileno(), (Cancelled().text() + "\n").encode())
+    os._exit(Cancelled.exit_status)
+
+
 def run_job_file(path: Path) -> int:
     """Run one job file; returns the exit status. Progress goes to standard output as the job says."""
-    from MRDeltaNetLib.doorway import finish, progress_for, stoppable
-    from MRDeltaNetLib.errors import MRDeltaNetError
+    from MRDeltaNetLib.doorway import failed, finish, interruptible, progress_for, stoppable
     from MRDeltaNetLib.io.jobs import read_job
     from MRDeltaNetLib.runner import run_job
+    interruptible()
     try:
         job = read_job(path)
-    except MRDeltaNetError as error:
-        print(error.text(), file=sys.stderr)
-        return error.exit_status
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 failed() tells every kind apart
+        return failed(error, "none")
     with progress_for(job.progress) as progress:
         return finish(lambda: run_job(job, stoppable(progress)), job.progress)
 

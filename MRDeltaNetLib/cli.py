@@ -85,7 +85,7 @@ def run(job: Annotated[Optional[Path], typer.Argument(metavar="[JOB.json]", help
     given = {name: value for name, value in locals().items() if name != "job"}
     if job is not None:
         raise typer.Exit(_run_job_file(job, given))
-    raise typer.Exit(_guarded(lambda: _run(_job(given)), progress.value))
+    raise typer.Exit(_guarded(lambda: _run(_job(given, "run")), progress.value))
 
 
 @app.command()
@@ -98,7 +98,7 @@ def check(pre: Pre = None, post: Post = None, pre_series: PreSeries = None, post
 
     def inspect_job() -> int:
         from MRDeltaNetLib.io.cases import inspect
-        found = inspect(_job(given | {"out": "."}))
+        found = inspect(_job(given | {"out": "."}, "check"))
         for line in found.lines:
             typer.echo(line)
         for notice in found.notices:
@@ -122,7 +122,7 @@ def demo(out: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder f
         scans = write_pair(Path(out) / "scans", seed=seed, setting="controlled")
         return _run(_job({"pre": scans["pre"], "post": scans["post"], "pre_mask": scans["pre_mask"], "post_mask": scans["post_mask"],
                           "residual_mask": scans["residual_mask"], "out": str(Path(out) / "result"), "device": device,
-                          "seed": seed, "progress": progress}))
+                          "seed": seed, "progress": progress}, "demo"))
 
     raise typer.Exit(_guarded(simulate_and_run, progress.value))
 
@@ -184,13 +184,13 @@ def info() -> None:
     raise typer.Exit(_guarded(tell))
 
 
-def _job(given: dict[str, Any]):
-    """The one validation of a job, shared with job files."""
+def _job(given: dict[str, Any], command: str):
+    """The one validation of a job, shared with job files; command is named in the remedy."""
     from MRDeltaNetLib.io.jobs import job_from_mapping
     values = {name: value.value if isinstance(value, Enum) else value for name, value in given.items()}
     missing = [f"--{name}" for name in ("pre", "post", "out") if not values.get(name)]
     if missing:
-        raise UsageError("The command lacks " + ", ".join(missing), code="MRD-E401", fix="see mrdeltanet run --help")
+        raise UsageError("The command lacks " + ", ".join(missing), code="MRD-E401", fix=f"see mrdeltanet {command} --help")
     return job_from_mapping({name: value for name, value in values.items() if value is not None})
 
 
@@ -216,7 +216,8 @@ def _run_job_file(path: Path, given: dict[str, Any]) -> int:
 
 def _guarded(action: Callable[[], int], mode: str = "none") -> int:
     """Run a command; an error becomes its text and exit status."""
-    from MRDeltaNetLib.doorway import failed
+    from MRDeltaNetLib.doorway import failed, interruptible
+    interruptible()
     try:
         return action()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 failed() tells every kind apart

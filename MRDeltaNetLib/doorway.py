@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import traceback
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator
 
-from MRDeltaNetLib.errors import Cancelled, MissingPackage, MRDeltaNetError, OutOfMemory
+from MRDeltaNetLib.errors import Cancelled, MRDeltaNetError, OutOfMemory
 from MRDeltaNetLib.io.results import RESEARCH_USE
 from MRDeltaNetLib.progress import Progress, json_lines, silent
 
@@ -29,6 +30,12 @@ def progress_for(mode: str) -> Iterator[Progress]:
             yield bar
     else:
         yield silent
+
+
+def interruptible() -> None:
+    """From now on Ctrl-C and SIGTERM raise KeyboardInterrupt, so that what was begun is put in order."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 def stoppable(progress: Progress) -> Progress:
@@ -61,6 +68,9 @@ def finish(action: Callable[[], Any], mode: str) -> int:
 
 def failed(error: BaseException, mode: str) -> int:
     """Tell what stopped the work; returns the exit status. A fault of ours is named by its place in the code only."""
+    if isinstance(error, BrokenPipeError):                # whoever read our output has left; there is nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Cancelled.exit_status
     if isinstance(error, KeyboardInterrupt):
         error = Cancelled()
     elif isinstance(error, MemoryError):
@@ -101,7 +111,7 @@ def _request_stop(number: int, frame: Any) -> None:
 def _tell_error(error: MRDeltaNetError, mode: str) -> None:
     if mode == "json":
         print(json.dumps({"error": {"code": error.code, "what": error.what, "found": error.found, "fix": error.fix,
-                                    "exit_status": error.exit_status}}, ensure_ascii=False), flush=True)
+                                    "exit_status": error.exit_status}}), flush=True)
     print(error.text(), file=sys.stderr)
 
 
@@ -126,13 +136,28 @@ def _bar() -> Iterator[Progress]:
     """A progress bar where rich is installed and a person watches; else one line a step."""
     try:
         from rich.progress import BarColumn, Progress as Bar, TextColumn, TimeElapsedColumn
-    except ImportError as cause:
-        raise MissingPackage("The progress bar needs the Python package 'rich'", code="MRD-E801",
-                             fix="pip install rich, or say --progress none") from cause
+    except ImportError:
+        Bar = None
+    if Bar is None or not sys.stderr.isatty():
+        yield _lines()
+        return
     with Bar(TextColumn("{task.description:34}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(),
              transient=True, console=_standard_error()) as bar:
         task = bar.add_task("Starting", total=1.0)
         yield lambda done, message: bar.update(task, completed=done, description=message)
+
+
+def _lines() -> Progress:
+    """Each new message once, on standard error."""
+    last = ""
+
+    def tell(done: float, message: str) -> None:
+        nonlocal last
+        if message != last:
+            print(f"{100 * done:3.0f} %  {message}", file=sys.stderr, flush=True)
+        last = message
+
+    return tell
 
 
 def _standard_error():
