@@ -40,12 +40,12 @@ class Job:
     residual_mask            viable tumour after treatment; may be empty
     pre_label, post_label, residual_label  which label of that mask file is meant, from 1
     complete_response        the reader sees no viable tumour
-    volume_index             which volume of a 4-D scan, from 0
+    volume_index             which volume of a 4-D scan, from 0; a scan that holds one volume is read as it is
     assume_ras               read a NIfTI file without orientation as RAS
     clinical                 JSON file of clinical values
     model                    bundle folder; None: the demo model
     registration             "none", "rigid", "affine" or "deformable"
-    transform                an accepted alignment of an earlier run (.tfm or .h5, pre LPS -> post LPS, mm): used as it is without
+    transform                an accepted alignment of an earlier run (.tfm, pre LPS -> post LPS, mm): used as it is without
                              the step "align", as the start with it
     bias_correction          "off", "fast" or "full"; None: what the model was trained with
     device                   "auto", "cpu", "cuda" or "mps"
@@ -223,9 +223,10 @@ def _refuse_contradictions(job: Job) -> None:
     for role in ("pre", "post", "residual"):
         if getattr(job, f"{role}_label") is not None and getattr(job, f"{role}_mask") is None:
             raise UsageError(f"'{role}_label' chooses a label of a mask that is not named", code="MRD-E408", fix=f"name '{role}_mask', or leave out '{role}_label'")
-    if job.transform is not None and job.transform.suffix.lower() not in (".tfm", ".h5"):
-        raise UsageError("'transform' is not an ITK transform file", code="MRD-E406", found="another ending than .tfm or .h5",
-                         fix="name registration.tfm or registration.h5 of an earlier run")
+    if job.transform is not None and job.transform.suffix.lower() != ".tfm":
+        # an HDF5 file may name other files to read and claim any size, and ITK's reader believes it
+        raise UsageError("'transform' is not an ITK transform in text form", code="MRD-E406", found="another ending than .tfm",
+                         fix="name registration.tfm of an earlier run, or save a rigid or affine transform as .tfm")
 
 
 def _wrong_type(name: str, value: Any, wanted: str) -> UsageError:

@@ -43,7 +43,7 @@ def test_paths_in_a_job_file_are_relative_to_the_file(tmp_path, monkeypatch):
 
 FULL = {**LEAST, "pre_series": "1.2.3", "post_series": "1.2.4", "pre_mask": "m", "post_mask": "n", "residual_mask": "r", "pre_label": 2, "post_label": 3,
         "residual_label": 4, "complete_response": True, "volume_index": 1, "assume_ras": True, "clinical": "c.json", "model": "bundle", "registration": "affine",
-        "transform": "registration.h5", "bias_correction": "fast", "device": "cpu", "seed": 2**32 - 1, "threads": 4, "steps": ["align", "predict", "explain"], "progress": "json"}
+        "transform": "registration.tfm", "bias_correction": "fast", "device": "cpu", "seed": 2**32 - 1, "threads": 4, "steps": ["align", "predict", "explain"], "progress": "json"}
 
 
 def test_every_field_survives_writing_and_reading(tmp_path):
@@ -58,7 +58,7 @@ def test_a_written_job_means_the_same_wherever_it_lies(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_job(job_from_mapping(FULL), tmp_path / "elsewhere" / "job.json")
     job = read_job(tmp_path / "elsewhere" / "job.json")
-    assert job.pre == tmp_path / "a.nii.gz" and job.transform == tmp_path / "registration.h5" and job.seed == 2**32 - 1
+    assert job.pre == tmp_path / "a.nii.gz" and job.transform == tmp_path / "registration.tfm" and job.seed == 2**32 - 1
 
 
 ODD_NAMES = ["a; rm -rf ~", "a && b", "`id`", "$(id)", "%PATH%", "two\nlines", "-rf", "--out", "~", "a'b\"c", "ä日本😀", "a#b?c*", "http://host/x", "trailing. ", "..", "x" * 300]
@@ -151,8 +151,15 @@ def test_d102_leaving_out_the_alignment_needs_an_accepted_one():
 
 
 def test_d102_a_transform_must_be_one():
-    problem = refused(transform="registration.exe")
-    assert problem.code == "MRD-E406" and ".tfm" in problem.found
+    for name in ("registration.exe", "registration.h5"):              # HDF5 may name other files and claim any size
+        problem = refused(transform=name)
+        assert problem.code == "MRD-E406" and ".tfm" in problem.found and ".tfm" in problem.fix
+
+
+def test_d102_a_name_that_is_no_text_is_refused():
+    with pytest.raises(UsageError) as caught:
+        job_from_mapping({**LEAST, 7: "x"})
+    assert caught.value.code == "MRD-E403" and "not text" in caught.value.what
 
 
 @pytest.mark.parametrize("role", ["pre", "post", "residual"], ids=lambda r: f"D102-{r}")
