@@ -18,7 +18,7 @@ import SimpleITK as sitk
 from MRDeltaNetLib import pipeline
 from MRDeltaNetLib.case import Case, Result
 from MRDeltaNetLib.config import RunConfig
-from MRDeltaNetLib.errors import Notice
+from MRDeltaNetLib.errors import InputError, Notice
 from MRDeltaNetLib.io import results
 from MRDeltaNetLib.io.atomic import sha256
 from MRDeltaNetLib.io.bundle import Bundle, read_bundle
@@ -116,7 +116,7 @@ def _manifest(result: Result, job: Job, case: Case, bundle: Bundle | None, secon
 
 
 def _inputs(job: Job) -> tuple[Path, ...]:
-    return tuple(Path(given) for given in (job.pre, job.post, job.pre_mask, job.post_mask, job.residual_mask, job.clinical, job.transform) if given)
+    return tuple(Path(given) for given in (job.pre, job.post, job.pre_mask, job.post_mask, job.residual_mask, job.clinical, job.model, job.transform) if given)
 
 
 def _has_slicer() -> bool:
@@ -135,12 +135,20 @@ def _stale_alignment(job: Job, case: Case) -> tuple[Notice, ...]:
     if not job.transform or "align" in job.steps:
         return ()
     beside = Path(job.transform).with_name(results.RESULT)
-    used = read_json(beside).get("registration", {}).get("masks_left_out_sha256") if beside.is_file() else None
-    now = pipeline.masks_digest(case)
+    used, now = _masks_left_out(beside), pipeline.masks_digest(case)
     if used is None or all(used.get(role) == now[role] or (role == "post" and used.get(role) is None) for role in now):
         return ()
     return (Notice("MRD-W610", "The alignment is stale: it was made without these masks, or with others",
                    "align again, so that the tumour and its change are left out of the alignment"),)
+
+
+def _masks_left_out(beside: Path) -> dict[str, Any] | None:
+    """Which masks an earlier run left out of its alignment, by its result.json; None if there is none that says it."""
+    try:
+        found = read_json(beside)["registration"]["masks_left_out_sha256"]
+    except (InputError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _limit_threads(config: RunConfig) -> None:

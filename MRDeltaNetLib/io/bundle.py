@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 from MRDeltaNetLib.config import BIAS_CORRECTIONS, GateLimits, PreprocessingConfig
-from MRDeltaNetLib.errors import InputError, require
+from MRDeltaNetLib.errors import InputError, MRDeltaNetError, require
 from MRDeltaNetLib.io.atomic import sha256, write_text
 from MRDeltaNetLib.io.tables import read_json
 
@@ -36,7 +36,11 @@ FILES = (METADATA, WEIGHTS, GOLDEN, CARD, LICENCE)
 """What a bundle holds beside its manifest: these files, all of them, and no other."""
 
 FORMAT = 1
-MAX_FILE_BYTES = 2 * 1024**3
+MAX_WEIGHT_BYTES, MAX_GOLDEN_BYTES, MAX_TEXT_BYTES = 2 * 1024**3, 256 * 1024**2, 1024**2
+MAX_BYTES = {METADATA: MAX_TEXT_BYTES, WEIGHTS: MAX_WEIGHT_BYTES, GOLDEN: MAX_GOLDEN_BYTES, CARD: MAX_TEXT_BYTES, LICENCE: MAX_TEXT_BYTES}
+GOLDEN_OUTPUTS = ("logit", "attention_post", "attention_pre", "change_post")
+"""Outputs of a network that the stored example may hold; the logit always."""
+
 SETTINGS_TYPES = (str, int, float, bool, type(None))
 
 MONAI_REQUIRED = {"version": str, "monai_version": str, "pytorch_version": str, "numpy_version": str,
@@ -103,7 +107,7 @@ def read_bundle(folder: Path, limits: GateLimits = GateLimits()) -> Bundle:
     check_metadata(metadata)
     weights, golden = _tensors(folder / WEIGHTS, "the weights"), _tensors(folder / GOLDEN, "the stored example")
     _require_golden(golden)
-    return Bundle(metadata=metadata, weights=weights, golden=golden, card=(folder / CARD).read_text(encoding="utf-8"),
+    return Bundle(metadata=metadata, weights=weights, golden=golden, card=_card(folder / CARD),
                   weights_sha256=digests[WEIGHTS], sha256=sha256(folder / MANIFEST))
 
 
@@ -117,7 +121,9 @@ def load_network(bundle: Bundle, build: Callable[..., "torch.nn.Module"]) -> "to
     try:
         network = build(network_facts["name"], **network_facts["settings"])
         network.load_state_dict(dict(bundle.weights), strict=True)
-    except (RuntimeError, TypeError, ValueError, KeyError) as cause:
+    except (MRDeltaNetError, MemoryError):
+        raise
+    except Exception as cause:  # noqa: BLE001 whatever foreign settings make a network raise, they do not fit it
         raise InputError("The model's weights do not fit the network that its metadata names", code="MRD-E506",
                          found=f"network '{network_facts['name']}', {len(bundle.weights)} tensors ({type(cause).__name__})",
                          fix="use the bundle with the MRDeltaNet version that wrote it, or export the model again") from cause
@@ -161,7 +167,7 @@ def write_bundle(folder: Path, *, network: "torch.nn.Module", metadata: Mapping[
     with torch.inference_mode():
         output = network.eval()(stored.float()[None])
     golden = {"input": stored.contiguous()} | {name: getattr(output, name)[0].float().contiguous().clone()
-                                                 for name in ("logit", "attention_post", "attention_pre", "change_post")}
+                                                 for name in GOLDEN_OUTPUTS}
     save_file(golden, folder / GOLDEN)
     save_file({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}, folder / WEIGHTS)
     write_text(folder / METADATA, json.dumps(metadata, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
@@ -227,7 +233,7 @@ def _checked_digests(folder: Path, limits: GateLimits) -> dict[str, str]:
                          fix="export or download the bundle again")
     _refuse_foreign_files(folder)
     for name in FILES:
-        if (folder / name).stat().st_size > MAX_FILE_BYTES:
+        if (folder / name).stat().st_size > MAX_BYTES[name]:
             raise InputError("A file of the model bundle is too large", code="MRD-E502", found=name,
                              fix="export or download the bundle again")
         if sha256(folder / name) != expected[name]:
@@ -241,7 +247,7 @@ def _refuse_foreign_files(folder: Path) -> None:
     """Refuse links, and files that the manifest does not know (a pickled model.pt, a script)."""
     found = {str(PurePosixPath(path.relative_to(folder))): path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()}
     links = [name for name, path in found.items() if path.is_symlink()]
-    foreign = sorted(set(found) - set(FILES) - {MANIFEST})
+    foreign = sorted(name for name, path in found.items() if name not in {*FILES, MANIFEST} or not path.is_file())    # a pipe would be read for ever
     missing = sorted(set(FILES) - set(found))
     if links or foreign or missing:
         raise InputError("The model bundle does not hold exactly the files of a bundle", code="MRD-E502",
@@ -264,8 +270,15 @@ def _tensors(path: Path, what: str) -> dict[str, "torch.Tensor"]:
     return tensors
 
 
+def _card(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as cause:
+        raise InputError("The model card is not UTF-8 text", code="MRD-E504", found=f"byte {cause.start + 1}", fix="export the bundle again") from cause
+
+
 def _require_golden(golden: Mapping[str, "torch.Tensor"]) -> None:
-    if not {"input", "logit"} <= set(golden) or golden["input"].ndim != 5 or tuple(golden["input"].shape[:2]) != (2, 2):
+    if not {"input", "logit"} <= set(golden) <= {"input", *GOLDEN_OUTPUTS} or golden["input"].ndim != 5 or tuple(golden["input"].shape[:2]) != (2, 2):
         raise InputError("The example stored in the model bundle is not one input with its output", code="MRD-E505",
                          found=", ".join(f"{name} {tuple(value.shape)}" for name, value in golden.items())[:200],
                          fix="export the bundle again")

@@ -57,6 +57,9 @@ LEFTOVER_AGE_S = 24 * 3600
 _NOT_IN_RESULT = ("device", "card")
 """Model facts that result.json leaves out: the device is in the manifest, the card in the bundle and the report."""
 
+_HANDED_ON = frozenset({IMAGE_FILES["pre_mask"], IMAGE_FILES["post_mask"], IMAGE_FILES["residual_mask"], TRANSFORM, BENT_TRANSFORM})
+"""What a run may read from the folder that it then writes: masks and an alignment, accepted or edited there, come out as they went in."""
+
 _HARMLESS = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 
 
@@ -274,6 +277,9 @@ def _refuse_input_folder(out: Path, inputs: Iterable[Path | str]) -> None:
         if read == place or (read in place.parents and read.is_dir()):
             raise EnvironmentProblem("The output folder lies inside a folder that is read", code="MRD-E821",
                                      fix="choose an output folder outside the folders of the scans")
+        if read.parent == place and read.name in OWN_FILES - _HANDED_ON:
+            raise EnvironmentProblem("A scan that is read lies in the output folder and would be replaced by the result", code="MRD-E821",
+                                     fix="choose another output folder")
 
 
 def _real(path: Path) -> Path:

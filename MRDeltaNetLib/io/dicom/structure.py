@@ -110,7 +110,7 @@ def inflate(stream: BinaryIO, start: int) -> bytes:
     stream.seek(start)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        content = inflater.decompress(stream.read(), MAX_INFLATED_BYTES + 1)
+        content = inflater.decompress(stream.read(MAX_INFLATED_BYTES), MAX_INFLATED_BYTES + 1)
     except zlib.error as cause:
         raise damaged("its deflated content cannot be inflated") from cause
     if len(content) > MAX_INFLATED_BYTES:
