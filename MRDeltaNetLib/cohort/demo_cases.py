@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,7 @@ class Split:
 def load_or_make(split: str, cases: int, setting: str, preprocessing: PreprocessingConfig, cache: Path, workers: int = 1,
                  progress: Progress = silent, error: AlignmentError = AlignmentError()) -> Split:
     """The first `cases` cases of a split; those that the cache holds, made by the same code with the same settings, are not made again."""
-    key = hashlib.sha256(json.dumps([setting, asdict(preprocessing), asdict(error), _code_sha256()]).encode()).hexdigest()[:16]
-    folder = Path(cache) / key
+    folder = Path(cache) / digest([setting, asdict(preprocessing), asdict(error), code_sha256(phantom, preprocessing_package)])
     folder.mkdir(parents=True, exist_ok=True)
     seeds = [FIRST_SEED[split] + k for k in range(cases)]
     jobs = [(seed, setting, preprocessing, error, folder) for seed in seeds if not _facts_path(folder, seed).exists()]
@@ -101,13 +101,18 @@ def _facts_path(folder: Path, seed: int) -> Path:
     return folder / f"{seed}.json"
 
 
-def _code_sha256() -> str:
-    """Digest of the code that makes a case, so that a cache of another phantom is never taken for this one."""
-    digest = hashlib.sha256()
-    for package in (phantom, preprocessing_package):
+def digest(facts: Any) -> str:
+    """Short name for what some plain facts describe."""
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def code_sha256(*packages: ModuleType) -> str:
+    """Digest of the packages' own files, so that a cache made by other code is never taken for this one's."""
+    found = hashlib.sha256()
+    for package in packages:
         for path in sorted(Path(package.__file__).parent.glob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+            found.update(path.read_bytes())
+    return found.hexdigest()
 
 
 def _one_thread() -> None:

@@ -23,6 +23,7 @@ import MRDeltaNetLib
 from MRDeltaNetLib.cohort.statistics import auc_with_ci, youden_threshold
 from MRDeltaNetLib.config import PreprocessingConfig
 from MRDeltaNetLib.errors import require
+from MRDeltaNetLib.io.atomic import atomic
 from MRDeltaNetLib.versions import versions
 
 NAME = "mrdeltanet-demo"
@@ -55,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
                                      precision=options.precision, seed=options.seed)
     settings = {"spacing_mm": list(preprocessing.spacing_mm), "crop_mm": list(preprocessing.crop_mm), "preset": options.preset}
     own = {"compare": options.compare, "content": options.content}
-    network = _trained("deltanet", settings | own, splits, config)
+    network = _trained("deltanet", settings | own, splits, config, cache)
     calibration, threshold = _calibrated(training.scores(network, splits["validation"].crops), splits["validation"].crops.outcomes)
 
     splits["test"] = demo_cases.load_or_make("test", options.test, options.setting, preprocessing, cache, options.workers, _say)
@@ -63,7 +64,7 @@ def main(arguments: list[str] | None = None) -> int:
     aucs = _evaluate(network, splits)
     for baseline in (None, *options.baselines):
         if baseline is not None:
-            aucs[baseline] = _auc(splits["test"].crops, training.scores(_trained(baseline, settings, splits, config), splits["test"].crops))
+            aucs[baseline] = _auc(splits["test"].crops, training.scores(_trained(baseline, settings, splits, config, cache), splits["test"].crops))
         evaluation = Evaluation(aucs, {name: len(split.crops) for name, split in splits.items()}, (time.perf_counter() - start) / 60)
         # Written again after every baseline, so that a run that is stopped leaves a whole bundle.
         _write(options, network, settings | own | {"auxiliary": False}, preprocessing, config, calibration, threshold, evaluation, golden)
@@ -71,20 +72,33 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _trained(name: str, settings: dict[str, Any], splits, config):
-    """A trained network without the parts that only training needs."""
+def _trained(name: str, settings: dict[str, Any], splits, config, cache: Path):
+    """A trained network without the parts that only training needs; one that an earlier, stopped run left in the cache is taken up.
+
+    cache  folder; the file's name holds a digest of settings, number of cases and code
+    """
     import torch
 
+    from MRDeltaNetLib import models
     from MRDeltaNetLib.cohort import training
+    from MRDeltaNetLib.cohort.demo_cases import code_sha256, digest
+    from MRDeltaNetLib.imaging import phantom, preprocessing
     from MRDeltaNetLib.models import registry
 
-    torch.manual_seed(config.seed)
-    learner = registry.build(name, **settings)
-    training.train(learner, splits["training"].crops, splits["validation"].crops, config,
-                   lambda done, message: _say(done, f"{name}, {message}"))
+    files = require("safetensors.torch", "Training", "pip install safetensors")
+    facts = [settings, asdict(config), *(len(splits[split].crops) for split in ("training", "validation")),
+             code_sha256(models, phantom, preprocessing)]
+    stored = cache / f"{name}-{digest(facts)}.safetensors"
     network = registry.build(name, **settings, auxiliary=False)
-    kept = network.state_dict().keys()
-    network.load_state_dict({key: value for key, value in learner.state_dict().items() if key in kept})
+    if not stored.exists():
+        torch.manual_seed(config.seed)
+        learner = registry.build(name, **settings)
+        training.train(learner, splits["training"].crops, splits["validation"].crops, config,
+                       lambda done, message: _say(done, f"{name}, {message}"))
+        kept = network.state_dict().keys()
+        with atomic(stored) as temporary:
+            files.save_file({key: value.contiguous() for key, value in learner.state_dict().items() if key in kept}, temporary)
+    network.load_state_dict(files.load_file(stored))
     return network.eval()
 
 

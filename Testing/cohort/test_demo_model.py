@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 pytest.importorskip("lightning.pytorch", reason="training needs the 'cohort' extra")
 
-from MRDeltaNetLib.cohort import demo_cases, demo_model  # noqa: E402
+from MRDeltaNetLib.cohort import demo_cases, demo_model, training  # noqa: E402
 from MRDeltaNetLib.cohort.training import Crops  # noqa: E402
 from MRDeltaNetLib.config import PreprocessingConfig  # noqa: E402
 from MRDeltaNetLib.io.bundle import check_golden, load_network, read_bundle  # noqa: E402
@@ -23,10 +23,16 @@ planted = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(planted)
 
 
+def command(place: Path) -> list[str]:
+    return ["--out", str(place / "bundle"), "--cases", "16", "--validation", "16", "--test", "24", "--epochs", "1", "--crop-mm", "24", "24",
+            "12", "--baselines", "subtract", "--threads", "1", "--cache", str(place / "cache")]
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A bundle from planted pairs in place of simulated pelvises, one epoch; and the cases that were asked for."""
     place, asked = tmp_path_factory.mktemp("demo"), []
+    (place / "cache").mkdir()
 
     def planted_split(split, cases, setting, preprocessing, cache, workers, progress):
         asked.append((split, cases))
@@ -36,8 +42,7 @@ def made(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo_cases, "load_or_make", planted_split)
-        demo_model.main(["--out", str(place / "bundle"), "--cases", "16", "--validation", "16", "--test", "24", "--epochs", "1",
-                         "--crop-mm", "24", "24", "12", "--baselines", "subtract", "--threads", "1"])
+        demo_model.main(command(place))
     return place / "bundle", asked
 
 
@@ -66,6 +71,15 @@ def test_the_card_says_first_that_the_data_are_made_up_and_which_auc_the_model_h
 def test_metadata_record_how_it_was_trained(made):
     own = json.loads((made[0] / "configs" / "metadata.json").read_text())["mrdeltanet"]
     assert own["training"]["epochs"] == 1 and own["training"]["augmentation"]["flip"] == 0.5
+
+
+def test_a_run_that_was_stopped_takes_up_the_networks_that_were_trained(made, monkeypatch):
+    place, before = made[0].parent, read_bundle(made[0])
+    split = lambda name, cases, *_: demo_cases.Split(Crops(*planted.planted_pairs(cases, len(name))), np.ones((cases, 2)) + np.eye(cases, 2))
+    monkeypatch.setattr(demo_cases, "load_or_make", split)
+    monkeypatch.setattr(training, "train", lambda *_: pytest.fail("trained again"))
+    demo_model.main(command(place))
+    assert read_bundle(made[0]).weights_sha256 == before.weights_sha256
 
 
 def test_the_alignment_error_is_small_rigid_and_about_the_tumour():
