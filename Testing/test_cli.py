@@ -135,6 +135,72 @@ def test_check_names_every_problem_at_once(scans, tmp_path):
     assert done.returncode == 3 and done.stderr.count("What to do:") == 2
 
 
+def test_check_refuses_what_run_refuses_for_lack_of_a_mask(scans, tmp_path):
+    given = ["--pre", scans["pre"], "--post", scans["post"]]
+    checked, done = call("check", *given), call("run", *given, "--out", tmp_path / "out", "--progress", "none")
+    assert checked.returncode == done.returncode == 3 and "MRD-E336" in checked.stderr and "MRD-E336" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file names as on POSIX")
+def test_a_folder_whose_name_a_console_cannot_show_ends_a_run_in_order(scans, tmp_path):
+    out = tmp_path / "ä 日本 🙂 'q' $(x)\nnew"
+    done = call(*run_arguments(scans, out), env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0 and "\\xe4" in done.stdout, done.stderr
+    assert (out / "manifest.json").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file names as on POSIX")
+def test_an_output_folder_whose_name_is_not_unicode_is_refused_before_anything_is_computed(scans, tmp_path):
+    out = os.fsencode(tmp_path) + b"/o\xff/out"
+    done = call(*run_arguments(scans, os.fsdecode(out)))
+    assert done.returncode == 4 and "MRD-E826" in done.stderr and not os.path.exists(os.path.dirname(out))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals as on POSIX")
+@pytest.mark.parametrize("wait_s", [0.2, 0.4, 0.6])
+def test_ctrl_c_while_packages_load_ends_with_status_6_and_no_traceback(scans, tmp_path, wait_s):
+    code = "import signal, sys\nfrom MRDeltaNetLib.__main__ import main\nprint('ready', flush=True)\nmain()"
+    process = subprocess.Popen([sys.executable, "-c", code, *run_arguments(scans, tmp_path / "out")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(wait_s)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 6 and "MRD-E890" in errors and "Traceback" not in errors
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_reader_that_leaves_is_no_fault_of_ours(scans):
+    process = subprocess.Popen([*COMMAND, "check", "--pre", scans["pre"], "--post", scans["post"], "--pre-mask", scans["pre_mask"]],
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process.stdout.close()
+    errors = process.stderr.read()
+    assert process.wait() == 6 and errors == ""
+
+
+def test_progress_without_a_terminal_or_without_rich_is_one_line_a_step(capsys, monkeypatch):
+    from MRDeltaNetLib.doorway import progress_for
+    for blocked in (False, True):
+        if blocked:
+            monkeypatch.setitem(sys.modules, "rich.progress", None)
+        with progress_for("bar") as progress:
+            for done, message in ((0.0, "Aligning"), (0.1, "Aligning"), (0.5, "Predicting")):
+                progress(done, message)
+        assert capsys.readouterr().err.splitlines() == ["  0 %  Aligning", " 50 %  Predicting"]
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", '{"registration": 3}', '{"registration": {"masks_left_out_sha256": "x"}}', "no JSON", '{"a": "' + "x" * 2**20 + '"}'])
+def test_a_foreign_result_beside_a_transform_says_nothing_about_its_masks(tmp_path, content):
+    from MRDeltaNetLib.runner import _masks_left_out
+    (tmp_path / "result.json").write_text(content)
+    assert _masks_left_out(tmp_path / "result.json") is None and _masks_left_out(tmp_path / "absent.json") is None
+
+
+def test_the_model_s_folder_is_no_output_folder(scans, tmp_path):
+    done = call(*run_arguments(scans, tmp_path / "bundle" / "out"), "--model", tmp_path / "bundle") if (tmp_path / "bundle").mkdir() is None else None
+    assert done.returncode == 4 and "MRD-E821" in done.stderr and not list((tmp_path / "bundle").iterdir())
+
+
 @pytest.mark.parametrize("arguments, status", [
     (["run"], 2), (["run", "--pre", "a"], 2), (["run", "--device", "tpu"], 2), (["frobnicate"], 2), (["simulate", "--cases", "0", "--out", "x"], 2),
     (["run", "--pre", "nowhere.nrrd", "--post", "nowhere.nrrd", "--out", "x"], 3), (["model", "verify", "nowhere"], 3),

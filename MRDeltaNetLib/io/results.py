@@ -69,10 +69,11 @@ def check_output_folder(out: Path | str, inputs: Iterable[Path | str] = ()) -> N
     out     the folder; need not exist yet
     inputs  every file and folder that the run reads
     raises  EnvironmentProblem MRD-E820 (a file), E821 (inside an input folder), E822 (holds files that are not ours),
-            E824 (too little space), E811 to E813 (cannot be written to)
+            E824 (too little space), E826 (a name that is not Unicode), E811 to E813 (cannot be written to)
     """
     out = Path(out)
     try:
+        _refuse_broken_name(out)
         _refuse_file(out)
         _refuse_input_folder(out, inputs)
         if out.is_dir():
@@ -263,6 +264,15 @@ def _remove_leftovers(out: Path) -> None:
         with contextlib.suppress(OSError):
             if time.time() - entry.stat().st_mtime > LEFTOVER_AGE_S:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def _refuse_broken_name(out: Path) -> None:
+    """The native writers end the whole process when a name on the way is not Unicode."""
+    try:
+        os.fspath(out.absolute()).encode("utf-8")
+    except UnicodeEncodeError as cause:
+        raise EnvironmentProblem("The name of the output folder, or of a folder above it, is not Unicode text", code="MRD-E826",
+                                 found="bytes that are no letters", fix="choose another output folder, or rename that folder") from cause
 
 
 def _refuse_file(out: Path) -> None:

@@ -42,6 +42,9 @@ def read_transform(path: Path | str) -> sitk.Transform:
             E613 (unknown class), E614 (bends the image), E615 (numbers that are no transform of space)
     """
     data = _bytes(Path(path))
+    if not _is_unicode(str(path)):
+        raise InputError("The transform file cannot be read", code="MRD-E610", found="a name that is not Unicode text",
+                         fix="rename the file, or the folder that it lies in")
     if data.startswith(HDF5_MAGIC):
         suffix = ".h5"
     elif data.lstrip().startswith(TEXT_HEADER.encode()):
@@ -86,6 +89,15 @@ def as_affine(transform: sitk.Transform) -> sitk.AffineTransform:
     affine.SetMatrix([columns[column][row] for row in range(3) for column in range(3)])
     affine.SetTranslation([after - before for after, before in zip(transform.TransformPoint(centre), centre)])
     return affine
+
+
+def _is_unicode(name: str) -> bool:
+    """False for a name that ends the whole process when a native reader gets it."""
+    try:
+        name.encode("utf-8")
+        return True
+    except UnicodeEncodeError:
+        return False
 
 
 def _bytes(path: Path) -> bytes:

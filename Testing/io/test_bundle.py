@@ -182,6 +182,11 @@ HOSTILE = {
     "missing preprocessing": {"preprocessing": {}},
     "recalibration with another key": {"recalibration": {"slope": 1.0, "intercept": 0.0, "expression": "1"}},
     "demo flag as text": {"is_demo": "no"},
+    "network without settings": {"network": {"name": "small"}},
+    "setting out of range": {"network": {"name": "small", "settings": {"width": 10**9}}},
+    "infinite setting": {"network": {"name": "small", "settings": {"width": float("inf")}}},
+    "negative margin": {"preprocessing": metadata()["mrdeltanet"]["preprocessing"] | {"exclusion_margin_mm": -1.0}},
+    "two spacings": {"preprocessing": metadata()["mrdeltanet"]["preprocessing"] | {"spacing_mm": [0.75, 3.0]}},
     "newer format": {"format": 2},
 }
 
@@ -191,6 +196,62 @@ def test_metadata_that_ask_for_more_than_plain_values_are_refused(case):
     with pytest.raises(InputError) as caught:
         bundles.check_metadata(metadata(**HOSTILE[case]))
     assert caught.value.code == "MRD-E504" and "export" in caught.value.fix
+
+
+@pytest.mark.parametrize("content", [[], "text", None, {"mrdeltanet": []}])
+def test_metadata_that_are_no_object_are_refused(content):
+    given = metadata() | content if isinstance(content, dict) else content
+    with pytest.raises(InputError, match="not a JSON object") as caught:
+        bundles.check_metadata(given)
+    assert caught.value.code == "MRD-E504"
+
+
+@pytest.mark.parametrize("files", [None, [], {}, {"../../etc/passwd": "0" * 64}], ids=["no list", "a list", "nothing", "a path outside"])
+def test_a_manifest_that_lists_other_files_is_refused(folder, files):
+    (folder / bundles.MANIFEST).write_text(json.dumps({"format": 1, "files": files}))
+    problem = refusal(folder)
+    assert problem.code == "MRD-E502" and "manifest" in problem.what and problem.fix
+
+
+def test_a_pipe_instead_of_a_file_is_refused_and_not_waited_for(folder):
+    import os
+    (folder / bundles.LICENCE).unlink()
+    os.mkfifo(folder / bundles.LICENCE)
+    assert refusal(folder).code == "MRD-E502"
+
+
+@pytest.mark.parametrize("name", bundles.FILES)
+def test_a_file_over_its_cap_is_refused_before_it_is_read(folder, name, monkeypatch):
+    monkeypatch.setattr(bundles, "MAX_BYTES", bundles.MAX_BYTES | {name: 1})
+    monkeypatch.setattr(bundles, "sha256", lambda path: pytest.fail("read") if path == folder / name else sha256(path))
+    problem = refusal(folder)
+    assert problem.code == "MRD-E502" and problem.found == name
+
+
+def test_a_card_that_is_not_utf8_is_refused(folder):
+    (folder / bundles.CARD).write_bytes("für".encode("latin-1"))
+    reseal(folder)
+    problem = refusal(folder)
+    assert problem.code == "MRD-E504" and "UTF-8" in problem.what
+
+
+@pytest.mark.parametrize("change", [{"input": torch.zeros(2, 2, 4)}, {"input": torch.zeros(1, 2, 4, 8, 8)}, {"logit": None}, {"__class__": torch.zeros(1)}],
+                         ids=["flat", "one scan", "no output", "an attribute that is no output"])
+def test_a_stored_example_that_is_no_input_with_its_output_is_refused(folder, change):
+    tensors = {name: value for name, value in (load_file(folder / bundles.GOLDEN) | change).items() if value is not None}
+    save_file(tensors, folder / bundles.GOLDEN)
+    reseal(folder)
+    problem = refusal(folder)
+    assert problem.code == "MRD-E505" and "example" in problem.what
+
+
+@pytest.mark.parametrize("cause", [AssertionError, IndexError, ZeroDivisionError, AttributeError, OverflowError])
+def test_settings_that_a_network_stumbles_over_do_not_fit_it(folder, cause):
+    def stumble(name, **settings):
+        raise cause("secret")
+    with pytest.raises(InputError) as caught:
+        bundles.load_network(bundles.read_bundle(folder), stumble)
+    assert caught.value.code == "MRD-E506" and "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("key", [*bundles.MONAI_REQUIRED, *("mrdeltanet." + key for key in bundles.OWN_REQUIRED)])

@@ -315,6 +315,16 @@ def test_an_output_folder_inside_an_input_folder_is_refused(tmp_path):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
+def test_a_scan_that_lies_in_the_output_folder_would_be_replaced_and_is_refused(tmp_path):
+    for name in ("pre_common.nrrd", "post_mask.nrrd", "registration.tfm"):
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(EnvironmentProblem) as caught:
+        check_output_folder(tmp_path, [tmp_path / "pre_common.nrrd"])
+    assert caught.value.code == "MRD-E821" and "another output folder" in caught.value.fix
+    check_output_folder(tmp_path, [tmp_path / "post_mask.nrrd", tmp_path / "registration.tfm"])       # edited and accepted there: they come out again
+    check_output_folder(tmp_path / "next", [tmp_path / "pre_common.nrrd"])
+
+
 def test_an_output_folder_reached_through_a_link_is_seen_through(tmp_path):
     (tmp_path / "dicom").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "dicom")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -126,3 +128,10 @@ def test_transforms_that_bend_are_neither_read_nor_written(tmp_path, ending):
 def test_a_plane_transform_is_refused(tmp_path):
     sitk.WriteTransform(sitk.Euler2DTransform(), str(tmp_path / "t.h5"))
     assert refused(tmp_path / "t.h5").code == "MRD-E612"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="file names as on POSIX")
+def test_a_name_that_is_not_unicode_is_refused_before_it_ends_the_process(tmp_path):
+    place = tmp_path / os.fsdecode(b"\xff.tfm")
+    place.write_text(GOOD)
+    assert refused(place).code == "MRD-E610"
