@@ -86,6 +86,23 @@ def test_attention_stays_inside_the_tumour_bed():
     assert attention[inside].sum() / attention.sum() > 0.99
 
 
+def test_a_post_scan_that_only_moved_shows_no_change_in_the_tumours_frame_but_does_in_the_scanners():
+    """Image and mask moved by one fine token in y and two in x inside a flat border; scales are made sharp."""
+    x = torch.zeros(1, 2, 2, 8, 144, 144)
+    x[:, :, 0, :, 56:80, 56:80] = torch.randn(1, 1, 8, 24, 24, generator=torch.Generator().manual_seed(0))
+    x[:, :, 1, :, 60:76, 60:76] = 1
+    x[:, 1] = x[:, 1].roll((8, -16), (-2, -1))
+    torch.manual_seed(0)
+    made = build("deltanet", **SETTINGS | {"crop_mm": (108.0, 108.0, 24.0), "content": False}).eval()
+    change = {}
+    for name, mixture in (("tumour", [-60.0, 0.0, -60.0]), ("scanner", [0.0, -60.0, -60.0])):
+        made.comparisons[0].align.prior.mixture.data = torch.tensor(mixture)
+        made.comparisons[0].align.prior.log_scale.data.fill_(0.0)
+        with torch.inference_mode():
+            change[name] = float(made(x).change_post[0, :, 7:11, 6:9].amax())      # beyond reach of the borders
+    assert change["tumour"] < 1e-3 < 0.1 < change["scanner"]
+
+
 def test_a_swapped_pair_is_not_the_same_case():
     x = pair()
     made = network()
@@ -107,6 +124,21 @@ def test_the_pooled_baseline_does_not_notice_where_in_the_crop_the_post_scan_lie
         with torch.inference_mode():
             change[name] = float((made(x).logit - made(moved).logit).abs())
     assert change["roi_pooled"] < 1e-3 < change["subtract"]
+
+
+@pytest.mark.parametrize("name, more", [("deltanet", {}), ("deltanet", {"content": False}), ("roi_pooled", {}), ("subtract", {})])
+@pytest.mark.parametrize("axis", [3, 2])
+def test_a_mirrored_pair_gives_mirrored_maps_and_the_same_score_if_the_kernels_are_symmetric(name, more, axis):
+    """Nothing but the learned kernels and positions may know left from right or front from back: grids, offsets and priors do not."""
+    made, x = network(name, **more), pair()
+    for module in made.modules():
+        if isinstance(module, torch.nn.Conv3d):
+            module.weight.data = (module.weight.data + module.weight.data.flip(axis - 4)) / 2
+    with torch.inference_mode():
+        straight, mirrored = made(x), made(x.flip(axis - 4))
+    assert torch.allclose(straight.logit, mirrored.logit, atol=1e-4)
+    for field in ("attention_post", "attention_pre", "change_post"):
+        assert torch.allclose(getattr(straight, field), getattr(mirrored, field).flip(axis - 4), atol=1e-4), field
 
 
 def test_visits_go_through_the_encoder_together_only_when_nobody_watches_and_give_the_same_numbers():
