@@ -13,6 +13,7 @@ import SimpleITK as sitk
 
 from MRDeltaNetLib.config import RegistrationConfig
 from MRDeltaNetLib.errors import Notice
+from MRDeltaNetLib.imaging.preprocessing.intensity import values
 from MRDeltaNetLib.imaging.registration.linear import Scene, at_level, metric, run
 from MRDeltaNetLib.imaging.registration.regions import canonical
 from MRDeltaNetLib.progress import Progress, part
@@ -102,4 +103,4 @@ def _without_border(mask: sitk.Image) -> sitk.Image:
 
 def _on(mask: sitk.Image, grid: sitk.Image) -> np.ndarray:
     """Where a mask is, on another grid; bool (z, y, x)."""
-    return sitk.GetArrayViewFromImage(sitk.Resample(mask, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0)) > 0
+    return values(sitk.Resample(mask, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0)) > 0

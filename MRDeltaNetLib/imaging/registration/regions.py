@@ -6,7 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from MRDeltaNetLib.errors import InputError
-from MRDeltaNetLib.imaging.preprocessing.intensity import body_mask, grown, reduced
+from MRDeltaNetLib.imaging.preprocessing.intensity import body_mask, grown, reduced, values
 
 BODY_GRID_MM = 3.0
 """In-plane voxel on which regions are kept; their outlines need not be finer."""
@@ -57,7 +57,7 @@ def metric_region(image: sitk.Image, body: sitk.Image, tumour: sitk.Image | None
     share = sitk.Resample(blocks, body, sitk.Transform(), sitk.sitkLinear, 0.0)
     kept = sitk.And(region, sitk.Cast(enlarged(share > 0.0, margin_mm) == 0, sitk.sitkUInt8))
     body_voxels = int(sitk.GetArrayViewFromImage(body).sum())
-    left = int(sitk.GetArrayViewFromImage(sitk.And(kept, body)).sum())
+    left = int(values(sitk.And(kept, body)).sum())
     if left < 0.25 * body_voxels:
         raise InputError("Too little of the body is left for the alignment once the tumour is left out", code="MRD-E607",
                          found=f"{100.0 * left / max(body_voxels, 1):.0f} % of the body",
