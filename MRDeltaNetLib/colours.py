@@ -1,4 +1,4 @@
-"""Colours that pictures, report and scene share: the cividis table and the outline colours.
+"""Colours that pictures, report and scene share: the cividis table, how a map lies over a scan, the outline colours.
 
 Cividis (Nunez, Anderton and Renslow 2018, doi:10.1371/journal.pone.0199239) rises evenly in lightness and reads the same with and
 without colour vision deficiency. The outline colours lie off its blue-to-yellow path, and each has its own line style, so that
@@ -32,6 +32,13 @@ _CIVIDIS_HEX = (
 
 CIVIDIS = np.frombuffer(bytes.fromhex(_CIVIDIS_HEX), dtype=np.uint8).reshape(256, 3)
 """Read-only uint8 array (256, 3): red, green, blue from the lowest value to the highest."""
+
+
+OVERLAY_THRESHOLD = 0.2
+"""Below this fraction of its highest value a map is transparent."""
+
+OVERLAY_OPACITY = 0.55
+"""How much of a map's colour covers the scan, 0 to 1."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ from typing import Protocol
 import numpy as np
 import SimpleITK as sitk
 
-from MRDeltaNetLib.case import SAME_GRID_MM, Timepoint
+from MRDeltaNetLib.case import Timepoint
 from MRDeltaNetLib.errors import InputError, Notice
+from MRDeltaNetLib.imaging.registration.similarity import linear_parts
+from MRDeltaNetLib.io.gate.grids import same_grid
 from MRDeltaNetLib.progress import Progress, silent
 
 LEVELS = (0.3, 0.7)
@@ -48,7 +50,7 @@ def segment(image: sitk.Image, segmenter: Segmenter | None = None, *, role: str 
     if segmenter is None:
         raise InputError("There is no mask of the tumour and nothing that could draw one", code="MRD-E354", fix=HOW_TO_DRAW.format(role=role))
     drawn = segmenter(image, progress)
-    if not _same_grid(drawn, image):
+    if not same_grid(drawn, image):
         raise InputError("The segmenter drew its mask on another grid than the scan's", code="MRD-E355",
                          found=f"mask {drawn.GetSize()}, scan {image.GetSize()} voxels", fix="draw the mask by hand, or mend the segmenter")
     mask = sitk.Cast(drawn > 0, sitk.sitkUInt8)
@@ -80,7 +82,7 @@ def carry_mask(mask: sitk.Image, to_image: sitk.Image, transform: sitk.Transform
                          found=f"{100 * inside:.0f} % of it inside the field of view",
                          fix="check the alignment of the two scans; if it is right, draw the mask on the other scan by hand")
     share = sitk.Resample(sitk.Cast(mask > 0, sitk.sitkFloat32), to_image, transform, sitk.sitkLinear, 0.0, sitk.sitkFloat32)
-    wanted = inside * _volume_mm3(mask) * abs(_determinant(inverse)) / float(np.prod(to_image.GetSpacing()))
+    wanted = inside * _volume_mm3(mask) * abs(np.linalg.det(linear_parts(inverse)[0])) / float(np.prod(to_image.GetSpacing()))
     carried = sitk.GetImageFromArray(_cut_to_volume(_voxels(share), wanted).astype(np.uint8))
     carried.CopyInformation(to_image)
     return carried
@@ -131,27 +133,12 @@ def _volume_mm3(mask: sitk.Image) -> float:
     return float(np.count_nonzero(_voxels(mask))) * float(np.prod(mask.GetSpacing()))
 
 
-def _same_grid(first: sitk.Image, second: sitk.Image) -> bool:
-    """True if both have the same size and no corner differs by more than SAME_GRID_MM."""
-    if first.GetSize() != second.GetSize():
-        return False
-    corners = np.array(np.meshgrid(*[(0, size - 1) for size in first.GetSize()])).reshape(3, -1).T.tolist()
-    places = [np.array([image.TransformIndexToPhysicalPoint([int(k) for k in corner]) for corner in corners]) for image in (first, second)]
-    return bool(np.abs(places[0] - places[1]).max() <= SAME_GRID_MM)
-
-
 def _inverse(transform: sitk.Transform) -> sitk.Transform:
     """The inverse of a linear transform."""
     if not transform.IsLinear():
         raise InputError("A mask is carried through a rigid or affine alignment only", code="MRD-E358", found="a deformable transform",
                          fix="align with --registration rigid, or draw the mask on the other scan by hand")
     return transform.GetInverse()
-
-
-def _determinant(transform: sitk.Transform) -> float:
-    """By how much a linear transform magnifies volume."""
-    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
-    return float(np.linalg.det(np.array([np.array(transform.TransformPoint(axis)) - origin for axis in np.eye(3).tolist()])))
 
 
 def _cut_to_volume(share: np.ndarray, wanted: float) -> np.ndarray:

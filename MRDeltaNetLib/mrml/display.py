@@ -6,14 +6,10 @@ from typing import Any
 
 import SimpleITK as sitk
 
-from MRDeltaNetLib.colours import CIVIDIS
+from MRDeltaNetLib.colours import CIVIDIS, OVERLAY_OPACITY, OVERLAY_THRESHOLD
 from MRDeltaNetLib.mrml.bootstrap import slicer_module
 
 COLOUR_NODE_NAME = "MRDeltaNet cividis"
-THRESHOLD = 0.2
-"""Fraction of a map's highest value below which it is transparent; as in the report."""
-
-OVERLAY_OPACITY = 0.55
 BASE_ROLE = "MRDeltaNet.baseVolume"
 """Node reference from an overlay to the scan that it lies on; it survives loading into a full scene, where ids change."""
 
@@ -49,7 +45,7 @@ def show_as_overlay(node: Any, colours: Any, base: Any, role: str, title: str, t
     display.SetWindowLevelMinMax(0.0, top)
     display.ApplyThresholdOn()
     display.SetAutoThreshold(False)
-    display.SetThreshold(THRESHOLD * top, 10 * top)      # scene files keep six digits: with top itself the highest voxel may vanish
+    display.SetThreshold(OVERLAY_THRESHOLD * top, 10 * top)      # scene files keep six digits: with top itself the highest voxel may vanish
     display.SetInterpolate(True)
     node.SetNodeReferenceID(BASE_ROLE, base.GetID())
     node.SetAttribute(BASE_ATTRIBUTE, role)

@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError, require
+from MRDeltaNetLib.imaging.registration.similarity import linear_parts
 from MRDeltaNetLib.mrml.bootstrap import FEATURE, INSTALL, quiet, slicer_module
 from MRDeltaNetLib.mrml.terminology import SegmentKind
 
@@ -89,11 +90,8 @@ def linear_matrix(transform: sitk.Transform) -> np.ndarray | None:
     """The transform as a 4x4 matrix (LPS, mm), its centre folded in; None if it is not linear."""
     if not transform.IsLinear():
         return None
-    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
     matrix = np.eye(4)
-    matrix[:3, 3] = origin
-    for axis, unit in enumerate(np.eye(3)):
-        matrix[:3, axis] = np.array(transform.TransformPoint(unit.tolist())) - origin
+    matrix[:3, :3], matrix[:3, 3] = linear_parts(transform)
     return matrix
 
 

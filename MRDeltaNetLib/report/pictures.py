@@ -9,15 +9,11 @@ from typing import Any, Sequence
 import numpy as np
 import SimpleITK as sitk
 
-from MRDeltaNetLib.colours import CIVIDIS, Outline
+from MRDeltaNetLib.colours import CIVIDIS, OVERLAY_OPACITY, OVERLAY_THRESHOLD, Outline
 from MRDeltaNetLib.errors import require
 from MRDeltaNetLib.imaging.preprocessing.intensity import AIR_FRACTION, BRIGHT_PERCENTILE
 from MRDeltaNetLib.report.outlines import borders, dashes
 from MRDeltaNetLib.report.planes import Field
-
-OVERLAY_OPACITY = 0.55
-OVERLAY_THRESHOLD = 0.2
-"""Below this fraction of its highest value a map is transparent."""
 
 WINDOW_PERCENTILES = (0.5, 99.5)
 """Of the intensities inside the body: black and white of the display window."""

@@ -13,6 +13,8 @@ from itertools import product
 import numpy as np
 import SimpleITK as sitk
 
+from MRDeltaNetLib.io.gate.grids import points_mm
+
 
 @dataclass(frozen=True)
 class Plane:
@@ -144,5 +146,4 @@ def image_centre(image: sitk.Image) -> np.ndarray:
 
 
 def _points(image: sitk.Image, indices_zyx: np.ndarray) -> np.ndarray:
-    matrix = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    return indices_zyx[:, ::-1] @ matrix.T + np.array(image.GetOrigin())
+    return points_mm(image, indices_zyx[:, ::-1])

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import PackageNotFoundError, version
-
-import MRDeltaNetLib
 from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.report.tables import measures_table, registration_table
 from MRDeltaNetLib.report.words import millimetres, number, probability, sentence, text
+from MRDeltaNetLib.versions import versions
 
 _STEP_NAMES = {"align": "alignment", "masks": "masks", "predict": "prediction", "explain": "attention maps", "report": "report"}
 _CLASSES = {"pCR": "pCR: complete response predicted", "non-pCR": "non-pCR: no complete response predicted"}
-_PACKAGES = ("SimpleITK", "numpy", "torch", "monai")
+_SOFTWARE = {"mrdeltanet": "MRDeltaNet", "python": "Python", "SimpleITK": "SimpleITK", "numpy": "numpy", "torch": "torch", "monai": "monai"}
 
 
 def is_demo(result: Result) -> bool:
@@ -158,7 +155,7 @@ def _map_line(name: str, facts) -> str:
 def provenance(result: Result) -> str:
     """What ran, short; result.json and manifest.json beside the report have it all."""
     facts = [("Steps", ", ".join(_STEP_NAMES.get(str(step.get("step")), str(step.get("step"))) for step in result.history) or "not stated"),
-             ("Software", f"MRDeltaNet {MRDeltaNetLib.__version__}, Python {platform.python_version()}, {_versions()}")]
+             ("Software", _software())]
     if result.model:
         facts += [("Model", f'{result.model.get("name", "unnamed")} {result.model.get("version", "")}'.strip()),
                   ("SHA-256 of the weights", result.model.get("weights_sha256") or "not stated")]
@@ -168,11 +165,6 @@ def provenance(result: Result) -> str:
             "treatment decisions. This page holds no name, identifier or date of the patient.</footer>")
 
 
-def _versions() -> str:
-    found = []
-    for package in _PACKAGES:
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    return ", ".join(found)
+def _software() -> str:
+    found = versions()
+    return ", ".join(f"{name} {found[package]}" for package, name in _SOFTWARE.items() if found[package])

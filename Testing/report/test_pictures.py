@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MRDeltaNetLib.colours import CIVIDIS, OUTLINES
+from MRDeltaNetLib.colours import CIVIDIS, OUTLINES, OVERLAY_OPACITY
 from MRDeltaNetLib.report import pictures
-from MRDeltaNetLib.report.pictures import (OVERLAY_OPACITY, Window, checkerboard_picture, colour_bar, display_window, overlay_of,
-                                           scan_picture, swatch)
+from MRDeltaNetLib.report.pictures import Window, checkerboard_picture, colour_bar, display_window, overlay_of, scan_picture, swatch
 from MRDeltaNetLib.report.planes import AXIAL, PLANES, field
 from Testing.made_up_result import CENTRE_MM, GRIDS, ball, body_with_ball, bump, ellipsoid, empty_image, like
 
