@@ -141,7 +141,8 @@ class Result:
     map_facts        for each map: formula, resolution_mm, sees_image_content
     history          one entry a step: {"step": name, "parameters": {...}, "seconds": wall time}
     interval_days    days between the scans, None if unknown
-    mask_sources     {"pre": "drawn", "post": "carried"}
+    mask_sources     {"pre": "drawn", "post": "carried", "residual": "stated"}: "drawn" by a person, "carried" over from the pre scan,
+                     "stated" (no mask, but a reader says that no viable tumour is left), None without any of these
     """
 
     p_pcr: float | None = None

@@ -11,7 +11,7 @@ import hashlib
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Mapping
 
 import SimpleITK as sitk
 
@@ -20,6 +20,7 @@ from MRDeltaNetLib.config import PreprocessingConfig, RunConfig
 from MRDeltaNetLib.errors import InputError, Notice, OutOfMemory, UsageError
 from MRDeltaNetLib.imaging import measures, preprocessing, registration, segmentation
 from MRDeltaNetLib.io.bundle import Bundle, load_network
+from MRDeltaNetLib.io.gate.masks import check_residual
 from MRDeltaNetLib.progress import Progress, part, silent
 from MRDeltaNetLib.response import explanation, prediction
 
@@ -30,13 +31,14 @@ IDENTITY = sitk.Transform(3, sitk.sitkIdentity)
 
 
 def run(case: Case, config: RunConfig, *, bundle: Bundle | None = None, transform: sitk.Transform | None = None,
-        notices: tuple[Notice, ...] = (), progress: Progress = silent,
+        left_out: Mapping[str, str | None] | None = None, notices: tuple[Notice, ...] = (), progress: Progress = silent,
         predict: Callable[[Prepared, Bundle, RunConfig], prediction.Prediction] | None = None) -> Result:
     """Do the steps that config names on one case.
 
     case       two checked timepoints; see io/cases.read_case
     bundle     the model; needed for the step "predict"
     transform  an accepted alignment, pre LPS -> post LPS: used as it is, unless "align" is among the steps, where it is the start
+    left_out   masks_digest of the masks that the accepted alignment left out, as its own result tells; None if nobody knows
     notices    warnings from the gate, kept in the result
     predict    stands in for the network in tests
     returns    Result; what was not asked for is None or absent
@@ -55,9 +57,9 @@ def run(case: Case, config: RunConfig, *, bundle: Bundle | None = None, transfor
         found = measures.compare(case.pre.mask, drawn_bed, case.post.residual, case.complete_response)
         bar(1.0, "Tumour measured")
 
-    result = Result(measures=found, registration=_registration_facts(alignment, case), transform=alignment.transform,
+    result = Result(measures=found, registration=_registration_facts(alignment, case, left_out), transform=alignment.transform,
                     images=_images(case, alignment), interval_days=case.interval_days,
-                    mask_sources={"pre": case.pre.mask_source, "post": case.post.mask_source})
+                    mask_sources=_mask_sources(case))
     if "predict" in config.steps:
         result = _with_prediction(result, case, config, bundle, story, predict or _predict)
     return replace(result, warnings=tuple(story.notices), history=tuple(story.history))
@@ -90,6 +92,8 @@ def _with_masks(case: Case, config: RunConfig, transform: sitk.Transform, story:
         return case
     pre, post, notices = segmentation.complete_masks(case.pre, case.post, transform)
     story.notices += notices
+    if post.mask_source == "carried":
+        story.notices += check_residual(post.residual, post.mask)      # a drawn bed was compared by the gate already
     return replace(case, timepoints=(pre, *case.timepoints[1:-1], post))
 
 
@@ -147,11 +151,22 @@ def _warn_about_sequence(bundle: Bundle, case: Case, story: "_Story") -> None:
                                         f"{', '.join(bundle.own['sequences'])} only", "choose the axial T2 series"))
 
 
-def _registration_facts(alignment: registration.Alignment, case: Case) -> dict[str, Any]:
-    used = masks_digest(case) if alignment.refined else {"pre": None, "post": None}
-    carried = case.post.mask_source == "carried"
-    return {**alignment.quality, "method": alignment.method, "refined_without_tumour": alignment.refined,
-            "masks_left_out_sha256": {"pre": used["pre"], "post": None if carried else used["post"]}}
+def _registration_facts(alignment: registration.Alignment, case: Case, left_out: Mapping[str, str | None] | None) -> dict[str, Any]:
+    """Quality, and which masks the alignment left out; of an accepted one only what its own result told."""
+    nothing = {"pre": None, "post": None}
+    if alignment.method == "accepted":
+        refined, used = None if left_out is None else any(left_out.values()), dict(left_out or nothing)
+    else:
+        refined, used = alignment.refined, masks_digest(case) if alignment.refined else nothing
+        if case.post.mask_source == "carried":
+            used["post"] = None
+    return {**alignment.quality, "method": alignment.method, "refined_without_tumour": refined, "masks_left_out_sha256": used}
+
+
+def _mask_sources(case: Case) -> dict[str, str | None]:
+    """Who made each mask. "stated": a reader says that no viable tumour is left, and there is no residual mask."""
+    residual = "drawn" if case.post.residual is not None else "stated" if case.complete_response else None
+    return {"pre": case.pre.mask_source, "post": case.post.mask_source, "residual": residual}
 
 
 def _images(case: Case, alignment: registration.Alignment) -> dict[str, sitk.Image]:

@@ -85,12 +85,44 @@ def test_without_a_post_mask_the_pre_mask_is_carried_and_marked_as_a_suggestion(
     case = case_of(pair)
     case = replace(case, timepoints=(case.pre, replace(case.post, mask=None, residual=None, mask_source=None)))
     found = pipeline.run(case, RunConfig(steps=("align", "masks")))
-    assert found.mask_sources == {"pre": "drawn", "post": "carried"}
+    assert found.mask_sources == {"pre": "drawn", "post": "carried", "residual": None}
     assert "MRD-W350" in {notice.code for notice in found.warnings}
     assert found.measures["pre_volume_ml"] > 0
     assert found.measures["post_volume_ml"] is None and found.measures["volume_change_percent"] is None    # a suggestion is no measurement
     bed, carried = (sitk.GetArrayFromImage(mask) > 0 for mask in (pair.post_mask, found.images["post_mask"]))
     assert (bed & carried).sum() > 0.5 * bed.sum()           # the true bed shrank and moved with the bowel; the suggestion lies on most of it
+
+
+def without_bed(case, residual=None):
+    """The case as if nobody had drawn a bed after treatment."""
+    return replace(case, timepoints=(case.pre, replace(case.post, mask=None, residual=residual, mask_source=None)))
+
+
+def test_residual_tumour_is_measured_and_compared_with_a_bed_that_was_carried_over(pair):
+    """Nobody drew the bed: the residual tumour still has a size, and one that leaves the suggested bed is told."""
+    steps, transform = RunConfig(steps=("masks",)), pair.transform_pre_to_post
+    far = sitk.CyclicShift(pair.residual_mask, (20, 0, 0))
+    found = pipeline.run(without_bed(case_of(pair), pair.residual_mask), steps, transform=transform)
+    assert found.measures["residual_volume_ml"] > 0 and found.measures["post_volume_ml"] is None
+    assert found.mask_sources == {"pre": "drawn", "post": "carried", "residual": "drawn"}
+    moved = pipeline.run(without_bed(case_of(pair), far), steps, transform=transform)
+    assert "MRD-W307" in {notice.code for notice in moved.warnings} and "MRD-W350" in {notice.code for notice in moved.warnings}
+
+
+def test_a_stated_complete_response_needs_no_mask_after_treatment(pair):
+    case = replace(without_bed(case_of(pair)), complete_response=True)
+    found = pipeline.run(case, RunConfig(steps=("masks", "predict")), bundle=BUNDLE, predict=stand_in, transform=pair.transform_pre_to_post)
+    assert found.measures["residual_volume_ml"] == 0 and found.measures["residual_volume_change_percent"] == -100
+    assert found.mask_sources == {"pre": "drawn", "post": "carried", "residual": "stated"} and "residual_mask" not in found.images
+    assert found.p_pcr is not None
+
+
+def test_a_mask_of_the_post_scan_alone_is_refused_before_anything_is_aligned(pair):
+    case, seen = case_of(pair), []
+    case = replace(case, timepoints=(replace(case.pre, mask=None, mask_source=None), case.post))
+    with pytest.raises(InputError) as caught:
+        pipeline.run(case, RunConfig(), bundle=BUNDLE, predict=stand_in, progress=lambda done, message: seen.append(message))
+    assert caught.value.code == "MRD-E350" and seen == []
 
 
 def test_without_any_mask_prediction_says_how_to_make_one(pair):
@@ -109,6 +141,15 @@ def test_an_accepted_transform_is_used_as_it_is(pair):
     point = (10.0, -20.0, 5.0)
     assert np.allclose(found.transform.TransformPoint(point), pair.transform_pre_to_post.TransformPoint(point), atol=1e-9)
     assert found.registration["method"] == "accepted"
+
+
+def test_an_accepted_alignment_says_which_masks_it_left_out_only_if_somebody_knows(pair):
+    """A chain of jobs must not lose, and not invent, what the alignment was made with."""
+    steps, known = RunConfig(steps=("masks",)), pipeline.masks_digest(case_of(pair))
+    told = pipeline.run(case_of(pair), steps, transform=pair.transform_pre_to_post, left_out=known).registration
+    assert told["masks_left_out_sha256"] == known and told["refined_without_tumour"] is True
+    untold = pipeline.run(case_of(pair), steps, transform=pair.transform_pre_to_post).registration
+    assert untold["masks_left_out_sha256"] == {"pre": None, "post": None} and untold["refined_without_tumour"] is None
 
 
 def test_leaving_out_align_without_a_transform_is_a_usage_error(pair):

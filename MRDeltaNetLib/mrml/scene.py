@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.mrml import display
 from MRDeltaNetLib.mrml.bootstrap import own_scene, save_bundle, slicer_module
 from MRDeltaNetLib.mrml.nodes import image_from_node, image_to_node, segmentation_to_node, transform_to_node
-from MRDeltaNetLib.mrml.terminology import SEGMENTS
+from MRDeltaNetLib.mrml.terminology import SEGMENTS, SegmentKind
 
 __all__ = ["image_from_node", "image_to_node", "segmentation_to_node", "transform_to_node", "write_scene"]
 
@@ -50,7 +51,7 @@ def _fill(scene: Any, result: Result, provenance: str) -> None:
     images = result.images
     nodes = {role: [image_to_node(images[role], scene, title)] for role, title in _SCANS.items() if images.get(role) is not None}
     for role, (title, names) in _SEGMENTATIONS.items():
-        masks = [(SEGMENTS[name], images[name]) for name in names if images.get(name) is not None]
+        masks = [(_kind(name, result), images[name]) for name in names if images.get(name) is not None]
         if masks and role in nodes:
             nodes[role].append(segmentation_to_node(masks, scene, title, nodes[role][0]))
     overlays = _add_overlays(scene, result, nodes)
@@ -62,6 +63,12 @@ def _fill(scene: Any, result: Result, provenance: str) -> None:
     text = _provenance_node(scene, provenance) if provenance else None
     _show(scene, result, nodes, overlays)
     _file_away(scene, nodes, transform, text)
+
+
+def _kind(name: str, result: Result) -> SegmentKind:
+    """What a segment is; one that nobody drew says so in its name."""
+    carried = result.mask_sources.get(name.removesuffix("_mask")) == "carried"
+    return replace(SEGMENTS[name], name=f"{SEGMENTS[name].name} (suggestion, carried over)") if carried else SEGMENTS[name]
 
 
 def _add_overlays(scene: Any, result: Result, nodes: dict[str, list]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from MRDeltaNetLib.case import Result
-from MRDeltaNetLib.colours import OUTLINES
-from MRDeltaNetLib.report.pictures import (OVERLAY_OPACITY, OVERLAY_THRESHOLD, Overlay, Window, checkerboard_picture, colour_bar,
-                                           display_window, overlay_of, scan_picture, swatch)
+from MRDeltaNetLib.colours import OUTLINES, OVERLAY_OPACITY, OVERLAY_THRESHOLD
+from MRDeltaNetLib.report.pictures import (Overlay, Window, checkerboard_picture, colour_bar, display_window, overlay_of, scan_picture,
+                                           swatch)
 from MRDeltaNetLib.report.planes import (MAP_FIELD_MM, PLANES, SCAN_FIELD_MM, field, field_width_mm, image_centre, map_maximum,
                                          mask_centre)
 from MRDeltaNetLib.report.words import sentence, short_number, text
@@ -112,6 +112,8 @@ def _key(result: Result) -> str:
                 continue
             outline = OUTLINES[name]
             note = " (empty: none drawn)" if mask_centre(mask) is None else ""
+            if result.mask_sources.get(name.removesuffix("_mask")) == "carried":
+                note = " (a suggestion, carried over from the scan before treatment; nobody drew it)"
             items.append(f'<li>{_img(swatch(outline), f"{outline.style} {outline.colour_name} line")}'
                          f"{outline.label}: {outline.style}, {outline.colour_name}{note}</li>")
     return f'<ul class="key">{"".join(items)}</ul>' if items else "<p>No outlines: this run had no masks.</p>"
@@ -120,9 +122,11 @@ def _key(result: Result) -> str:
 def _scan_row(result: Result, scan: _Scan, width_mm: float) -> str:
     outlines = _drawn(result, scan.role)
     drawn = " with " + " and ".join(outline.label for outline, _ in outlines) + " outlined" if outlines else ""
-    pictures = [(plane.name, scan_picture(field(scan.image, plane, scan.point_mm, width_mm), scan.image, scan.window, outlines=outlines))
-                for plane in PLANES]
-    return _row(f"Scan {WHEN[scan.role]}", f"scan {WHEN[scan.role]}{drawn}", pictures)
+    fields = [field(scan.image, plane, scan.point_mm, width_mm) for plane in PLANES]
+    pictures = [(one.plane.name, scan_picture(one, scan.image, scan.window, outlines=outlines)) for one in fields]
+    unseen = [outline.label for outline, mask in outlines if mask_centre(mask) is not None and not any((one.sample(mask) > 0.5).any() for one in fields)]
+    below = f"<p>None of these planes cuts the {' or the '.join(unseen)}.</p>" if unseen else ""
+    return _row(f"Scan {WHEN[scan.role]}", f"scan {WHEN[scan.role]}{drawn}", pictures, below)
 
 
 def _map_row(result: Result, scan: _Scan, width_mm: float, name: str, label: str, meaning: str) -> str:
@@ -152,8 +156,10 @@ def _alignment_check(result: Result, scans: dict[str, _Scan], width_mm: float) -
     point = scans["pre"].point_mm if "pre" in scans else image_centre(pre)
     windows = [scans[role].window if role in scans else display_window(image) for role, image in (("pre", pre), ("post", post))]
     pictures = [(plane.name, checkerboard_picture(field(pre, plane, point, width_mm), pre, post, *windows)) for plane in PLANES]
+    bent = (" <strong>The deformable alignment is shown, which serves display only: masks and network use the rigid one.</strong>"
+            if result.registration.get("method") == "deformable" else "")
     return ('<section class="keep"><h2>Check of the alignment</h2><p>Squares of 15 mm show the two scans in turn; the square at the top left is the scan '
-            "before treatment. Where the alignment is good, borders of bone, muscle and fat run on from square to square. Black squares lie outside one of the scans.</p>"
+            f"before treatment. Where the alignment is good, borders of bone, muscle and fat run on from square to square. Black squares lie outside one of the scans.{bent}</p>"
             + _row("Both scans after alignment", "checkerboard of the scans before and after treatment", pictures) + "</section>")
 
 

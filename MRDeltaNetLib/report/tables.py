@@ -19,7 +19,8 @@ _REGISTRATION_NAMES = {
     "mutual_information_displaced": "Mutual information with one scan shifted on purpose (should be lower)",
     "overlap_fraction": "Overlap of the two fields of view", "rotation_deg": "Rotation", "translation_mm": "Translation",
     "tumour_volume_change_percent": "Tumour volume change brought in by the transform",
-    "min_jacobian_determinant": "Smallest Jacobian determinant", "max_jacobian_determinant": "Largest Jacobian determinant",
+    "display_mutual_information": "Mutual information after the deformable alignment (display only)",
+    "converged": "Settled before its limit of steps", "min_jacobian_determinant": "Smallest Jacobian determinant", "max_jacobian_determinant": "Largest Jacobian determinant",
 }
 _UNITS = {"_ml": "mL", "_mm": "mm", "_deg": "°", "_percent": "%", "_days": "days", "_seconds": "s"}
 

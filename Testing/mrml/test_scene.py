@@ -14,7 +14,7 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed, so 
 
 from MRDeltaNetLib import errors  # noqa: E402
 from MRDeltaNetLib.case import Result  # noqa: E402
-from MRDeltaNetLib.colours import CIVIDIS  # noqa: E402
+from MRDeltaNetLib.colours import CIVIDIS, OVERLAY_THRESHOLD  # noqa: E402
 from MRDeltaNetLib.errors import EnvironmentProblem, MissingPackage  # noqa: E402
 from MRDeltaNetLib.mrml import bootstrap, display  # noqa: E402
 from MRDeltaNetLib.mrml.nodes import LPS_TO_RAS, ijk_to_ras, image_from_node, linear_matrix  # noqa: E402
@@ -80,9 +80,16 @@ def test_segments_keep_name_colour_and_codes_and_are_drawn_as_outlines(written, 
         assert shown.GetVisibility2DOutline() and not shown.GetVisibility2DFill()
         for key in keys:
             segment = named(scene, title).GetSegmentation().GetSegment(key)
-            assert segment.GetName() == SEGMENTS[key].name
+            assert segment.GetName().startswith(SEGMENTS[key].name)
             assert segment.GetTerminology() == SEGMENTS[key].terminology
             np.testing.assert_allclose(segment.GetColor(), SEGMENTS[key].rgb, atol=1e-3)
+
+
+def test_a_bed_that_nobody_drew_says_so_in_its_segment_s_name(load, tmp_path):
+    for source, expected in (("carried", "Tumour bed after treatment (suggestion, carried over)"), ("drawn", "Tumour bed after treatment")):
+        result = dataclasses.replace(complete_result(), mask_sources={"pre": "drawn", "post": source, "residual": "drawn"})
+        segments = named(load(write_scene(result, tmp_path / f"{source}.mrb")), "Post-treatment segmentation").GetSegmentation()
+        assert [segments.GetSegment(key).GetName() for key in ("post_mask", "residual_mask")] == [expected, "Residual viable tumour"]
 
 
 def test_everything_of_the_post_scan_shows_aligned_with_pre_and_is_not_hardened(written, load):
@@ -118,7 +125,7 @@ def test_overlays_keep_colours_window_threshold_legend_and_link(written, load):
         shown = node.GetDisplayNode()
         assert shown.GetColorNode().GetName() == display.COLOUR_NODE_NAME
         assert not shown.GetAutoWindowLevel() and shown.GetApplyThreshold()
-        assert shown.GetLowerThreshold() == pytest.approx(display.THRESHOLD * top, rel=1e-4)
+        assert shown.GetLowerThreshold() == pytest.approx(OVERLAY_THRESHOLD * top, rel=1e-4)
         assert shown.GetWindowLevelMin() == pytest.approx(0, abs=1e-5 * top)
         assert shown.GetWindowLevelMax() == pytest.approx(top, rel=1e-4)
         assert node.GetNodeReference(display.BASE_ROLE) is named(scene, base)

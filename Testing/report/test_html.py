@@ -13,7 +13,7 @@ import pytest
 from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.errors import Notice
 from MRDeltaNetLib.report.html import page, write_report
-from Testing.made_up_result import complete_result
+from Testing.made_up_result import CENTRE_MM, ball, complete_result
 
 pytest.importorskip("PIL", reason="Pillow is not installed")
 
@@ -118,6 +118,29 @@ def test_the_size_of_a_carried_bed_is_no_finding():
             for key, value in result.measures.items()}
     words = Page(page(dataclasses.replace(result, measures=kept))).text
     assert "its size is no finding" in words and "33.5 mL not available not available not available" in words
+
+
+def test_a_carried_bed_is_called_a_suggestion_beside_its_outline():
+    result = complete_result()
+    assert "nobody drew it" in Page(page(result)).text
+    drawn = dataclasses.replace(result, mask_sources={"pre": "drawn", "post": "drawn", "residual": "drawn"})
+    assert "nobody drew it" not in Page(page(drawn)).text
+
+
+def test_an_outline_that_no_plane_cuts_is_told():
+    """Residual tumour far from the highest attention must not look like none."""
+    result = complete_result()
+    far = dict(result.images, residual_mask=ball(result.images["post"], CENTRE_MM + (-45, -25, 30), 6))
+    assert "None of these planes cuts the residual viable tumour." in Page(page(dataclasses.replace(result, images=far))).text
+    assert "None of these planes" not in Page(page(result)).text
+    assert "None of these planes" not in Page(page(complete_result(empty_residual=True))).text
+
+
+def test_a_deformable_picture_is_not_taken_for_what_the_network_used():
+    result = complete_result()
+    bent = dataclasses.replace(result, registration={**result.registration, "method": "deformable"})
+    assert "masks and network use the rigid one" in Page(page(bent)).text
+    assert "masks and network use the rigid one" not in Page(page(result)).text
 
 
 def test_the_alignment_is_given_in_words_without_digests(whole):

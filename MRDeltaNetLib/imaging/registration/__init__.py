@@ -28,7 +28,7 @@ class Alignment:
     """What an alignment found.
 
     transform          linear SimpleITK transform, pre LPS -> post LPS, mm; the only one that may feed a network
-    method             "none", "rigid", "affine" or "deformable" (asked for)
+    method             "none", "rigid", "affine" or "deformable" (asked for); "accepted" if it was handed in
     quality            name with unit -> number or text, see quality.measure
     notices            warnings
     refined            True if the tumour was left out
