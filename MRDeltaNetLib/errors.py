@@ -40,7 +40,7 @@ class MRDeltaNetError(Exception):
 
     def about(self, role: str) -> "MRDeltaNetError":
         """The same error, naming whose file it is about (role: "the pre-treatment scan")."""
-        return type(self)(f"{role}: {self.what}", code=self.code, found=self.found, fix=self.fix)
+        return type(self)(f"{role[:1].upper()}{role[1:]}: {self.what}", code=self.code, found=self.found, fix=self.fix)
 
 
 class UsageError(MRDeltaNetError):

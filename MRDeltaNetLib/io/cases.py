@@ -180,7 +180,7 @@ def _named(what: str, read: Callable):
     except MRDeltaNetError as error:
         if error.what.startswith(what[0].upper() + what[1:]) or what in error.what:
             raise
-        raise error.about(what[0].upper() + what[1:]) from error
+        raise error.about(what) from error
 
 
 def _attempt(action: Callable, errors: list[MRDeltaNetError]):

@@ -66,9 +66,9 @@ def read_image(path: Path | str, *, volume_index: int | None = None, assume_ras:
                              fix=f"leave out --{role}-series, or give the folder with the DICOM files")
         return _read_file(path, volume_index, assume_ras, limits)
     except OSError as cause:
-        raise _interrupted(cause).about(_capital(IMAGE_ROLES.get(role, role))) from cause
+        raise _interrupted(cause).about(IMAGE_ROLES.get(role, role)) from cause
     except (InputError, UsageError) as error:
-        raise error.about(_capital(IMAGE_ROLES.get(role, role))) from error
+        raise error.about(IMAGE_ROLES.get(role, role)) from error
 
 
 def _read_dicom(path: Path, series: str | None, volume_index: int | None, limits: GateLimits, role: str) -> Timepoint:
@@ -78,7 +78,7 @@ def _read_dicom(path: Path, series: str | None, volume_index: int | None, limits
     try:
         image, notices = check_image(scan.image, limits)
     except InputError as error:
-        raise error.about(_capital(IMAGE_ROLES.get(role, role))) from error
+        raise error.about(IMAGE_ROLES.get(role, role)) from error
     return replace(scan, image=image, notices=(*scan.notices, *notices))
 
 
@@ -103,9 +103,9 @@ def read_mask(path: Path | str, image: sitk.Image, *, role: str, label: int | st
         layer, value = _chosen_segment(facts, label)
         mask = _load(facts, path, layer) if facts.volumes == 1 or layer is not None else _all_layers(facts, path)
     except OSError as cause:
-        raise _interrupted(cause).about(_capital(MASK_ROLES.get(role, role))) from cause
+        raise _interrupted(cause).about(MASK_ROLES.get(role, role)) from cause
     except InputError as error:
-        raise error.about(_capital(MASK_ROLES.get(role, role))) from error
+        raise error.about(MASK_ROLES.get(role, role)) from error
     placed, notices = check_mask(mask, image, role=role, label=value, may_be_empty=may_be_empty, limits=limits,
                                  label_names={segment.label: segment.name for segment in facts.segments})
     return placed, facts.notices + notices
@@ -334,7 +334,3 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         sitk.ProcessObject.SetGlobalWarningDisplay(before)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

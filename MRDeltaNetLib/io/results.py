@@ -25,6 +25,7 @@ from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.errors import EnvironmentProblem, MRDeltaNetError
 from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX, atomic, folder_to_disk, output_problem, replace, sha256, write_text
 from MRDeltaNetLib.io.images import write_image
+from MRDeltaNetLib.io.tables import is_unicode
 from MRDeltaNetLib.io.transforms import write_transform
 
 RESULT, MANIFEST = "result.json", "manifest.json"
@@ -268,11 +269,9 @@ def _remove_leftovers(out: Path) -> None:
 
 def _refuse_broken_name(out: Path) -> None:
     """The native writers end the whole process when a name on the way is not Unicode."""
-    try:
-        os.fspath(out.absolute()).encode("utf-8")
-    except UnicodeEncodeError as cause:
+    if not is_unicode(str(out.absolute())):
         raise EnvironmentProblem("The name of the output folder, or of a folder above it, is not Unicode text", code="MRD-E826",
-                                 found="bytes that are no letters", fix="choose another output folder, or rename that folder") from cause
+                                 found="bytes that are no letters", fix="choose another output folder, or rename that folder")
 
 
 def _refuse_file(out: Path) -> None:

@@ -74,7 +74,7 @@ def read_clinical(path: Path | str, limits: GateLimits = GateLimits()) -> dict[s
                              found=f"an empty name, or one of more than {MAX_NAME_CHARACTERS} or of unprintable characters", fix=fix)
         if isinstance(entry, (dict, list)):
             raise InputError("The file of clinical values is not flat", code="MRD-E428", found=f"'{name}' is {_kind(entry)}", fix=fix)
-        if isinstance(entry, str) and (len(entry) > MAX_TEXT_CHARACTERS or not _is_unicode(entry)):
+        if isinstance(entry, str) and (len(entry) > MAX_TEXT_CHARACTERS or not is_unicode(entry)):
             raise InputError("A text among the clinical values is too long or not text", code="MRD-E428", found=f"the value of '{name}'", fix=fix)
     return value
 
@@ -196,8 +196,8 @@ def _is_number(text: str) -> bool:
     return re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", text) is not None
 
 
-def _is_unicode(text: str) -> bool:
-    """False for half surrogate pairs, which JSON lets through and no file can hold."""
+def is_unicode(text: str) -> bool:
+    """False for half surrogates: JSON lets them through, no text file can hold them, and native readers end the process over them in a name."""
     try:
         text.encode("utf-8")
         return True

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 
 from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.io.atomic import atomic
+from MRDeltaNetLib.io.tables import is_unicode
 
 MAX_BYTES = 1024**2
 """A chain of linear transforms takes a few kilobytes; an ITK HDF5 file with one takes about ten."""
@@ -42,7 +43,7 @@ def read_transform(path: Path | str) -> sitk.Transform:
             E613 (unknown class), E614 (bends the image), E615 (numbers that are no transform of space)
     """
     data = _bytes(Path(path))
-    if not _is_unicode(str(path)):
+    if not is_unicode(str(path)):
         raise InputError("The transform file cannot be read", code="MRD-E610", found="a name that is not Unicode text",
                          fix="rename the file, or the folder that it lies in")
     if data.startswith(HDF5_MAGIC):
@@ -89,15 +90,6 @@ def as_affine(transform: sitk.Transform) -> sitk.AffineTransform:
     affine.SetMatrix([columns[column][row] for row in range(3) for column in range(3)])
     affine.SetTranslation([after - before for after, before in zip(transform.TransformPoint(centre), centre)])
     return affine
-
-
-def _is_unicode(name: str) -> bool:
-    """False for a name that ends the whole process when a native reader gets it."""
-    try:
-        name.encode("utf-8")
-        return True
-    except UnicodeEncodeError:
-        return False
 
 
 def _bytes(path: Path) -> bytes:

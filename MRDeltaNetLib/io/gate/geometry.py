@@ -12,7 +12,7 @@ from typing import Sequence
 
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError
-from MRDeltaNetLib.io.gate.facts import Affine
+from MRDeltaNetLib.io.gate.facts import Affine, whole
 
 SAME_FRAME_MM = 0.5
 """Two statements of one frame agree when no corner of the scan moves by more than this, mm. Wide enough for quaternions in
@@ -68,6 +68,18 @@ def check_dimensions(dimensions: int) -> None:
     if not 3 <= dimensions <= 7:
         raise InputError("The number of axes in the header is impossible", code="MRD-E109", found=f"{dimensions} axes",
                          fix="export the scan again; the header is damaged")
+
+
+def lengths(dimension: str, sizes: str, names: tuple[str, str]) -> tuple[int, ...]:
+    """The number of axes and the entries along each, as a text header gives them; names are what the header calls the two fields."""
+    count = whole(dimension, names[0])
+    check_dimensions(count)
+    found = tuple(whole(word, names[1]) for word in sizes.split())
+    if len(found) != count:
+        raise InputError("The header's list of sizes does not fit its number of axes", code="MRD-E109",
+                         found=f"{count} axes, {len(found)} sizes", fix="export the scan again; the header is damaged")
+    check_axis_lengths(found)
+    return found
 
 
 def check_extra_axis(length: int, axis: str, *, readable: bool) -> None:

@@ -19,6 +19,7 @@ from MRDeltaNetLib.case import SAME_GRID_MM
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError, Notice
 from MRDeltaNetLib.io.gate.grids import corner_difference_mm, inside, overlap_fraction, points_mm
+from MRDeltaNetLib.io.tables import short
 
 MASK_ROLES = {"pre": "the pre-treatment tumour mask", "post": "the post-treatment tumour bed mask",
               "residual": "the residual tumour mask"}
@@ -263,13 +264,9 @@ def _listed(labels: list[int], names: Mapping[int, str]) -> str:
     """Labels in words: "labels 1 (tumour), 2 (rectum)"; names of a header are cut and freed of control characters."""
     if not labels:
         return "no label"
-    words = [f"{v} ({_plain(names[v])})" if names.get(v) else str(v) for v in labels[:LISTED_LABELS]]
+    words = [f"{v} ({short(names[v], 60)})" if names.get(v) else str(v) for v in labels[:LISTED_LABELS]]
     more = f" and {len(labels) - LISTED_LABELS} more" if len(labels) > LISTED_LABELS else ""
     return f"label{'s' if len(labels) > 1 else ''} {', '.join(words)}{more}"
-
-
-def _plain(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in str(text))[:60].strip()
 
 
 def _option(name: str) -> str:

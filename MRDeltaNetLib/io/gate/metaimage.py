@@ -72,16 +72,10 @@ def _need(fields: dict[str, str], name: str) -> str:
 
 
 def _lengths(fields: dict[str, str]) -> tuple[int, ...]:
-    dimension = whole(_need(fields, "NDims"), "NDims")
-    geometry.check_dimensions(dimension)
-    lengths = tuple(whole(word, "DimSize") for word in _need(fields, "DimSize").split())
-    if len(lengths) != dimension:
-        raise InputError("The header's list of sizes does not fit its number of axes", code="MRD-E109",
-                         found=f"{dimension} axes, {len(lengths)} sizes", fix="export the scan again; the header is damaged")
-    geometry.check_axis_lengths(lengths)
-    for axis, length in enumerate(lengths[4:], start=5):
+    found = geometry.lengths(_need(fields, "NDims"), _need(fields, "DimSize"), ("NDims", "DimSize"))
+    for axis, length in enumerate(found[4:], start=5):
         geometry.check_extra_axis(length, str(axis), readable=False)
-    return lengths
+    return found
 
 
 def _check_values_per_voxel(fields: dict[str, str]) -> None:

@@ -44,7 +44,7 @@ def parse(head: bytes, path: Path, limits: GateLimits, *, assume_ras: bool = Fal
     raises      InputError
     """
     fields, pairs, end = _fields(head, limits)
-    lengths = _lengths(fields)
+    lengths = geometry.lengths(_need(fields, "dimension"), _need(fields, "sizes"), ("dimension", "sizes"))
     place = _extra_axis(fields, lengths)
     sizes = tuple(n for axis, n in enumerate(lengths) if axis != place)
     volumes = 1 if place is None else lengths[place]
@@ -93,17 +93,6 @@ def _need(fields: dict[str, str], name: str) -> str:
     if name not in fields:
         raise broken_header(f"'{name}' is missing")
     return fields[name]
-
-
-def _lengths(fields: dict[str, str]) -> tuple[int, ...]:
-    dimension = whole(_need(fields, "dimension"), "dimension")
-    geometry.check_dimensions(dimension)
-    lengths = tuple(whole(word, "sizes") for word in _need(fields, "sizes").split())
-    if len(lengths) != dimension:
-        raise InputError("The header's list of sizes does not fit its number of axes", code="MRD-E109",
-                         found=f"{dimension} axes, {len(lengths)} sizes", fix="export the scan again; the header is damaged")
-    geometry.check_axis_lengths(lengths)
-    return lengths
 
 
 def _extra_axis(fields: dict[str, str], lengths: tuple[int, ...]) -> int | None:

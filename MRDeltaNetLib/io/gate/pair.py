@@ -12,6 +12,7 @@ from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError, Notice
 from MRDeltaNetLib.io.gate.grids import overlap_fraction
 from MRDeltaNetLib.io.gate.masks import check_residual
+from MRDeltaNetLib.io.tables import short
 
 SCAN_IDENTITY = "sop"
 """The key of ScanFacts.identity that stands for the scan itself; the others stand for the patient."""
@@ -137,7 +138,7 @@ def _acquisition(pre: Timepoint, post: Timepoint) -> tuple[Notice, ...]:
                                       ("MRD-W333", "sequence or weighting", pre.facts.sequence, post.facts.sequence),
                                       ("MRD-W335", "scanner maker", _maker(pre), _maker(post))):
         if first and second and first != second:
-            notices.append(_differs(code, name, _plain(first), _plain(second)))
+            notices.append(_differs(code, name, short(first), short(second)))
     fields_t = pre.facts.field_strength_t, post.facts.field_strength_t
     if None not in fields_t and abs(fields_t[0] - fields_t[1]) > FIELD_STRENGTH_TOLERANCE_T:
         notices.append(_differs("MRD-W334", "field strength", f"{fields_t[0]:g} T", f"{fields_t[1]:g} T"))
@@ -157,10 +158,6 @@ def _maker(visit: Timepoint) -> str | None:
     """The first word of the maker's name, as "SIEMENS" and "Siemens Healthineers" are one maker."""
     words = (visit.facts.manufacturer or "").replace("_", " ").split()
     return words[0].casefold() if words else None
-
-
-def _plain(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)[:40].strip()
 
 
 def _one_space(pre: Timepoint, post: Timepoint, limits: GateLimits) -> tuple[Notice, ...]:
