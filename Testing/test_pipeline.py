@@ -173,12 +173,15 @@ def test_a_deformable_alignment_never_reaches_the_network(pair):
     assert np.abs(common[0] - common[1]).max() > 0
 
 
-def test_a_bias_correction_that_the_model_does_not_allow_is_refused_and_another_is_warned_about(pair):
+def test_a_bias_correction_that_the_model_does_not_allow_is_refused_and_another_is_done_and_warned_about(pair, result):
     with pytest.raises(UsageError) as caught:
         pipeline.run(case_of(pair), RunConfig(bias_correction="full"), bundle=BUNDLE, predict=stand_in)
     assert caught.value.code == "MRD-E710"
     found = pipeline.run(case_of(pair), RunConfig(bias_correction="fast"), bundle=BUNDLE, predict=stand_in)
     assert "MRD-W710" in {notice.code for notice in found.warnings}
+    (used,) = [step["parameters"]["preprocessing"] for step in found.history if step["step"] == "predict"]
+    assert used["bias_correction"] == "fast" and used["spacing_mm"] == BUNDLE.preprocessing.spacing_mm
+    assert found.p_pcr != result.p_pcr
 
 
 def test_a_scan_that_is_not_t2_is_warned_about(pair):
