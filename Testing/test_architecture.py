@@ -21,6 +21,7 @@ a door is one package that has several files)."""
 DOORS = {"cli", "__main__", "doorway"}
 ONLY_IN = {"slicer": {"mrml"}, "vtk": {"mrml"}, "vtkmodules": {"mrml"}, "qt": set(), "ctk": set(), "trame": {"web"},
            "trame_slicer": {"web"}, "lightning": {"cohort"}, "matplotlib": {"cohort"}, "pickle": set(), "torch.jit": set()}
+LOADERS = {"require", "import_module", "__import__"}
 LIGHT = {"numpy", "SimpleITK", "MRDeltaNetLib"} | set(sys.stdlib_module_names)
 TORCH_AT_TOP = {"models"}
 COHORT_AT_TOP = {"cohort"}
@@ -37,7 +38,8 @@ def package(path: Path) -> str:
 
 
 def imports(path: Path, top_only: bool = False) -> set[str]:
-    """Dotted names that a file imports; top_only leaves out those inside functions and under TYPE_CHECKING."""
+    """Dotted names that a file imports, by require("...") and import_module("...") too; top_only leaves out what stands inside functions
+    and under TYPE_CHECKING."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))] if top_only else ast.walk(tree)
     found = set()
@@ -47,6 +49,8 @@ def imports(path: Path, top_only: bool = False) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path.name}: relative imports hide the floor; write the full name"
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) in LOADERS:
+            found |= {argument.value for argument in node.args[:1] if isinstance(argument, ast.Constant)}
     return found
 
 
@@ -58,6 +62,10 @@ def test_every_file_has_a_floor_and_imports_go_down(path):
     wrong = {other for other in inside if other in FLOORS and other != own
              and (FLOORS[other] > FLOORS[own] or FLOORS[other] == FLOORS[own] > 0 and not {own, other} <= DOORS)}
     assert not wrong, f"{own} (floor {FLOORS[own]}) imports {wrong}"
+
+
+def test_a_package_that_is_loaded_by_name_counts_as_an_import():
+    assert {"vtkmodules.vtkCommonCore", "slicer"} <= imports(LIBRARY / "mrml" / "bootstrap.py")
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(LIBRARY)))
