@@ -11,8 +11,9 @@ import SimpleITK as sitk
 import torch
 
 from MRDeltaNetLib import pipeline
-from MRDeltaNetLib.config import PreprocessingConfig, RegistrationConfig, RunConfig
+from MRDeltaNetLib.config import GateLimits, PreprocessingConfig, RegistrationConfig, RunConfig
 from MRDeltaNetLib.errors import Cancelled, InputError, OutOfMemory, UsageError
+from MRDeltaNetLib.imaging import registration
 from MRDeltaNetLib.response.prediction import Prediction
 from Testing.simulated import case_of, corners_mm, small_pair
 
@@ -70,6 +71,31 @@ def test_the_alignment_is_near_the_truth_and_leaves_the_tumour_out(result, pair)
     assert np.linalg.norm(error) < 3.0                                  # voxels of this fast pair are 2 x 2 x 5 mm
     assert result.registration["refined_without_tumour"] is True
     assert result.registration["masks_left_out_sha256"] == pipeline.masks_digest(case_of(pair))
+
+
+def test_the_alignment_gets_both_masks_the_start_the_seed_and_every_limit(pair, monkeypatch):
+    """What registration does with them is tested there; that it gets them, a digest in the result does not prove."""
+    config = RunConfig(steps=("align",), registration=RegistrationConfig(method="affine"), seed=7, limits=GateLimits(min_overlap_fraction=0.3))
+    told = {}
+
+    def align(pre, post, settings, **more):
+        told.update(more, pre=pre, post=post, settings=settings)
+        return registration.Alignment(pair.transform_pre_to_post, settings.method, refined=True)
+
+    monkeypatch.setattr(pipeline.registration, "align", align)
+    case = case_of(pair)
+    pipeline.run(case, config, transform=pair.transform_pre_to_post)
+    assert told["pre"] is case.pre.image and told["post"] is case.post.image and told["settings"] is config.registration
+    assert told["pre_mask"] is case.pre.mask and told["post_mask"] is case.post.mask
+    assert told["initial"] is pair.transform_pre_to_post and told["seed"] == 7 and told["limits"] is config.limits
+
+
+def test_an_accepted_alignment_passes_the_same_limits(pair):
+    """Accepting is no way around the limits: a transform that pushes the scans apart is refused."""
+    apart = sitk.TranslationTransform(3, (400.0, 0.0, 0.0))
+    with pytest.raises(InputError) as caught:
+        pipeline.run(case_of(pair), RunConfig(steps=("masks",)), transform=apart)
+    assert caught.value.code == "MRD-E601"
 
 
 def test_volumes_are_those_of_the_masks(result, pair):
