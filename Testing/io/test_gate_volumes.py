@@ -244,11 +244,13 @@ def test_each_fault_of_a_file_is_named(tmp_path, name, content, code, found):
     assert caught.value.fix
 
 
-def test_a_file_that_shrinks_between_check_and_reading_is_refused(tmp_path, monkeypatch):
+@pytest.mark.parametrize("whole, short", [(nrrd(encoding="gzip"), nrrd_header(encoding="gzip") + gz(RAW[:-2])), (nrrd(encoding="ascii"), nrrd(encoding="ascii")[:-900])],
+                         ids=["packed", "text"])
+def test_a_file_that_shrinks_between_check_and_reading_is_refused(tmp_path, monkeypatch, whole, short):
     from MRDeltaNetLib.io import images
-    path = put(tmp_path, "a.nrrd", nrrd(encoding="gzip"))
+    path = put(tmp_path, "a.nrrd", whole)
     facts = check_header(path)
-    path.write_bytes(nrrd_header(encoding="gzip") + gz(RAW[:-2]))
+    path.write_bytes(short)
     monkeypatch.setattr(images, "check_header", lambda *given, **options: facts)
     with pytest.raises(InputError, match="changed while it was read") as caught:
         read_image(path)
