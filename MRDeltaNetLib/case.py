@@ -133,7 +133,7 @@ class Result:
     threshold        the bundle's locked threshold on p_pcr; at or above it the class is "pCR"
     predicted_class  "pCR" or "non-pCR"
     measures         name with unit -> number or None (pre_volume_ml, volume_change_percent, ...)
-    registration     name with unit -> number or text (method, mutual_information_before, rotation_deg, ...)
+    registration     name with unit -> number or text (method, mutual_information_before_nats, rotation_deg, ...)
     warnings         notices of every step
     images           name -> SimpleITK.Image; keys are the names of the files written (io/results.IMAGE_FILES)
     transform        SimpleITK transform, pre LPS -> post LPS, mm: resamples post onto pre's grid

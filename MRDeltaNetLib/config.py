@@ -61,7 +61,7 @@ class RegistrationConfig:
     max_volume_change_percent: float = 10.0       # of the tumour, introduced by the transform; above: refused
     min_similarity_gain_percent: float = -20.0    # mutual information after against before; below: refused (scans that lay on each
                                                   # other already lose up to 10 % by interpolation alone)
-    min_mutual_information: float = 0.05          # after alignment, nats; below: the scans do not match
+    min_mutual_information_nats: float = 0.05     # after alignment; below: the scans do not match
     min_similarity_peak: float = 2.0              # mutual information after, over that 20 mm aside; below: the scans do not match
     warn_similarity_peak: float = 3.0             # (one patient, one weighting: 6.6 and more; brain and pelvis, MR and CT, simulated
                                                   # pelvis and brain, two people's heads: 0.7 to 1.9; two people's pelvises: 2.3 and more)

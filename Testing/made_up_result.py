@@ -105,7 +105,7 @@ def complete_result(kind_pre: str = "straight", kind_post: str = "oblique", *, e
         for prefix, after in (("", bed_after), ("residual_", left)):
             measures |= {f"{prefix}{stem}_change_{unit}": after - before, f"{prefix}{stem}_change_percent": 100 * (after - before) / before}
     registration = {
-        "method": "rigid", "refined_without_tumour": True, "mutual_information_before": 0.21, "mutual_information_after": 0.64,
+        "method": "rigid", "refined_without_tumour": True, "mutual_information_before_nats": 0.21, "mutual_information_after_nats": 0.64,
         "overlap_fraction": 0.93, "rotation_deg": 5.6, "translation_mm": 5.4, "tumour_volume_change_percent": 0.0,
         "min_jacobian_determinant": 1.0, "max_jacobian_determinant": 1.0, "masks_left_out_sha256": {"pre": "ab" * 32, "post": None},
     }

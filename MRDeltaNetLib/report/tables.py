@@ -11,18 +11,18 @@ _GROUPS = (("post", "", "Tumour before treatment, tumour bed after it"),
            ("residual", "residual_", "Tumour before treatment, residual viable tumour after it"))
 _SIZES = (("volume", "ml", "Volume"), ("longest_in_plane_diameter", "mm", "Longest diameter in plane"),
           ("longest_3d_diameter", "mm", "Longest diameter in 3D"), ("short_axis", "mm", "Short axis"))
-_DECIMALS = {"mL": 1, "mm": 1}
+_DECIMALS = {"mL": 1, "mm": 1, "nats": 3}
 
 _REGISTRATION_NAMES = {
     "method": "Method", "refined_without_tumour": "Refined on the body without the tumour",
-    "mutual_information_before": "Mutual information before", "mutual_information_after": "Mutual information after",
-    "mutual_information_displaced": "Mutual information with one scan shifted on purpose (should be lower)",
+    "mutual_information_before_nats": "Mutual information before", "mutual_information_after_nats": "Mutual information after",
+    "mutual_information_displaced_nats": "Mutual information with one scan shifted on purpose (should be lower)",
     "overlap_fraction": "Overlap of the two fields of view", "rotation_deg": "Rotation", "translation_mm": "Translation",
     "tumour_volume_change_percent": "Tumour volume change brought in by the transform",
-    "display_mutual_information": "Mutual information after the deformable alignment (display only)",
+    "display_mutual_information_nats": "Mutual information after the deformable alignment (display only)",
     "converged": "Settled before its limit of steps", "min_jacobian_determinant": "Smallest Jacobian determinant", "max_jacobian_determinant": "Largest Jacobian determinant",
 }
-_UNITS = {"_ml": "mL", "_mm": "mm", "_deg": "°", "_percent": "%", "_days": "days", "_seconds": "s"}
+_UNITS = {"_ml": "mL", "_mm": "mm", "_deg": "°", "_percent": "%", "_days": "days", "_seconds": "s", "_nats": "nats"}
 
 
 def measures_table(result: Result) -> str:
@@ -87,6 +87,6 @@ def _value(key: str, value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(_value("", item) for item in value) + (f"&nbsp;{text(unit)}" if unit else "")
     if isinstance(value, (int, float)):
-        shown = number(value, 0 if isinstance(value, int) else 1 if unit else 3)
+        shown = number(value, 0 if isinstance(value, int) else _DECIMALS.get(unit, 1) if unit else 3)
         return shown if shown == "not available" or not unit else f"{shown}&nbsp;{text(unit)}"
     return text(value)

@@ -132,7 +132,7 @@ def test_none_is_the_identity_and_says_when_the_scans_lie_apart(pair):
 
 def test_quality_names_numbers_with_their_units(pair, aligned):
     quality = aligned.quality
-    assert quality["mutual_information_after"] > quality["mutual_information_before"] > 0.0
+    assert quality["mutual_information_after_nats"] > quality["mutual_information_before_nats"] > 0.0
     assert 0.5 < quality["overlap_fraction"] <= 1.0
     assert quality["tumour_volume_change_percent"] == pytest.approx(0.0, abs=1e-9)
     assert quality["converged"] is True
@@ -234,7 +234,7 @@ def test_scans_that_have_nothing_in_common_are_refused(pair):
 
 def test_a_handed_in_transform_that_misses_is_refused(pair, aligned):
     off = sitk.CompositeTransform([rigid(shift_mm=(0.0, 12.0, 0.0)), aligned.transform])
-    lenient = replace(CONFIG, min_similarity_peak=0.0, min_mutual_information=0.0)
+    lenient = replace(CONFIG, min_similarity_peak=0.0, min_mutual_information_nats=0.0)
     better = moved(pair.post, aligned.transform.GetInverse())
     error = refusal(assess, pair.pre, better, off, lenient)
     assert error.code == "MRD-E604" and "none" in error.fix

@@ -77,15 +77,15 @@ def align(pre: sitk.Image, post: sitk.Image, config: RegistrationConfig = Regist
         notices += (Notice("MRD-W604", "The alignment stopped at its limit of steps before it had settled",
                            "compare both scans side by side; if they do not match, run again with another seed"),)
     if config.method == "affine":
-        notices += _quality.no_better("affine", _quality.similarity_of(scene)(rigid)[0], numbers["mutual_information_after"])
+        notices += _quality.no_better("affine", _quality.similarity_of(scene)(rigid)[0], numbers["mutual_information_after_nats"])
     shown = None
     if config.method == "deformable":
         shown = find_deformable(scene, transform, config, seed, part(progress, 0.4, 0.9))
         numbers.update(deformation(scene, shown, pre_mask))
         _quality.judge_volume(numbers, config)
-        numbers["display_mutual_information"] = _quality.similarity_of(scene)(shown)[0]
-        notices += (display_only(), *_quality.no_better("deformable", numbers["mutual_information_after"],
-                                                        numbers["display_mutual_information"]))
+        numbers["display_mutual_information_nats"] = _quality.similarity_of(scene)(shown)[0]
+        notices += (display_only(), *_quality.no_better("deformable", numbers["mutual_information_after_nats"],
+                                                        numbers["display_mutual_information_nats"]))
     progress(1.0, "aligned")
     return Alignment(transform, config.method, numbers, notices, config.method != "none" and _any(pre_mask, post_mask), shown)
 

@@ -30,7 +30,7 @@ OVERLAP_CELLS = 24
 def measure(scene: Scene, transform: sitk.Transform) -> dict[str, Any]:
     """Numbers that describe a linear transform pre LPS -> post LPS.
 
-    returns mutual_information_before, _after, _displaced  nats, on the same points of the pre body: as scanned, aligned, and
+    returns mutual_information_before_nats, _after_nats, _displaced_nats   on the same points of the pre body: as scanned, aligned, and
                                   the mean over six alignments pushed 20 mm to each side
             overlap_fraction      of the smaller field of view, 0 to 1
             rotation_deg          angle of the rotation in the transform
@@ -42,9 +42,9 @@ def measure(scene: Scene, transform: sitk.Transform) -> dict[str, Any]:
     centre = np.asarray(centre_of(scene.pre_body))
     determinant = float(np.linalg.det(matrix))
     return {
-        "mutual_information_before": similarity(sitk.Transform(3, sitk.sitkIdentity))[0],
-        "mutual_information_after": similarity(transform)[0],
-        "mutual_information_displaced": _displaced(similarity, transform),
+        "mutual_information_before_nats": similarity(sitk.Transform(3, sitk.sitkIdentity))[0],
+        "mutual_information_after_nats": similarity(transform)[0],
+        "mutual_information_displaced_nats": _displaced(similarity, transform),
         "overlap_fraction": overlap_fraction(scene.pre, scene.post, transform),
         "rotation_deg": rotation_deg(matrix),
         "translation_mm": float(np.linalg.norm(np.asarray(transform.TransformPoint(centre.tolist())) - centre)),
@@ -148,15 +148,15 @@ def _rotation(angle: float, config: RegistrationConfig) -> Notice | None:
 
 
 def _similarity(quality: dict[str, Any], config: RegistrationConfig) -> Notice | None:
-    after, before = quality["mutual_information_after"], quality["mutual_information_before"]
-    peak = after / max(quality["mutual_information_displaced"], 1e-6)
+    after, before = quality["mutual_information_after_nats"], quality["mutual_information_before_nats"]
+    peak = after / max(quality["mutual_information_displaced_nats"], 1e-6)
     found = (f"mutual information {after:.3f} nats, {peak:.1f} times that of the same alignment pushed "
              f"{DISPLACEMENT_MM:g} mm aside")
-    weak = after < config.min_mutual_information or peak < config.warn_similarity_peak
+    weak = after < config.min_mutual_information_nats or peak < config.warn_similarity_peak
     if quality["method"] == "none":          # nothing was aligned, so nothing can be refused: the user vouches for the positions
         return Notice("MRD-W603", f"The scans do not seem to lie on each other ({found})",
                       "compare both scans side by side; let them be aligned (--registration rigid)") if weak else None
-    if after < config.min_mutual_information or peak < config.min_similarity_peak:
+    if after < config.min_mutual_information_nats or peak < config.min_similarity_peak:
         raise InputError("The two scans do not match: after alignment they share almost no information", code="MRD-E603",
                          found=found, fix="check that both scans are T2-weighted pelvic scans of one patient; if they are and were "
                                           "aligned before, run with --registration none")
