@@ -20,6 +20,7 @@ from MRDeltaNetLib.config import PreprocessingConfig, RunConfig
 from MRDeltaNetLib.errors import InputError, Notice, OutOfMemory, UsageError
 from MRDeltaNetLib.imaging import measures, preprocessing, registration, segmentation
 from MRDeltaNetLib.io.bundle import Bundle, load_network
+from MRDeltaNetLib.io.gate.pair import two_visits
 from MRDeltaNetLib.io.gate.masks import check_residual
 from MRDeltaNetLib.progress import Progress, part, silent
 from MRDeltaNetLib.response import explanation, prediction
@@ -44,6 +45,7 @@ def run(case: Case, config: RunConfig, *, bundle: Bundle | None = None, transfor
     returns    Result; what was not asked for is None or absent
     raises     InputError, UsageError, OutOfMemory, Cancelled
     """
+    two_visits(case.timepoints)
     story = _Story(list(notices), progress)
     align = "align" in config.steps
     if _wants_masks(config) and case.pre.mask is None:

@@ -151,6 +151,13 @@ def test_a_mask_of_the_post_scan_alone_is_refused_before_anything_is_aligned(pai
     assert caught.value.code == "MRD-E350" and seen == []
 
 
+def test_three_visits_are_refused_until_somebody_names_the_pair(pair):
+    case = case_of(pair)
+    with pytest.raises(InputError) as caught:
+        pipeline.run(replace(case, timepoints=(case.pre, case.post, case.post)), RunConfig())
+    assert caught.value.code == "MRD-E337" and "name" in caught.value.fix
+
+
 def test_without_any_mask_prediction_says_how_to_make_one(pair):
     with pytest.raises(InputError) as caught:
         pipeline.run(case_of(pair, masks=False), RunConfig(), bundle=BUNDLE, predict=stand_in)

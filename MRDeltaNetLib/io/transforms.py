@@ -16,7 +16,7 @@ from MRDeltaNetLib.io.atomic import atomic
 from MRDeltaNetLib.io.tables import is_unicode
 
 MAX_BYTES = 1024**2
-"""A chain of linear transforms takes a few kilobytes; an ITK HDF5 file with one takes about ten."""
+"""A chain of linear transforms takes a few kilobytes."""
 
 MAX_CHAIN = 16
 TEXT_HEADER = "#Insight Transform File V1.0"
@@ -38,7 +38,7 @@ SAVE_AGAIN = "save the transform again as an ITK text file (.tfm), for example w
 def read_transform(path: Path | str) -> sitk.Transform:
     """Read a linear transform pre LPS -> post LPS, mm.
 
-    path    ITK text (.tfm, .txt) or ITK HDF5 (.h5, .hdf5), recognised by content
+    path    ITK text (.tfm, .txt). HDF5 is never opened: such a file may name other files, and ITK follows them
     raises  InputError MRD-E610 (not there, not readable), E611 (too large), E612 (not an ITK transform file or damaged),
             E613 (unknown class), E614 (bends the image), E615 (numbers that are no transform of space)
     """
@@ -47,14 +47,12 @@ def read_transform(path: Path | str) -> sitk.Transform:
         raise InputError("The transform file cannot be read", code="MRD-E610", found="a name that is not Unicode text",
                          fix="rename the file, or the folder that it lies in")
     if data.startswith(HDF5_MAGIC):
-        suffix = ".h5"
-    elif data.lstrip().startswith(TEXT_HEADER.encode()):
-        suffix = ".tfm"
-        _check_text(data)
-    else:
-        raise _damaged("the file does not begin like an ITK transform")
-    if not Path(path).suffix.lower() in ((".h5", ".hdf5", ".hdf") if suffix == ".h5" else (".tfm", ".txt")):
-        raise _damaged(f"the content is that of a {suffix} file, the name's ending is not")
+        raise _damaged("an HDF5 file")
+    if not data.lstrip().startswith(TEXT_HEADER.encode()):
+        raise _damaged("the file does not begin like an ITK text transform")
+    if Path(path).suffix.lower() not in (".tfm", ".txt"):
+        raise _damaged("the content is that of a .tfm file, the name's ending is not")
+    _check_text(data)
     try:
         transform = sitk.ReadTransform(str(path))
     except RuntimeError as cause:
@@ -63,7 +61,7 @@ def read_transform(path: Path | str) -> sitk.Transform:
 
 
 def write_transform(transform: sitk.Transform, path: Path | str) -> None:
-    """Write a linear transform as one ITK transform, centre kept; .tfm (text) or .h5; atomic.
+    """Write a linear transform as one ITK transform, centre kept; .tfm (text); atomic.
 
     A rigid Euler transform stays one; everything else linear, chains too, becomes one AffineTransform.
     raises InputError MRD-E614 for a transform that bends the image

@@ -40,7 +40,7 @@ def refused(path) -> InputError:
     return caught.value
 
 
-@pytest.mark.parametrize("ending", [".tfm", ".h5", ".txt"])
+@pytest.mark.parametrize("ending", [".tfm", ".txt"])
 def test_a_rigid_transform_comes_back_exactly_with_its_centre(tmp_path, ending):
     write_transform(RIGID, tmp_path / f"t{ending}")
     back = read_transform(tmp_path / f"t{ending}")
@@ -48,7 +48,7 @@ def test_a_rigid_transform_comes_back_exactly_with_its_centre(tmp_path, ending):
     assert back.GetParameters() == RIGID.GetParameters() and back.GetCenter() == RIGID.GetCenter()
 
 
-@pytest.mark.parametrize("ending", [".tfm", ".h5"])
+@pytest.mark.parametrize("ending", [".tfm", ".txt"])
 def test_a_chain_of_linear_transforms_becomes_one_affine(tmp_path, ending):
     chain = sitk.CompositeTransform([RIGID, affine(), sitk.TranslationTransform(3, (1.0, 2.0, 3.0))])
     write_transform(chain, tmp_path / f"t{ending}")
@@ -56,7 +56,7 @@ def test_a_chain_of_linear_transforms_becomes_one_affine(tmp_path, ending):
     assert isinstance(back, sitk.AffineTransform) and same(back, chain)
 
 
-@pytest.mark.parametrize("ending", [".tfm", ".h5"])
+@pytest.mark.parametrize("ending", [".tfm", ".txt"])
 @pytest.mark.parametrize("transform", [affine(), sitk.VersorRigid3DTransform((0, 0, 0.1), 0.2), sitk.Similarity3DTransform(),
                                        sitk.ScaleVersor3DTransform(), sitk.ScaleSkewVersor3DTransform(), sitk.TranslationTransform(3, (1.0, 2.0, 3.0)),
                                        sitk.Transform(3, sitk.sitkIdentity), sitk.ScaleTransform(3, (1.0, 1.1, 0.9)),
@@ -105,17 +105,16 @@ def test_a_missing_file_a_folder_and_a_large_file_are_refused(tmp_path):
     assert error.code == "MRD-E611" and "affine" in error.fix
 
 
-def test_damaged_hdf5_is_refused(tmp_path):
+@pytest.mark.parametrize("name", ["t.h5", "renamed.tfm"])
+def test_hdf5_is_refused_without_being_opened(tmp_path, monkeypatch, name):
     sitk.WriteTransform(RIGID, str(tmp_path / "t.h5"))
-    whole = (tmp_path / "t.h5").read_bytes()
-    (tmp_path / "cut.h5").write_bytes(whole[:len(whole) // 3])
-    assert refused(tmp_path / "cut.h5").code == "MRD-E612"
-    (tmp_path / "renamed.tfm").write_bytes(whole)
-    error = refused(tmp_path / "renamed.tfm")
+    (tmp_path / "t.h5").rename(tmp_path / name)
+    monkeypatch.setattr(sitk, "ReadTransform", lambda *_: pytest.fail("ITK's reader was asked"))
+    error = refused(tmp_path / name)
     assert error.code == "MRD-E612" and ".tfm" in error.fix
 
 
-@pytest.mark.parametrize("ending", [".tfm", ".h5"])
+@pytest.mark.parametrize("ending", [".tfm"])
 def test_transforms_that_bend_are_neither_read_nor_written(tmp_path, ending):
     sitk.WriteTransform(spline(), str(tmp_path / f"t{ending}"))
     error = refused(tmp_path / f"t{ending}")
@@ -126,8 +125,8 @@ def test_transforms_that_bend_are_neither_read_nor_written(tmp_path, ending):
 
 
 def test_a_plane_transform_is_refused(tmp_path):
-    sitk.WriteTransform(sitk.Euler2DTransform(), str(tmp_path / "t.h5"))
-    assert refused(tmp_path / "t.h5").code == "MRD-E612"
+    sitk.WriteTransform(sitk.Euler2DTransform(), str(tmp_path / "t.tfm"))
+    assert refused(tmp_path / "t.tfm").code == "MRD-E613"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="file names as on POSIX")
