@@ -8,11 +8,11 @@ and sagittal ones.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import SimpleITK as sitk
 
+from MRDeltaNetLib.imaging.preprocessing.grids import corners
 from MRDeltaNetLib.io.gate.grids import points_mm
 
 
@@ -71,19 +71,11 @@ class Field:
                                 (self.pixel_mm,) * 3, direction.tolist(), 0.0, sitk.sitkFloat32)
         return sitk.GetArrayFromImage(sampled)[0]
 
-    def pixel_of(self, point_mm: np.ndarray) -> tuple[float, float]:
-        """Column and row of the LPS point's projection, pixels (0 is the centre of the first pixel)."""
-        offset = np.asarray(point_mm, float) - self.centre
-        width, height = self.size
-        return (float(offset @ self.plane.across) / self.pixel_mm + (width - 1) / 2,
-                float(offset @ self.plane.down) / self.pixel_mm + (height - 1) / 2)
-
 
 def bounds_mm(image: sitk.Image) -> np.ndarray:
     """The image's bounding box along the patient's axes, voxel edges included: array (2, 3), LPS, mm."""
-    corners = [image.TransformContinuousIndexToPhysicalPoint([index - 0.5 for index in corner])
-               for corner in product(*[(0, size) for size in image.GetSize()])]
-    return np.array([np.min(corners, axis=0), np.max(corners, axis=0)])
+    places = corners(image)
+    return np.array([places.min(axis=0), places.max(axis=0)])
 
 
 def field_width_mm(images: list[sitk.Image], at_most_mm: float) -> float:
@@ -109,14 +101,6 @@ def _shifted_inside(centre: float, low: float, high: float, extent: float) -> fl
     if high - low <= extent:
         return (low + high) / 2
     return min(max(centre, low + extent / 2), high - extent / 2)
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """The point through which a scan's three planes pass, LPS mm, and why it was chosen."""
-
-    point_mm: np.ndarray
-    reason: str
 
 
 def map_maximum(attention: sitk.Image, near: sitk.Image | None = None) -> np.ndarray | None:
