@@ -179,6 +179,22 @@ def test_a_tumour_longer_than_the_crop_is_warned_about(visits):
     assert ready.parameters["pre"]["roi_inside_fraction"] < 0.95
 
 
+def test_masks_of_different_places_are_refused_instead_of_judging_neither(visits):
+    """A bed drawn at the hip: the crop between both masks would hold hardly anything of either."""
+    pre, post = visits
+    hip = pelvis(post.image, PRE_TO_POST.GetInverse(), tumour_mm=(48.0, 8.0, -3.0), radii_mm=(9.0, 9.0, 12.0))
+    with pytest.raises(InputError) as caught:
+        prepare(pre, replace(post, mask=hip.mask), PRE_TO_POST, replace(CONFIG, crop_mm=(42.0, 42.0, 36.0)))
+    assert caught.value.code == "MRD-E747" and "same site" in caught.value.fix and "42 x 42 x 36 mm" in caught.value.found
+
+
+def test_a_bed_beside_the_tumour_is_warned_about(visits):
+    pre, post = visits
+    for away_mm, expected in ((28.0, {"MRD-W748"}), (12.0, set())):
+        beside = pelvis(post.image, PRE_TO_POST.GetInverse(), tumour_mm=(2.0 + away_mm, 8.0, -3.0), radii_mm=(9.0, 9.0, 12.0))
+        assert {notice.code for notice in prepare(pre, replace(post, mask=beside.mask), PRE_TO_POST, CONFIG).notices} == expected
+
+
 def test_a_case_without_trouble_has_no_warning(prepared):
     assert prepared.notices == () and prepared.parameters["pre"]["roi_inside_fraction"] > 0.97
 

@@ -21,6 +21,12 @@ WARN_PADDED_FRACTION = 0.25
 WARN_ROI_INSIDE_FRACTION = 0.95
 """Below this fraction of a mask's volume inside the crop: warning."""
 
+MIN_ROI_INSIDE_FRACTION = 0.5
+"""Below this fraction of either mask inside the crop: refused. The network would judge a place where the tumour is not."""
+
+COMMON_ROI = 0.1
+"""Both ROI channels above this somewhere: the masks meet. Below lie the tails that softening adds."""
+
 
 def prepare(pre: Timepoint, post: Timepoint, transform: sitk.Transform, config: PreprocessingConfig = PreprocessingConfig()) -> Prepared:
     """What a network sees of a case.
@@ -30,7 +36,7 @@ def prepare(pre: Timepoint, post: Timepoint, transform: sitk.Transform, config: 
     config     a model bundle's own values
 
     returns    Prepared: tensor float32 (timepoint pre/post, channel image/ROI, depth, height, width) on one crop grid
-    raises     InputError MRD-E350..E353 (masks), MRD-E740..E746
+    raises     InputError MRD-E350..E353 (masks), MRD-E740..E747
 
     The crop grid has the pre scan's own axes in axial order (so an oblique scan is not straightened), and its centre is the
     centroid of the union, on the pre scan's voxels, of the tumour and of the bed carried there (linear interpolation of the
@@ -53,7 +59,9 @@ def prepare(pre: Timepoint, post: Timepoint, transform: sitk.Transform, config: 
         stack, facts = _timepoint_on_grid(image, mask, grid, to_scan, config)
         channels.append(stack)
         parameters[role] = facts
+        _require_roi_inside(role, facts, config)
         notices += _notices(role, facts)
+    notices += _apart(channels[0][1], channels[1][1])
     torch = require("torch", "Preprocessing")
     tensor = torch.stack(channels)
     if not bool(torch.isfinite(tensor).all()):
@@ -106,6 +114,22 @@ def _channels(image: sitk.Image, roi: sitk.Image, scale: Normalisation, roi_sigm
     soft = intensity.GaussianSmooth(sigma=(0.0, roi_sigma_mm / y_mm, roi_sigma_mm / x_mm))(values(roi)[None])
     plain = require("monai.utils.type_conversion", "Preprocessing", "pip install monai").convert_to_tensor
     return torch.cat([plain(picture, track_meta=False), plain(soft, track_meta=False).clamp(0.0, 1.0)]).float()
+
+
+def _require_roi_inside(role: str, facts: dict, config: PreprocessingConfig) -> None:
+    if facts["roi_inside_fraction"] < MIN_ROI_INSIDE_FRACTION:
+        raise InputError(f"Most of the {MASK_NAMES[role]} on {IMAGE_ROLES[role]} lies outside what the network sees", code="MRD-E747",
+                         found=f"{100 * facts['roi_inside_fraction']:.0f} % of it inside {' x '.join(f'{extent:g}' for extent in config.crop_mm)} mm "
+                               "around both masks",
+                         fix="check that both masks mark the same site, and the alignment; a tumour that is larger than this needs another model")
+
+
+def _apart(pre_roi: "torch.Tensor", post_roi: "torch.Tensor") -> list[Notice]:
+    """A warning if the tumour and its bed, aligned, have no place in common. ROI channels, (depth, height, width)."""
+    if float(pre_roi.minimum(post_roi).max()) > COMMON_ROI:
+        return []
+    return [Notice("MRD-W748", "After alignment the tumour and the tumour bed have no place in common",
+                   "check both masks and the alignment: the bed should be the tumour's own site")]
 
 
 def _notices(role: str, facts: dict) -> list[Notice]:
