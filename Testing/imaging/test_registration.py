@@ -116,6 +116,15 @@ def test_what_happens_inside_the_tumour_does_not_move_the_alignment(pair):
     assert error_mm(found.transform, plain.transform, pair.pre).max() < 0.3
 
 
+def test_the_bed_is_left_out_on_the_post_scan_even_without_a_mask_before(pair):
+    scene = registration._scene(pair.pre, pair.post, CONFIG, None, pair.post_mask)
+    bed = pair.post_mask.TransformContinuousIndexToPhysicalPoint(np.argwhere(sitk.GetArrayFromImage(pair.post_mask)).mean(axis=0)[::-1].tolist())
+    away = np.linalg.norm(places(scene.post_region) - bed, axis=-1)
+    kept = sitk.GetArrayFromImage(scene.post_region) > 0
+    assert not kept[away < CONFIG.exclusion_margin_mm].any() and kept[sitk.GetArrayFromImage(scene.post_body) > 0].mean() > 0.8
+    assert registration._scene(pair.pre, pair.post, CONFIG, pair.pre_mask, None).post_region is None
+
+
 def test_a_handed_in_start_is_refined(pair):
     near = sitk.CompositeTransform([about(pair.post, (3, 0, -2), (4, -3, 2)), pair.transform_pre_to_post])
     found = align(pair.pre, pair.post, initial=near)
