@@ -166,6 +166,7 @@ def test_the_deformable_transform_never_takes_the_place_of_the_rigid_one(pair):
     assert not bent.display_transform.IsLinear()
     assert 0.0 < bent.quality["min_jacobian_determinant"] < bent.quality["max_jacobian_determinant"]
     assert bent.quality["tumour_volume_change_percent"] != 0.0
+    assert bent.quality["display_mutual_information_nats"] > bent.quality["mutual_information_after_nats"]      # it starts where the rigid one ended
     assert "MRD-W605" in [notice.code for notice in bent.notices]
 
 
