@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
 import re
 import shutil
 import string
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.errors import Notice
+from MRDeltaNetLib.report.gallery import crossing_points
 from MRDeltaNetLib.report.html import page, write_report
+from MRDeltaNetLib.report.planes import map_maximum
 from Testing.made_up_result import CENTRE_MM, ball, complete_result
 
 pytest.importorskip("PIL", reason="Pillow is not installed")
@@ -96,6 +101,36 @@ def test_a_demonstration_model_is_announced_before_everything_else_and_on_every_
     assert re.search(r'@bottom-left \{ content: "[^"]*DEMONSTRATION MODEL', whole)
 
 
+def test_the_scale_is_filled_up_to_the_probability_and_marked_at_the_threshold(whole):
+    assert re.search(r'class="fill" style="width:73\.1%"', whole) and re.search(r'class="mark" style="left:41\.0%"', whole)
+
+
+def test_the_planes_of_both_scans_pass_through_one_place_of_the_patient():
+    """The highest attention after treatment, and where the transform (pre -> post) says that it was before."""
+    result = complete_result()
+    points, reason = crossing_points(result)
+    np.testing.assert_allclose(points["post"], map_maximum(result.images["attention_post"]), atol=1e-9)
+    np.testing.assert_allclose(result.transform.TransformPoint(points["pre"].tolist()), points["post"], atol=1e-6)
+    assert "highest attention in the scan after treatment" in reason and "same place" in reason
+
+
+def test_each_scan_keeps_its_own_window_in_the_checkerboard():
+    """A post scan in another unit of intensity gives the same picture."""
+    result = complete_result()
+    brighter = {name: result.images[name] * 10.0 for name in ("post", "post_common")}
+    pictures = [checkerboards(page(one)) for one in (result, dataclasses.replace(result, images={**result.images, **brighter}))]
+    assert len(pictures[0]) == 3
+    for plain, other in zip(*pictures):
+        assert np.abs(plain - other).max() <= 4                     # one step of the grey scale
+
+
+def checkerboards(html: str) -> list[np.ndarray]:
+    """The pixels of the page's checkerboards."""
+    from PIL import Image
+    sources = [image["src"] for image in Page(html).all("img") if "checkerboard" in image["alt"]]
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(source.split(",")[1])))).astype(int) for source in sources]
+
+
 def test_another_model_is_not_called_a_demonstration():
     assert "DEMONSTRATION" not in page(complete_result(is_demo=False))
 
@@ -155,6 +190,12 @@ def test_the_auc_says_on_which_data(whole):
 def test_every_map_says_formula_resolution_and_whether_it_sees_the_images(whole):
     words = Page(whole).text
     assert "6 \N{MULTIPLICATION SIGN} 6 \N{MULTIPLICATION SIGN} 6 mm" in words and "w_i = r_i softmax_i(s_i)" in words
+
+
+def test_a_map_s_own_caution_stands_beside_its_picture():
+    result = complete_result()
+    facts = {**result.map_facts, "attention_pre": {**result.map_facts["attention_pre"], "caution": "carried by position alone"}}
+    assert "Caution: carried by position alone." in Page(page(dataclasses.replace(result, map_facts=facts))).text
 
 
 def test_a_map_that_shows_position_only_says_so_beside_its_picture():
