@@ -25,7 +25,7 @@ _spec.loader.exec_module(planted)
 
 def command(place: Path) -> list[str]:
     return ["--out", str(place / "bundle"), "--cases", "16", "--validation", "16", "--test", "24", "--epochs", "1", "--crop-mm", "24", "24",
-            "12", "--baselines", "subtract", "--threads", "1", "--cache", str(place / "cache")]
+            "12", "--baselines", "subtract", "--threads", "1", "--precision", "32-true", "--cache", str(place / "cache")]
 
 
 @pytest.fixture(scope="module")

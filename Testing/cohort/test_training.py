@@ -15,7 +15,7 @@ pytest.importorskip("lightning.pytorch", reason="training needs the 'cohort' ext
 from MRDeltaNetLib.cohort.augmentation import AugmentationConfig, _affine, _sample, augment  # noqa: E402
 from MRDeltaNetLib.cohort.statistics import auc_with_ci, youden_threshold  # noqa: E402
 from MRDeltaNetLib.cohort.training import BalancedBatches, Crops, TrainingConfig, scores, train  # noqa: E402
-from MRDeltaNetLib.errors import InputError  # noqa: E402
+from MRDeltaNetLib.errors import InputError, UsageError  # noqa: E402
 from MRDeltaNetLib.models.registry import build  # noqa: E402
 
 _spec = importlib.util.spec_from_file_location("planted", Path(__file__).resolve().parents[1] / "planted.py")
@@ -69,6 +69,22 @@ def test_training_on_one_class_is_refused():
     with pytest.raises(InputError) as caught:
         BalancedBatches(np.zeros(10), 4, seed=0)
     assert caught.value.code == "MRD-E760" and "missing class" in caught.value.fix
+
+
+def test_bfloat16_on_a_cpu_is_refused_for_crops_where_its_gradient_is_wrong(tasks):
+    network = build("deltanet", preset="tiny", crop_mm=(24.0, 24.0, 12.0))
+    with pytest.raises(UsageError) as caught:
+        train(network, Crops(*tasks["training"]), Crops(*tasks["validation"]), TrainingConfig(precision="bf16-mixed"))
+    assert caught.value.code == "MRD-E762" and "32-true" in caught.value.fix
+
+
+def test_training_that_diverges_is_said_and_gives_no_network(tasks):
+    network = build("deltanet", preset="tiny", crop_mm=(24.0, 24.0, 12.0))
+    broken = tasks["training"][0][:16].copy()
+    broken[:, 0, 0, 0, 0, 0] = np.nan
+    with pytest.raises(InputError) as caught:
+        train(network, Crops(broken, np.arange(16) % 2), Crops(*tasks["validation"]), TrainingConfig(epochs=1, batch_size=4))
+    assert caught.value.code == "MRD-E761" and "learning rate" in caught.value.fix
 
 
 def crops() -> torch.Tensor:
