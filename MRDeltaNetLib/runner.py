@@ -11,7 +11,7 @@ import json
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 import SimpleITK as sitk
 
@@ -58,9 +58,11 @@ def run_job(job: Job, progress: Progress = silent) -> Outcome:
     bundle = read_bundle(Path(job.model) if job.model else resource(DEMO_BUNDLE)) if "predict" in job.steps else None
     case, notices = read_case(job, config.limits)
     transform = read_transform(Path(job.transform)) if job.transform else None
+    earlier = _earlier_alignment(job)
     _limit_threads(config)
     result = pipeline.run(case, config, bundle=bundle, transform=transform, progress=part(progress, 0.02, 0.85),
-                          notices=(*notices, *_scene_notice(job), *_stale_alignment(job, case)))
+                          left_out=None if earlier is None else earlier["masks_left_out_sha256"],
+                          notices=(*notices, *_scene_notice(job), *_stale_alignment(earlier, case)))
     files = _write(result, job, case, bundle, started, part(progress, 0.85, 1.0))
     progress(1.0, "Done")
     return Outcome(result, out, files)
@@ -130,25 +132,26 @@ def _scene_notice(job: Job) -> tuple[Notice, ...]:
                    "pip install 'mrdeltanet[scene]', or open the NRRD files in 3D Slicer one by one"),)
 
 
-def _stale_alignment(job: Job, case: Case) -> tuple[Notice, ...]:
-    """Warn if an alignment that was handed in was made with other masks than those of this job."""
-    if not job.transform or "align" in job.steps:
-        return ()
-    beside = Path(job.transform).with_name(results.RESULT)
-    used, now = _masks_left_out(beside), pipeline.masks_digest(case)
-    if used is None or all(used.get(role) == now[role] or (role == "post" and used.get(role) is None) for role in now):
+def _stale_alignment(earlier: Mapping[str, Any] | None, case: Case) -> tuple[Notice, ...]:
+    """Warn if an alignment that was handed in was made with other masks than those of this job.
+
+    earlier  the "registration" part of the result that the alignment came with; None if there is none
+    """
+    if earlier is None or earlier.get("method") == "none" or earlier["masks_left_out_sha256"] == pipeline.masks_digest(case):
         return ()
     return (Notice("MRD-W610", "The alignment is stale: it was made without these masks, or with others",
                    "align again, so that the tumour and its change are left out of the alignment"),)
 
 
-def _masks_left_out(beside: Path) -> dict[str, Any] | None:
-    """Which masks an earlier run left out of its alignment, by its result.json; None if there is none that says it."""
+def _earlier_alignment(job: Job) -> Mapping[str, Any] | None:
+    """What the result.json beside a transform that was handed in says about that alignment; None if nothing says it."""
+    if not job.transform or "align" in job.steps:
+        return None
     try:
-        found = read_json(beside)["registration"]["masks_left_out_sha256"]
+        found = read_json(Path(job.transform).with_name(results.RESULT))["registration"]
+        return found if isinstance(found["masks_left_out_sha256"], dict) else None
     except (InputError, KeyError, TypeError):
         return None
-    return found if isinstance(found, dict) else None
 
 
 def _limit_threads(config: RunConfig) -> None:

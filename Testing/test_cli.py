@@ -121,6 +121,20 @@ def test_an_alignment_made_with_other_masks_is_called_stale(scans, tmp_path):
     assert done.returncode == 0 and "MRD-W610" in done.stdout and "align again" in done.stdout.lower()
 
 
+def test_an_accepted_alignment_stays_fresh_through_a_chain_of_jobs_and_is_stale_once_a_bed_is_drawn(scans, tmp_path):
+    base = {"pre": scans["pre"], "post": scans["post"], "pre_mask": scans["pre_mask"], "progress": "none"}
+    jobs = {"1": {"out": "a", "steps": ["align", "masks"]}, "2": {"out": "b", "steps": ["masks"], "transform": "a/registration.tfm"},
+            "3": {"out": "c", "steps": ["masks"], "transform": "b/registration.tfm"},
+            "4": {"out": "d", "steps": ["masks"], "transform": "b/registration.tfm", "post_mask": scans["post_mask"]}}
+    told = {}
+    for name, choices in jobs.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(base | choices))
+        done = call("run", tmp_path / f"{name}.json")
+        assert done.returncode == 0, done.stderr
+        told[name] = "MRD-W610" in done.stdout
+    assert told == {"1": False, "2": False, "3": False, "4": True}
+
+
 def test_check_writes_nothing_and_says_what_it_found(scans, tmp_path):
     before = sorted(Path(scans["pre"]).parent.iterdir())
     done = call("check", "--pre", scans["pre"], "--post", scans["post"], "--pre-mask", scans["pre_mask"], cwd=tmp_path)

@@ -181,6 +181,8 @@ def _header(name: str, result: Result) -> dict[str, str]:
     """What an image says about itself to whoever opens it alone."""
     facts = result.map_facts.get(name, {})
     texts = {"intended_use": RESEARCH_USE, "meaning": MASK_MEANINGS.get(name, "")}
+    if name == "post_mask" and result.mask_sources.get("post") == "carried":
+        texts["caution"] = "carried over from the pre-treatment mask as a suggestion; nobody drew it"
     texts |= {key: _in_words(value) for key, value in facts.items()}
     return {f"mrdeltanet_{key}": text for key, text in texts.items() if text}
 
