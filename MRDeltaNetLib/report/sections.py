@@ -147,9 +147,10 @@ def methods(result: Result) -> str:
 def _map_line(name: str, facts) -> str:
     sees = facts.get("sees_image_content")
     says = "yes" if sees else "not stated" if sees is None else "<strong>no: position only</strong>"
-    resolution = facts.get("resolution_mm")
+    resolution, note = facts.get("resolution_mm"), facts.get("resolution_note")
+    stated = "not stated" if resolution is None else text(millimetres(resolution)) + (f"; {text(note)}" if note else "")
     return (f'<tr><th scope="row">{text(name)}</th><td>{text(facts.get("formula", "not stated"))}</td>'
-            f'<td>{"not stated" if resolution is None else text(millimetres(resolution))}</td><td>{says}</td></tr>')
+            f'<td>{stated}</td><td>{says}</td></tr>')
 
 
 def provenance(result: Result) -> str:

@@ -28,6 +28,9 @@ FORMULAS = {
 UNITS = {"attention_post": "share of the largest token's share, 0 to 1", "attention_pre": "share of the largest token's share, 0 to 1",
          "change_post": "length of the change vector in network units; compare within one map only"}
 
+COARSE_NOTE = "half of the weight comes from tokens twice this size, spread evenly over the tokens that they cover"
+"""Attention is the mean over the network's two scales."""
+
 ToImage = Callable[["np.ndarray", sitk.Image], sitk.Image]
 
 
@@ -67,6 +70,8 @@ def _facts(name: str, largest: float, network: Mapping[str, Any]) -> dict[str, A
     by_content = network["sees_image_content"]
     facts = {"formula": FORMULAS[name], "unit": UNITS[name], "resolution_mm": tuple(network["token_size_mm"][::-1]),
              "interpolation": "trilinear inside the crop, zero outside", "sees_image_content": by_content, "largest_token": largest}
+    if name != "change_post":
+        facts["resolution_note"] = COARSE_NOTE
     if not by_content:
         facts["caution"] = "position and tumour outline alone make this map; it does not depend on the images"
     elif name == "attention_pre" and not network["alignment_sees_image_content"]:

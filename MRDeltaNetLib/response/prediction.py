@@ -89,7 +89,7 @@ def predict(prepared: Prepared, network: "torch.nn.Module", own: Mapping[str, An
     where, described = choose_device(device)
     tensor = prepared.tensor.as_subclass(torch.Tensor)             # MONAI's MetaTensor would follow every operation
     _check_input(tensor, network)
-    with _deterministic(seed), _memory_errors(where.type):
+    with _deterministic(seed, where.type), _memory_errors(where.type):
         network = network.to(where).eval()
         with torch.inference_mode():
             output = network(tensor[None].to(where)).cpu()
@@ -134,17 +134,22 @@ def _check_output(output: "NetworkOutput") -> None:
 
 
 @contextmanager
-def _deterministic(seed: int) -> Iterator[None]:
-    """Deterministic algorithms and a seeded generator inside; the caller's settings and generator state afterwards."""
+def _deterministic(seed: int, device: str) -> Iterator[None]:
+    """A seeded generator and deterministic algorithms inside; the caller's settings and generator state afterwards.
+
+    The CPU's kernels are deterministic anyway; there the switch would only cost the seconds that it takes to load.
+    """
     torch = require("torch", "Prediction", _INSTALL_TORCH)
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        if device != "cpu":
+            torch.use_deterministic_algorithms(True, warn_only=True)
         try:
             yield
         finally:
-            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+            if device != "cpu":
+                torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 @contextmanager
