@@ -205,9 +205,12 @@ def test_progress_without_a_terminal_or_without_rich_is_one_line_a_step(capsys, 
 
 @pytest.mark.parametrize("content", ["[1, 2]", '{"registration": 3}', '{"registration": {"masks_left_out_sha256": "x"}}', "no JSON", '{"a": "' + "x" * 2**20 + '"}'])
 def test_a_foreign_result_beside_a_transform_says_nothing_about_its_masks(tmp_path, content):
-    from MRDeltaNetLib.runner import _masks_left_out
+    from MRDeltaNetLib.io.jobs import job_from_mapping
+    from MRDeltaNetLib.runner import _earlier_alignment
+    job = job_from_mapping({"pre": "a", "post": "b", "out": "c", "steps": ["masks"], "transform": str(tmp_path / "registration.tfm")})
+    assert _earlier_alignment(job) is None
     (tmp_path / "result.json").write_text(content)
-    assert _masks_left_out(tmp_path / "result.json") is None and _masks_left_out(tmp_path / "absent.json") is None
+    assert _earlier_alignment(job) is None
 
 
 def test_the_model_s_folder_is_no_output_folder(scans, tmp_path):
