@@ -68,6 +68,14 @@ def test_the_card_says_first_that_the_data_are_made_up_and_which_auc_the_model_h
     assert bundle.own["is_demo"] and "made-up" in bundle.own["trained_on"] and "Not for diagnosis" in bundle.own["intended_use"]
 
 
+def test_the_card_says_where_a_baseline_does_as_well():
+    config = PreprocessingConfig(crop_mm=(24.0, 24.0, 12.0))
+    cases = {"training": 1, "validation": 1, "test": 1}
+    text = lambda pooled: demo_model.card(demo_model.Evaluation({"deltanet": (0.8, 0.7, 0.9), "roi_pooled": (pooled, 0.6, 0.95)}, cases, 1.0),
+                                          "controlled", {}, config, 0.5)
+    assert "`roi_pooled` did as well or better" in text(0.82) and "did as well" not in text(0.7)
+
+
 def test_metadata_record_how_it_was_trained(made):
     own = json.loads((made[0] / "configs" / "metadata.json").read_text())["mrdeltanet"]
     assert own["training"]["epochs"] == 1 and own["training"]["augmentation"]["flip"] == 0.5
