@@ -232,8 +232,8 @@ def card(evaluation: Evaluation, setting: str, settings: dict[str, Any], preproc
         f"One training seed: differences below about {NOISE} mean nothing."
         + (f" {' and '.join(level)} did as well or better here, so this simulation does not show that alignment pays." if level else ""), "",
         "## Limits", "",
-        "It knows only simulated pelvises, which are simpler than real ones; masks there are nearly exact, and its advantage over the "
-        "baselines shrinks with worse outlines. Do not use it on patients.", "",
+        "It knows only simulated pelvises, which are simpler than real ones; masks there are nearly exact, so expect less with worse "
+        "outlines. Do not use it on patients.", "",
         f"Made {date.today().isoformat()} in {evaluation.minutes:.0f} minutes, simulation included, unless prepared cases were kept.", ""])
 
 
