@@ -11,7 +11,9 @@ from typing import Annotated, Any, Callable, Optional
 
 import typer
 
+from MRDeltaNetLib.config import BIAS_CORRECTIONS, DEVICES, REGISTRATION_METHODS
 from MRDeltaNetLib.errors import UsageError
+from MRDeltaNetLib.io.jobs import PROGRESS
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Treatment response from MRI before and after neoadjuvant treatment. Research use only.")
@@ -19,36 +21,16 @@ model_app = typer.Typer(no_args_is_help=True, help="Model bundles.")
 app.add_typer(model_app, name="model")
 
 
-class RegistrationChoice(str, Enum):
-    none = "none"
-    rigid = "rigid"
-    affine = "affine"
-    deformable = "deformable"
+def _choice(name: str, values: tuple[str, ...]) -> type[Enum]:
+    """An option's choices as Typer wants them."""
+    return Enum(name, {value: value for value in values}, type=str)
 
 
-class BiasChoice(str, Enum):
-    off = "off"
-    fast = "fast"
-    full = "full"
-
-
-class DeviceChoice(str, Enum):
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
-    mps = "mps"
-
-
-class ProgressChoice(str, Enum):
-    bar = "bar"
-    json = "json"
-    none = "none"
-
-
-class SettingChoice(str, Enum):
-    controlled = "controlled"
-    realistic = "realistic"
-
+RegistrationChoice = _choice("RegistrationChoice", REGISTRATION_METHODS)
+BiasChoice = _choice("BiasChoice", BIAS_CORRECTIONS)
+DeviceChoice = _choice("DeviceChoice", DEVICES)
+ProgressChoice = _choice("ProgressChoice", PROGRESS)
+SettingChoice = _choice("SettingChoice", ("controlled", "realistic"))
 
 Pre = Annotated[Optional[str], typer.Option("--pre", metavar="PATH", help="Scan before treatment: DICOM folder, NIfTI, NRRD or MHA.")]
 Post = Annotated[Optional[str], typer.Option("--post", metavar="PATH", help="Scan after treatment: DICOM folder, NIfTI, NRRD or MHA.")]
@@ -78,9 +60,9 @@ def run(job: Annotated[Optional[Path], typer.Argument(metavar="[JOB.json]", help
         assume_ras: AssumeRas = False, clinical: Clinical = None,
         model: Annotated[Optional[str], typer.Option("--model", metavar="BUNDLE", help="Model bundle (folder). Default: the demo model.")] = None,
         out: Out = None,
-        registration: Annotated[RegistrationChoice, typer.Option("--registration", help="How post is aligned to pre; 'deformable' never feeds the network.")] = RegistrationChoice.rigid,
+        registration: Annotated[RegistrationChoice, typer.Option("--registration", help="How post is aligned to pre; 'deformable' never feeds the network.")] = RegistrationChoice("rigid"),
         bias_correction: Annotated[Optional[BiasChoice], typer.Option("--bias-correction", help="N4 bias field correction. Default: what the model was trained with.")] = None,
-        device: Device = DeviceChoice.auto, seed: Seed = 0, progress: Progress = ProgressChoice.bar) -> None:
+        device: Device = DeviceChoice("auto"), seed: Seed = 0, progress: Progress = ProgressChoice("bar")) -> None:
     """One pre/post pair in; probability, attention maps, report and scene out."""
     given = {name: value for name, value in locals().items() if name != "job"}
     if job is not None:
@@ -114,7 +96,7 @@ def check(pre: Pre = None, post: Post = None, pre_series: PreSeries = None, post
 
 @app.command()
 def demo(out: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder for the simulated scans and the result.")],
-         seed: Seed = 1, device: Device = DeviceChoice.auto, progress: Progress = ProgressChoice.bar) -> None:
+         seed: Seed = 1, device: Device = DeviceChoice("auto"), progress: Progress = ProgressChoice("bar")) -> None:
     """Simulate one pelvis pair and run the whole job on it with the demo model."""
 
     def simulate_and_run() -> int:
@@ -131,9 +113,9 @@ def demo(out: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder f
 def simulate(cases: Annotated[int, typer.Option("--cases", metavar="N", min=1, max=100_000, help="How many pairs.")],
              out: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder for the cohort.")],
              seed: Seed = 0,
-             setting: Annotated[SettingChoice, typer.Option("--setting", help="controlled: volume change says nothing; realistic: it says a little.")] = SettingChoice.controlled,
+             setting: Annotated[SettingChoice, typer.Option("--setting", help="controlled: volume change says nothing; realistic: it says a little.")] = SettingChoice("controlled"),
              workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, max=256, help="Processes.")] = 1,
-             progress: Progress = ProgressChoice.bar) -> None:
+             progress: Progress = ProgressChoice("bar")) -> None:
     """Write a cohort of simulated pairs with masks, and cohort.csv with outcome, latent truth and clinical columns."""
 
     def write() -> int:
@@ -204,7 +186,7 @@ def _run(job) -> int:
 def _run_job_file(path: Path, given: dict[str, Any]) -> int:
     """A job file stands alone: options beside it would be ambiguous."""
     from MRDeltaNetLib.__main__ import run_job_file
-    defaults = {"registration": RegistrationChoice.rigid, "device": DeviceChoice.auto, "progress": ProgressChoice.bar}
+    defaults = {"registration": RegistrationChoice("rigid"), "device": DeviceChoice("auto"), "progress": ProgressChoice("bar")}
     extra = [name for name, value in given.items() if value not in (None, False, 0) and defaults.get(name) != value]
     if extra:
         error = UsageError("A job file and options were given together", code="MRD-E402",
