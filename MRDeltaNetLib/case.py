@@ -131,7 +131,7 @@ class Result:
     p_pcr            probability of pathological complete response, 0 to 1 (always P(pCR), never its opposite)
     logit            the network's output before the logistic function and recalibration
     threshold        the bundle's locked threshold on p_pcr; at or above it the class is "pCR"
-    predicted_class  "pCR" or "non-pCR"
+    predicted_class  "pCR" or "non-pCR"; None with a carried tumour bed, which nobody drew
     measures         name with unit -> number or None (pre_volume_ml, volume_change_percent, ...)
     registration     name with unit -> number or text (method, mutual_information_before_nats, rotation_deg, ...)
     warnings         notices of every step

@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any, Callable, Iterator
 
 from MRDeltaNetLib.errors import Cancelled, MRDeltaNetError, OutOfMemory
@@ -88,7 +89,9 @@ def describe_outcome(outcome: Any) -> list[str]:
     lines = [f"Warning {notice.code}: {notice.text}." + (f" {notice.fix[0].upper()}{notice.fix[1:]}." if notice.fix else "")
              for notice in result.warnings]
     if result.p_pcr is not None:
-        lines.append(f"P(pCR) = {result.p_pcr:.3f}: class '{result.predicted_class}' at the model's threshold {result.threshold:.3f}")
+        said = (f"class '{result.predicted_class}' at the model's threshold {result.threshold:.3f}" if result.predicted_class
+                else "no class, because nobody drew the tumour bed; the number may be far off")
+        lines.append(f"P(pCR) = {result.p_pcr:.3f}: {said}")
         if result.model and result.model["is_demo"]:
             lines.append("The demo model was trained on simulated pelvises only: on a real patient this number means nothing.")
     change = result.measures.get("volume_change_percent")
@@ -126,7 +129,8 @@ def _fault(error: BaseException) -> MRDeltaNetError:
 def _tell_outcome(outcome: Any, mode: str) -> None:
     if mode == "json":
         print(json.dumps({"finished": {"p_pcr": outcome.result.p_pcr, "predicted_class": outcome.result.predicted_class,
-                                       "files": list(outcome.files)}}), flush=True)
+                                       "warnings": [asdict(notice) for notice in outcome.result.warnings],
+                                       "files": list(outcome.files)}}, ensure_ascii=False), flush=True)
         return
     print("\n".join(describe_outcome(outcome)))
 

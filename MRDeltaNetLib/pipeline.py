@@ -114,7 +114,7 @@ def _with_prediction(result: Result, case: Case, config: RunConfig, bundle: Bund
         predicted = predict(prepared, bundle, config)
         bar(1.0, f"P(pCR) {predicted.p_pcr:.2f}")
     result = replace(result, p_pcr=predicted.p_pcr, logit=predicted.logit, threshold=predicted.threshold,
-                     predicted_class=predicted.predicted_class, model=bundle.public_facts() | {"device": predicted.device})
+                     predicted_class=_class(predicted, case, story), model=bundle.public_facts() | {"device": predicted.device})
     if "explain" not in config.steps:
         return result
     with story.step("explain", {}) as bar:
@@ -123,6 +123,15 @@ def _with_prediction(result: Result, case: Case, config: RunConfig, bundle: Bund
                          map_facts={name: facts for name, (_, facts) in maps.items()})
         bar(1.0, "Maps laid over the scans")
     return result
+
+
+def _class(predicted: prediction.Prediction, case: Case, story: "_Story") -> str | None:
+    """The class at the threshold; none with a bed that nobody drew, which is too large and turned answers round in simulated pairs."""
+    if case.post.mask_source != "carried":
+        return predicted.predicted_class
+    story.notices.append(Notice("MRD-W712", "No class is given: P(pCR) was computed with a tumour bed that nobody drew, and such a bed can turn the answer round",
+                                "draw the tumour bed on the post-treatment scan, give it as --post-mask, and run again"))
+    return None
 
 
 def _predict(prepared: Prepared, bundle: Bundle, config: RunConfig) -> prediction.Prediction:

@@ -151,6 +151,17 @@ def test_a_mask_of_the_post_scan_alone_is_refused_before_anything_is_aligned(pai
     assert caught.value.code == "MRD-E350" and seen == []
 
 
+def test_with_a_carried_bed_the_number_comes_without_a_class(pair):
+    """Such a bed is too large and can turn the answer round: no class may rest on it."""
+    case = case_of(pair)
+    carried = replace(case, timepoints=(case.pre, replace(case.post, mask=None, residual=None, mask_source=None)))
+    found = pipeline.run(carried, RunConfig(), bundle=BUNDLE, predict=stand_in)
+    assert found.p_pcr is not None and found.predicted_class is None
+    assert "MRD-W712" in {notice.code for notice in found.warnings}
+    drawn = pipeline.run(case, RunConfig(), bundle=BUNDLE, predict=stand_in)
+    assert drawn.predicted_class in ("pCR", "non-pCR") and "MRD-W712" not in {notice.code for notice in drawn.warnings}
+
+
 def test_three_visits_are_refused_until_somebody_names_the_pair(pair):
     case = case_of(pair)
     with pytest.raises(InputError) as caught:

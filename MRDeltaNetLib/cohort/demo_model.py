@@ -223,7 +223,7 @@ def card(evaluation: Evaluation, setting: str, settings: dict[str, Any], preproc
         f"Network `deltanet`, settings `{json.dumps(settings)}`; crop {crop} mm at {spacing} mm; threshold {threshold:.3f} on P(pCR).", "",
         "## What it learned from", "",
         f"{cases['training']} training, {cases['validation']} validation and {cases['test']} test pairs simulated by "
-        f"`imaging/phantom.py` in the setting '{setting}'. In `controlled` the volume change is the same in both classes, and what is left "
+        f"`imaging/phantom/` in the setting '{setting}'. In `controlled` the volume change is the same in both classes, and what is left "
         "in the bed has either this patient's tumour signal (no complete response) or that signal plus a fixed offset (inflammation, "
         "complete response), so that only comparing both scans can tell. The alignment is the true one with a small random error.", "",
         "## AUC on the held-out made-up cases", "",

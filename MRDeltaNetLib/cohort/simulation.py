@@ -68,7 +68,7 @@ def simulate_cohort(cases: int, seed: int, setting: str, out: Path | str, *, wor
 
     cases       how many; case n of a seed is the same however many there are and however many workers write them
     setting     "controlled" or "realistic" (imaging.phantom.simulate_pair)
-    out         folder, new or empty or holding an earlier simulated cohort, which is replaced
+    out         folder, new or empty, or holding the same cohort with as many or fewer cases, which is written again
     workers     processes
     size, spacing_mm  of every scan, as in simulate_pair
     prevalence  share of complete responders in the long run; None: 0.5 for controlled, 0.25 for realistic
@@ -82,9 +82,10 @@ def simulate_cohort(cases: int, seed: int, setting: str, out: Path | str, *, wor
     plans = [_Plan(number, seed, setting, bool(np.random.default_rng([seed, number, 5]).random() < prevalence), size, spacing_mm, reader_mm, out)
              for number in range(1, cases + 1)]
     draw_case(plans[0].case_seed, setting=setting, size=size, spacing_mm=spacing_mm)      # refuses a size or spacing before anything is written
-    (out / "cohort.csv").unlink(missing_ok=True)
     settings = {"cases": cases, "seed": seed, "setting": setting, "prevalence": prevalence, "reader_mm": reader_mm,
                 "size": size, "spacing_mm": spacing_mm}
+    _refuse_another_cohort(out, settings)
+    (out / "cohort.csv").unlink(missing_ok=True)
     rows = [{}] * cases
     _write_dictionary(out, settings, ())
     for done, row in enumerate(_rows(plans, workers), start=1):
@@ -168,6 +169,17 @@ def _check(cases: int, seed: int, workers: int, setting: str, prevalence: float 
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not _is_ours(out)):
         raise UsageError("The output folder holds other files, which a simulated cohort could overwrite", code="MRD-E855",
                          fix="choose a new or empty folder")
+
+
+def _refuse_another_cohort(out: Path, settings: dict[str, Any]) -> None:
+    """Cases of another seed or setting, or more of them, would stay beside the new ones and be taken for them."""
+    if not _is_ours(out):
+        return
+    earlier = json.loads((out / "cohort.json").read_text(encoding="utf-8")).get("settings")
+    wanted = json.loads(json.dumps(settings))
+    if not isinstance(earlier, dict) or {**earlier, "cases": 0} != {**wanted, "cases": 0} or earlier.get("cases", 0) > wanted["cases"]:
+        raise UsageError("The output folder holds another simulated cohort", code="MRD-E855",
+                         found="another seed, setting, size or a larger number of cases", fix="choose a new or empty folder, or remove the old cohort")
 
 
 def _is_ours(out: Path) -> bool:

@@ -122,7 +122,7 @@ def describe(scan: Timepoint, masks: tuple[str, ...] = ()) -> str:
     elif "residual" in masks:
         parts.append("residual tumour: refused")
     if facts.skipped:
-        parts.append("not used: " + ", ".join(f"{count} {kind}" for kind, count in sorted(facts.skipped.items())))
+        parts.append("not used: " + ", ".join(f"{count} x {kind}" for kind, count in sorted(facts.skipped.items())))
     return "; ".join(parts)
 
 

@@ -50,6 +50,9 @@ def _gauge(result: Result) -> str:
 
 
 def _class_line(result: Result) -> str:
+    if result.predicted_class is None and result.mask_sources.get("post") == "carried":
+        return ('<p class="class">No class: nobody drew the tumour bed</p><p>The bed was carried over from the scan before treatment. '
+                "Such a bed is too large and can turn the answer round. Draw the bed on the scan after treatment and run again.</p>")
     if result.predicted_class is None or result.threshold is None:
         return "<p>The model has no threshold, so no class is given.</p>"
     relation = "at or above" if result.predicted_class == "pCR" else "below"

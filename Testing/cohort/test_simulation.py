@@ -85,6 +85,24 @@ def test_progress_reaches_one(tmp_path):
     assert told == [0.5, 1.0]
 
 
+@pytest.mark.parametrize("second", [dict(cases=2, seed=8), dict(cases=1, seed=7), dict(cases=2, seed=7, setting="realistic")],
+                         ids=["another seed", "fewer cases", "another setting"])
+def test_another_cohort_never_mixes_with_the_one_in_the_folder(tmp_path, second):
+    simulate_cohort(2, 7, "controlled", tmp_path / "c", size=(32, 32, 10))
+    before = {path: sha256(path) for path in (tmp_path / "c").rglob("*") if path.is_file()}
+    with pytest.raises(UsageError) as caught:
+        simulate_cohort(second["cases"], second["seed"], second.get("setting", "controlled"), tmp_path / "c", size=(32, 32, 10))
+    assert caught.value.code == "MRD-E855" and "empty folder" in caught.value.fix
+    assert before == {path: sha256(path) for path in (tmp_path / "c").rglob("*") if path.is_file()}
+
+
+def test_a_cohort_can_grow(tmp_path):
+    simulate_cohort(1, 7, "controlled", tmp_path / "c", size=(32, 32, 10))
+    first = sha256(tmp_path / "c" / "case-0001" / "pre.nrrd")
+    simulate_cohort(2, 7, "controlled", tmp_path / "c", size=(32, 32, 10))
+    assert len(table(tmp_path / "c" / "cohort.csv")) == 2 and sha256(tmp_path / "c" / "case-0001" / "pre.nrrd") == first
+
+
 def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path):
     (tmp_path / "cohort.csv").write_text("mine", encoding="utf-8")
     with pytest.raises(UsageError) as refused:
