@@ -2,7 +2,7 @@
 
     python -m MRDeltaNetLib.cohort.demo_model --out Resources/models/demo
 
-Choices (epoch, threshold, recalibration) use the validation cases only; the test cases are scored once, at the end.
+Choices (epoch, threshold, recalibration) use the validation cases only; the test cases are made and scored after that.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def bundle_metadata(settings: dict[str, Any], preprocessing: PreprocessingConfig
             "preprocessing": {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(preprocessing).items()},
             "bias_corrections_allowed": ["off", "fast", "full"], "recalibration": calibration, "threshold": threshold,
             "threshold_source": f"Youden index on {cases['validation']} simulated validation cases", "held_out_auc": auc,
-            "held_out_auc_ci": [lower, upper], "held_out_on": f"{cases['test']} simulated test cases ('{setting}'), scored once",
+            "held_out_auc_ci": [lower, upper], "held_out_on": f"{cases['test']} simulated test cases ('{setting}'), scored after every choice",
             "golden_tolerance": 1e-3}}
 
 
@@ -228,7 +228,7 @@ def card(evaluation: Evaluation, setting: str, settings: dict[str, Any], preproc
         "complete response), so that only comparing both scans can tell. The alignment is the true one with a small random error.", "",
         "## AUC on the held-out made-up cases", "",
         "| score | AUC | 95 % interval (DeLong, logit) |", "|---|---|---|", *rows, "",
-        "The epoch, the threshold and the recalibration were chosen on the validation cases; the test cases were scored once. "
+        "The epoch, the threshold and the recalibration were chosen on the validation cases; the test cases were scored after that. "
         f"One training seed: differences below about {NOISE} mean nothing."
         + (f" {' and '.join(level)} did as well or better here, so this simulation does not show that alignment pays." if level else ""), "",
         "## Limits", "",
