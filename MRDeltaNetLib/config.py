@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Mapping
 
 STEPS = ("align", "masks", "predict", "explain", "report")
 """The steps a job may name, in the order in which they run."""
@@ -90,3 +92,190 @@ class RunConfig:
     seed: int = 0
     threads: int = 0                              # 0: what the libraries choose
     limits: GateLimits = GateLimits()
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """Random changes of training crops; uniform draws are within plus or minus the value, standard deviations are of normal draws.
+
+    The dynamic rule: a case is augmented with probability_minority or probability_majority, by its class, times a ramp
+    that rises linearly to 1 over ramp_epochs. The paper names such a rule; this form is ours (SCIENCE 3.6).
+
+    flip                 probability of a left-right flip of both visits
+    rotation_deg         of both visits, in plane, uniform
+    scale                of both visits, in plane, uniform around 1
+    shift_mm             of both visits, in plane, uniform
+    misplaced_mm         of each visit alone, in plane, uniform; misplaced_deg likewise
+    misplaced_slices     of each visit alone, through plane, in slices, uniform
+    roi_shift_mm         of each visit's ROI alone, in plane, uniform
+    roi_scale            of each visit's ROI alone, in plane around its centroid, uniform around 1
+    roi_dropout          probability that one visit's ROI is empty
+    gain_sd, offset_sd   of each visit's intensities (log gain, z-score units)
+    noise_sd             of each visit, largest standard deviation, z-score units
+    """
+
+    probability_minority: float = 0.9
+    probability_majority: float = 0.5
+    ramp_epochs: int = 10
+    flip: float = 0.5
+    rotation_deg: float = 12.0
+    scale: float = 0.1
+    shift_mm: float = 4.0
+    misplaced_mm: float = 2.0
+    misplaced_deg: float = 2.0
+    misplaced_slices: float = 0.5
+    roi_shift_mm: float = 1.5
+    roi_scale: float = 0.12
+    roi_dropout: float = 0.02
+    gain_sd: float = 0.04
+    offset_sd: float = 0.04
+    noise_sd: float = 0.06
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """The training loss (SCIENCE 3.5): class-balanced focal + weighted regularisers; contrastive weights ramp up from 0.
+
+    gamma              focal exponent
+    beta               class balance; None: 0.99 with balanced batches, 0.999 without (more would correct the frequency twice)
+    auxiliary_weight   decoding of token intensities, where the network has it
+    response_weight    supervised contrast of the change embeddings (same outcome attracts)
+    responders_only    only complete responders attract each other
+    identity_weight    contrast of both visits' anatomy against other patients
+    gate_weight        budget of change gates, where the network has them; gate_budget their wanted mean
+    temperature        of both contrasts
+    queue              detached embeddings of earlier batches of the same fold that contrast is taken against
+    ramp_epochs        over which both contrastive weights rise linearly from 0
+    """
+
+    gamma: float = 1.0
+    beta: float | None = None
+    auxiliary_weight: float = 0.5
+    response_weight: float = 0.1
+    responders_only: bool = False
+    identity_weight: float = 0.05
+    gate_weight: float = 0.01
+    gate_budget: float = 0.3
+    temperature: float = 0.1
+    queue: int = 128
+    ramp_epochs: int = 5
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """One training of one network (SCIENCE 3.6).
+
+    epochs, warmup_epochs  linear warm-up, then a cosine down to 1e-6
+    batch_size             with balanced: half of each class, an epoch goes once through the larger class
+    learning_rate          of head and comparison; each encoder stage below has layer_decay times the one above
+    weight_decay           none on norms, biases, positions, scales, latents
+    ema_decay              of the averaged weights that are validated and kept; 0: none
+    monitor                "f1", "auc" or "nll" of the inner validation cases, smoothed by smoothing (share of the past)
+    patience               epochs without a better monitor; from 20, because nothing may happen for a dozen epochs
+    precision              "auto" (bfloat16 where it is sound and fast), "32-true" or "bf16-mixed"
+    """
+
+    epochs: int = 100
+    warmup_epochs: int = 5
+    batch_size: int = 16
+    balanced: bool = True
+    learning_rate: float = 3e-4
+    layer_decay: float = 0.75
+    weight_decay: float = 0.05
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+    monitor: str = "f1"
+    smoothing: float = 0.6
+    patience: int = 20
+    precision: str = "auto"
+    seed: int = 0
+    loss: LossConfig = LossConfig()
+    augmentation: AugmentationConfig = AugmentationConfig()
+
+
+@dataclass(frozen=True)
+class PretrainingConfig:
+    """Temporal order and masked reconstruction without outcomes (BSTNet's idea; SCIENCE 3.6).
+
+    masked_share           of the tokens inside the ROI whose image is hidden and has to be decoded
+    reconstruction_weight  beside the order loss
+    """
+
+    epochs: int = 50
+    masked_share: float = 0.3
+    reconstruction_weight: float = 0.5
+
+
+@dataclass(frozen=True)
+class ValidationConfig:
+    """How out-of-fold scores come about.
+
+    folds, repeats        repeated stratified folds; a patient is never in two
+    inner_fraction        of each fold's training cases, kept aside for early stopping
+    seeds                 one network a fold and seed; a case's score is the mean logit
+    group                 "centre": whole centres are left out together; "none": every fold sees every centre;
+                          "auto": "centre" where there are at least as many centres as folds
+    leave_one_centre_out  also train without each centre in turn, and score it
+    min_events            of the rarer outcome among the training cases; fewer are refused
+    """
+
+    folds: int = 5
+    repeats: int = 1
+    inner_fraction: float = 0.15
+    seeds: tuple[int, ...] = (0, 1, 2)
+    group: str = "auto"
+    leave_one_centre_out: bool = True
+    min_events: int = 10
+
+
+@dataclass(frozen=True)
+class ThresholdConfig:
+    """How the locked threshold is chosen on recalibrated out-of-fold scores (SCIENCE 3.7).
+
+    rule         "youden", "specificity" (smallest threshold whose specificity is at least `specificity`) or "cost"
+    cost_ratio   harm of a wrong "pCR" over the harm of a wrong "non-pCR"
+    prevalence   share of pCR where the model will be used; None: that of the training cases
+    isotonic     recalibrate by isotonic regression; needs 100 events, else refused
+    """
+
+    rule: str = "youden"
+    specificity: float = 0.95
+    cost_ratio: float = 1.0
+    prevalence: float | None = None
+    isotonic: bool = False
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which model, and its own settings (keyword arguments of the network, or of the tabular model)."""
+
+    name: str = "deltanet"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """One `mrdeltanet train`, `pretrain` or `ablate`: what CONFIG.toml says. Relative paths are relative to that file.
+
+    cohort      the table; cache: folder of prepared crops; out: folder of everything that is written
+    start       weights of an earlier `mrdeltanet pretrain` (safetensors), None: from random ones
+    accelerator "auto", "cpu", "cuda"; devices: how many (more than one: DDP)
+    workers     processes that prepare cases; threads: 0 what torch chooses
+    """
+
+    cohort: Path
+    cache: Path
+    out: Path
+    name: str = "model"
+    start: Path | None = None
+    accelerator: str = "auto"
+    devices: int = 1
+    workers: int = 1
+    threads: int = 0
+    model: ModelConfig = ModelConfig()
+    preprocessing: PreprocessingConfig = PreprocessingConfig()
+    registration: RegistrationConfig = RegistrationConfig()
+    training: TrainingConfig = TrainingConfig()
+    pretraining: PretrainingConfig = PretrainingConfig()
+    validation: ValidationConfig = ValidationConfig()
+    threshold: ThresholdConfig = ThresholdConfig()
