@@ -129,7 +129,7 @@ class AugmentationConfig:
     roi_dropout: float = 0.02
     gain_sd: float = 0.04
     offset_sd: float = 0.04
-    noise_sd: float = 0.06
+    noise_sd: float = 0.10
 
 
 @dataclass(frozen=True)
@@ -235,14 +235,12 @@ class ThresholdConfig:
     rule         "youden", "specificity" (smallest threshold whose specificity is at least `specificity`) or "cost"
     cost_ratio   harm of a wrong "pCR" over the harm of a wrong "non-pCR"
     prevalence   share of pCR where the model will be used; None: that of the training cases
-    isotonic     recalibrate by isotonic regression; needs 100 events, else refused
     """
 
     rule: str = "youden"
     specificity: float = 0.95
     cost_ratio: float = 1.0
     prevalence: float | None = None
-    isotonic: bool = False
 
 
 @dataclass(frozen=True)
