@@ -1,58 +1,20 @@
-"""The command line. Every command is a few lines: collect choices, call the library, tell the outcome.
-
-Heavy packages load inside the commands, so that `mrdeltanet --help` answers at once.
-"""
+"""Commands on one patient, and the simulation of patients: run, check, demo, simulate."""
 
 from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Callable, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
-from MRDeltaNetLib.config import BIAS_CORRECTIONS, DEVICES, REGISTRATION_METHODS
+from MRDeltaNetLib.cli.options import (
+    AssumeRas, BiasChoice, Clinical, CompleteResponse, Device, DeviceChoice, Out, Post, PostLabel, PostMask, PostSeries, Pre,
+    PreLabel, PreMask, PreSeries, Progress, ProgressChoice, RegistrationChoice, ResidualLabel, ResidualMask, Seed, SettingChoice,
+    VolumeIndex, guarded)
 from MRDeltaNetLib.errors import UsageError
-from MRDeltaNetLib.io.jobs import PROGRESS
-
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
-                  help="Treatment response from MRI before and after neoadjuvant treatment. Research use only.")
-model_app = typer.Typer(no_args_is_help=True, help="Model bundles.")
-app.add_typer(model_app, name="model")
 
 
-def _choice(name: str, values: tuple[str, ...]) -> type[Enum]:
-    """An option's choices as Typer wants them."""
-    return Enum(name, {value: value for value in values}, type=str)
-
-
-RegistrationChoice = _choice("RegistrationChoice", REGISTRATION_METHODS)
-BiasChoice = _choice("BiasChoice", BIAS_CORRECTIONS)
-DeviceChoice = _choice("DeviceChoice", DEVICES)
-ProgressChoice = _choice("ProgressChoice", PROGRESS)
-SettingChoice = _choice("SettingChoice", ("controlled", "realistic"))
-
-Pre = Annotated[Optional[str], typer.Option("--pre", metavar="PATH", help="Scan before treatment: DICOM folder, NIfTI, NRRD or MHA.")]
-Post = Annotated[Optional[str], typer.Option("--post", metavar="PATH", help="Scan after treatment: DICOM folder, NIfTI, NRRD or MHA.")]
-PreSeries = Annotated[Optional[str], typer.Option("--pre-series", metavar="UID", help="Which DICOM series, if the folder holds several.")]
-PostSeries = Annotated[Optional[str], typer.Option("--post-series", metavar="UID", help="Which DICOM series, if the folder holds several.")]
-PreMask = Annotated[Optional[str], typer.Option("--pre-mask", metavar="FILE", help="Tumour on the scan before treatment (label map).")]
-PostMask = Annotated[Optional[str], typer.Option("--post-mask", metavar="FILE", help="Tumour bed on the scan after treatment: the whole original site with residual tumour and fibrosis. Without it the pre mask is carried over as a suggestion.")]
-ResidualMask = Annotated[Optional[str], typer.Option("--residual-mask", metavar="FILE", help="Residual viable tumour on the scan after treatment; may be empty.")]
-PreLabel = Annotated[Optional[int], typer.Option("--pre-label", metavar="N", help="Which label of the pre mask file is the tumour.")]
-PostLabel = Annotated[Optional[int], typer.Option("--post-label", metavar="N", help="Which label of the post mask file is the tumour bed.")]
-ResidualLabel = Annotated[Optional[int], typer.Option("--residual-label", metavar="N", help="Which label of the residual mask file is viable tumour.")]
-CompleteResponse = Annotated[bool, typer.Option("--complete-response", help="The reader sees no residual tumour.")]
-VolumeIndex = Annotated[Optional[int], typer.Option("--volume-index", metavar="N", help="Which volume of a 4-D scan, counted from 0.")]
-AssumeRas = Annotated[bool, typer.Option("--assume-ras", help="Read a NIfTI file without orientation as RAS. Only if you know that it is.")]
-Clinical = Annotated[Optional[str], typer.Option("--clinical", metavar="FILE.json", help="Clinical values by name.")]
-Device = Annotated[DeviceChoice, typer.Option("--device", help="Where the network runs.")]
-Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of every random choice.")]
-Progress = Annotated[ProgressChoice, typer.Option("--progress", help="How progress is shown; json prints one object a line.")]
-Out = Annotated[Optional[str], typer.Option("--out", metavar="DIR", help="Folder for everything that is written.")]
-
-
-@app.command()
 def run(job: Annotated[Optional[Path], typer.Argument(metavar="[JOB.json]", help="A job file instead of the options.")] = None,
         pre: Pre = None, post: Post = None, pre_series: PreSeries = None, post_series: PostSeries = None, pre_mask: PreMask = None,
         post_mask: PostMask = None, residual_mask: ResidualMask = None, pre_label: PreLabel = None, post_label: PostLabel = None,
@@ -67,10 +29,9 @@ def run(job: Annotated[Optional[Path], typer.Argument(metavar="[JOB.json]", help
     given = {name: value for name, value in locals().items() if name != "job"}
     if job is not None:
         raise typer.Exit(_run_job_file(job, given))
-    raise typer.Exit(_guarded(lambda: _run(_job(given, "run")), progress.value))
+    raise typer.Exit(guarded(lambda: _run(_job(given, "run")), progress.value))
 
 
-@app.command()
 def check(pre: Pre = None, post: Post = None, pre_series: PreSeries = None, post_series: PostSeries = None, pre_mask: PreMask = None,
           post_mask: PostMask = None, residual_mask: ResidualMask = None, pre_label: PreLabel = None, post_label: PostLabel = None,
           residual_label: ResidualLabel = None, complete_response: CompleteResponse = False, volume_index: VolumeIndex = None,
@@ -91,10 +52,9 @@ def check(pre: Pre = None, post: Post = None, pre_series: PreSeries = None, post
             typer.echo("Nothing is refused: a run would start." if not found.notices else "Nothing is refused; mind the warnings.")
         return max((error.exit_status for error in found.errors), default=0)
 
-    raise typer.Exit(_guarded(inspect_job))
+    raise typer.Exit(guarded(inspect_job))
 
 
-@app.command()
 def demo(out: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder for the simulated scans and the result.")],
          seed: Seed = 1, device: Device = DeviceChoice("auto"), progress: Progress = ProgressChoice("bar")) -> None:
     """Simulate one pelvis pair and run the whole job on it with the demo model."""
@@ -106,10 +66,9 @@ def demo(out: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder f
                           "residual_mask": scans["residual_mask"], "out": str(Path(out) / "result"), "device": device,
                           "seed": seed, "progress": progress}, "demo"))
 
-    raise typer.Exit(_guarded(simulate_and_run, progress.value))
+    raise typer.Exit(guarded(simulate_and_run, progress.value))
 
 
-@app.command()
 def simulate(cases: Annotated[int, typer.Option("--cases", metavar="N", min=1, max=100_000, help="How many pairs.")],
              out: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder for the cohort.")],
              seed: Seed = 0,
@@ -126,44 +85,7 @@ def simulate(cases: Annotated[int, typer.Option("--cases", metavar="N", min=1, m
         typer.echo(f"{cases} simulated pairs: {Path(out) / 'cohort.csv'}")
         return 0
 
-    raise typer.Exit(_guarded(write, progress.value))
-
-
-@model_app.command()
-def verify(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle's folder.")]) -> None:
-    """Check every digest, the metadata, the weights, and that the stored example still gives its stored output."""
-
-    def examine() -> int:
-        from MRDeltaNetLib.io.bundle import check_golden, load_network, read_bundle
-        from MRDeltaNetLib.models import registry
-        read = read_bundle(bundle)
-        difference = check_golden(read, load_network(read, registry.build))
-        own, numbers = read.own, sum(value.numel() for value in read.weights.values())
-        typer.echo(f"{own['name']} {read.metadata['version']}: {own['network']['name']}, {numbers:,} weights")
-        typer.echo(f"Intended use: {own['intended_use']}\nTrained on: {own['trained_on']}")
-        low, high = own["held_out_auc_ci"]
-        typer.echo(f"Held-out AUC {own['held_out_auc']:.3f} (95 % CI {low:.3f} to {high:.3f}) on {own['held_out_on']}")
-        typer.echo(f"Files, metadata and weights are as written; stored example differs by {difference:.2g} (allowed {own['golden_tolerance']:.2g}).")
-        return 0
-
-    raise typer.Exit(_guarded(examine))
-
-
-@app.command()
-def info() -> None:
-    """Versions and devices."""
-
-    def tell() -> int:
-        from MRDeltaNetLib.versions import system, versions
-        for name, version in versions().items():
-            typer.echo(f"{name:14} {version or 'not installed'}")
-        typer.echo(f"{'system':14} " + " ".join(system().values()))
-        if versions()["torch"]:
-            from MRDeltaNetLib.response.prediction import available_devices
-            typer.echo(f"{'devices':14} " + ", ".join(available_devices()))
-        return 0
-
-    raise typer.Exit(_guarded(tell))
+    raise typer.Exit(guarded(write, progress.value))
 
 
 def _job(given: dict[str, Any], command: str):
@@ -194,13 +116,3 @@ def _run_job_file(path: Path, given: dict[str, Any]) -> int:
         typer.echo(error.text(), err=True)
         return error.exit_status
     return run_job_file(path)
-
-
-def _guarded(action: Callable[[], int], mode: str = "none") -> int:
-    """Run a command; an error becomes its text and exit status."""
-    from MRDeltaNetLib.doorway import failed, interruptible
-    interruptible()
-    try:
-        return action()
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 failed() tells every kind apart
-        return failed(error, mode)

@@ -1,0 +1,19 @@
+"""The command line. Every command is a few lines: collect choices, call the library, tell the outcome.
+
+Heavy packages load inside the commands, so that `mrdeltanet --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from MRDeltaNetLib.cli import model, patient
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+                  help="Treatment response from MRI before and after neoadjuvant treatment. Research use only.")
+for command in (patient.run, patient.check, patient.demo, patient.simulate, model.info):
+    app.command()(command)
+
+model_app = typer.Typer(no_args_is_help=True, help="Model bundles.")
+model_app.command()(model.verify)
+app.add_typer(model_app, name="model")

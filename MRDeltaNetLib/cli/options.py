@@ -1,0 +1,52 @@
+"""What commands share: choices, options of the same name and meaning, and how an error becomes its text and exit status."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated, Callable, Optional
+
+import typer
+
+from MRDeltaNetLib.config import BIAS_CORRECTIONS, DEVICES, REGISTRATION_METHODS
+from MRDeltaNetLib.io.jobs import PROGRESS
+
+
+def choice(name: str, values: tuple[str, ...]) -> type[Enum]:
+    """An option's choices as Typer wants them."""
+    return Enum(name, {value: value for value in values}, type=str)
+
+
+RegistrationChoice = choice("RegistrationChoice", REGISTRATION_METHODS)
+BiasChoice = choice("BiasChoice", BIAS_CORRECTIONS)
+DeviceChoice = choice("DeviceChoice", DEVICES)
+ProgressChoice = choice("ProgressChoice", PROGRESS)
+SettingChoice = choice("SettingChoice", ("controlled", "realistic"))
+
+Pre = Annotated[Optional[str], typer.Option("--pre", metavar="PATH", help="Scan before treatment: DICOM folder, NIfTI, NRRD or MHA.")]
+Post = Annotated[Optional[str], typer.Option("--post", metavar="PATH", help="Scan after treatment: DICOM folder, NIfTI, NRRD or MHA.")]
+PreSeries = Annotated[Optional[str], typer.Option("--pre-series", metavar="UID", help="Which DICOM series, if the folder holds several.")]
+PostSeries = Annotated[Optional[str], typer.Option("--post-series", metavar="UID", help="Which DICOM series, if the folder holds several.")]
+PreMask = Annotated[Optional[str], typer.Option("--pre-mask", metavar="FILE", help="Tumour on the scan before treatment (label map).")]
+PostMask = Annotated[Optional[str], typer.Option("--post-mask", metavar="FILE", help="Tumour bed on the scan after treatment: the whole original site with residual tumour and fibrosis. Without it the pre mask is carried over as a suggestion.")]
+ResidualMask = Annotated[Optional[str], typer.Option("--residual-mask", metavar="FILE", help="Residual viable tumour on the scan after treatment; may be empty.")]
+PreLabel = Annotated[Optional[int], typer.Option("--pre-label", metavar="N", help="Which label of the pre mask file is the tumour.")]
+PostLabel = Annotated[Optional[int], typer.Option("--post-label", metavar="N", help="Which label of the post mask file is the tumour bed.")]
+ResidualLabel = Annotated[Optional[int], typer.Option("--residual-label", metavar="N", help="Which label of the residual mask file is viable tumour.")]
+CompleteResponse = Annotated[bool, typer.Option("--complete-response", help="The reader sees no residual tumour.")]
+VolumeIndex = Annotated[Optional[int], typer.Option("--volume-index", metavar="N", help="Which volume of a 4-D scan, counted from 0.")]
+AssumeRas = Annotated[bool, typer.Option("--assume-ras", help="Read a NIfTI file without orientation as RAS. Only if you know that it is.")]
+Clinical = Annotated[Optional[str], typer.Option("--clinical", metavar="FILE.json", help="Clinical values by name.")]
+Device = Annotated[DeviceChoice, typer.Option("--device", help="Where the network runs.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of every random choice.")]
+Progress = Annotated[ProgressChoice, typer.Option("--progress", help="How progress is shown; json prints one object a line.")]
+Out = Annotated[Optional[str], typer.Option("--out", metavar="DIR", help="Folder for everything that is written.")]
+
+
+def guarded(action: Callable[[], int], mode: str = "none") -> int:
+    """Run a command; an error becomes its text and exit status."""
+    from MRDeltaNetLib.doorway import failed, interruptible
+    interruptible()
+    try:
+        return action()
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 failed() tells every kind apart
+        return failed(error, mode)
