@@ -1,36 +1,185 @@
-"""Discrimination with its uncertainty."""
+"""Discrimination, calibration and operating points, each with its uncertainty. outcome is 1 for pCR and 0 for non-pCR throughout;
+a larger score means closer to pCR.
+
+DeLong, DeLong and Clarke-Pearson 1988 (doi:10.2307/2531595), computed by midranks as Sun and Xu 2014 (doi:10.1109/LSP.2014.2337313)
+do: n log n instead of the product of both class sizes.
+"""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 Z_95 = 1.959963984540054
 
+NEWTON_STEPS, NEWTON_TOLERANCE = 50, 1e-10
+"""Newton's method on a logistic likelihood is at its end after some six steps; if it is not after so many, there is no end (separation)."""
 
-def auc_with_ci(outcome: np.ndarray, score: np.ndarray) -> tuple[float, float, float]:
-    """Area under the ROC curve with its 95 % interval by DeLong's variance on the logit scale.
 
-    outcome  (n,) 1 = pCR, 0 = non-pCR; score (n,) larger means closer to pCR
-    returns  AUC, lower, upper; lower and upper equal the AUC where it is 0 or 1
-    raises   ValueError unless both classes hold at least two cases
+@dataclass(frozen=True)
+class Difference:
+    """AUC of one score minus AUC of another on the same cases, by DeLong's paired test.
 
-    DeLong et al. 1988; V_i (a pCR case) is the share of non-pCR cases that score lower, ties counting half, V_j likewise;
-    var = var(V_i) / n_pcr + var(V_j) / n_non_pcr. The logit scale keeps the interval inside (0, 1).
+    difference    of the AUCs
+    lower, upper  its 95 % interval (difference +- 1.96 standard errors, within -1 and 1)
+    z, p          two-sided; z is infinite and p 0 where the difference has no variance (AUCs of 0 and 1), z is 0 and p 1 without any difference
     """
-    outcome, score = np.asarray(outcome).astype(bool), np.asarray(score, dtype=float)
-    high, low = score[outcome], score[~outcome]
-    if min(len(high), len(low)) < 2:
-        raise ValueError("an AUC with an interval needs two cases of each class")
-    wins = (high[:, None] > low[None]) + 0.5 * (high[:, None] == low[None])
-    auc = float(wins.mean())
-    variance = wins.mean(1).var(ddof=1) / len(high) + wins.mean(0).var(ddof=1) / len(low)
+
+    difference: float
+    lower: float
+    upper: float
+    z: float
+    p: float
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """successes of total with Wilson's 95 % interval; value, lower and upper are None without any case."""
+
+    successes: int
+    total: int
+    value: float | None
+    lower: float | None
+    upper: float | None
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What a threshold does: a probability at or above it counts as pCR."""
+
+    threshold: float
+    sensitivity: Proportion
+    specificity: Proportion
+    ppv: Proportion
+    npv: Proportion
+    accuracy: Proportion
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How predicted probabilities fit what happened.
+
+    intercept            of a logistic model with the predicted logit as offset (calibration in the large); 0 is perfect
+    slope                of a logistic model on the predicted logit; 1 is perfect, below 1 the predictions are too extreme
+    intercept_ci, slope_ci   95 %, Wald
+    brier                mean squared error of the probability
+    scaled_brier         1 - brier / (brier of always predicting the prevalence); 1 is perfect, 0 is worth nothing
+    expected, observed   mean predicted probability, share of pCR
+    """
+
+    intercept: float
+    intercept_ci: tuple[float, float]
+    slope: float
+    slope_ci: tuple[float, float]
+    brier: float
+    scaled_brier: float
+    expected: float
+    observed: float
+
+
+def auc_with_ci(outcome: np.ndarray, score: np.ndarray, scale: str = "logit") -> tuple[float, float, float]:
+    """Area under the ROC curve with its 95 % interval by DeLong's variance.
+
+    outcome  (n,) 1 = pCR, 0 = non-pCR; score (n,) larger means closer to pCR; infinite scores are ranked, NaN is refused
+    scale    "logit" (keeps the interval inside (0, 1), and covers better near 1) or "plain" (cut at 0 and 1; what pROC reports)
+    returns  AUC, lower, upper; lower and upper equal the AUC where it is 0 or 1
+    raises   ValueError unless both classes hold at least two cases and no score is NaN
+    """
+    if scale not in ("logit", "plain"):
+        raise ValueError("scale is logit or plain")
+    (auc,), covariance = delong(outcome, np.asarray(score, dtype=float)[None])
+    auc, error = float(auc), math.sqrt(covariance[0, 0])
     if not 0 < auc < 1:
         return auc, auc, auc
-    centre, half = math.log(auc / (1 - auc)), Z_95 * math.sqrt(variance) / (auc * (1 - auc))
+    if scale == "plain":
+        return auc, max(0.0, auc - Z_95 * error), min(1.0, auc + Z_95 * error)
+    centre, half = math.log(auc / (1 - auc)), Z_95 * error / (auc * (1 - auc))
     lower, upper = (1 / (1 + math.exp(-(centre + sign * half))) for sign in (-1, 1))
     return auc, lower, upper
+
+
+def delong(outcome: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """AUCs of several scores of the same cases, and their covariance.
+
+    outcome  (n,); scores (m, n)
+    returns  AUCs (m,), covariance (m, m)
+    raises   ValueError unless both classes hold at least two cases and no score is NaN
+
+    V_i of a pCR case is the share of non-pCR cases that score lower, ties counting half: (its midrank among all cases minus its
+    midrank among pCR cases) / number of non-pCR cases; V_j of a non-pCR case likewise. covariance = cov(V_i) / n_pcr + cov(V_j) / n_non_pcr.
+    """
+    outcome, scores = np.asarray(outcome).astype(bool), np.atleast_2d(np.asarray(scores, dtype=float))
+    if scores.shape[1] != len(outcome) or np.isnan(scores).any():
+        raise ValueError("every case needs one score that is a number")
+    m, n = int(outcome.sum()), int((~outcome).sum())
+    if min(m, n) < 2:
+        raise ValueError("an AUC with an interval needs two cases of each class")
+    every = np.stack([midranks(score) for score in scores])
+    high = np.stack([midranks(score[outcome]) for score in scores])
+    low = np.stack([midranks(score[~outcome]) for score in scores])
+    v_high, v_low = (every[:, outcome] - high) / n, 1 - (every[:, ~outcome] - low) / m
+    covariance = np.cov(v_high).reshape(len(scores), -1) / m + np.cov(v_low).reshape(len(scores), -1) / n
+    return np.clip(v_high.mean(1), 0.0, 1.0), covariance
+
+
+def paired_delong(outcome: np.ndarray, score: np.ndarray, other: np.ndarray) -> Difference:
+    """Is the AUC of score larger or smaller than that of other, on the same cases?
+
+    raises ValueError as delong()
+    """
+    aucs, covariance = delong(outcome, np.stack([np.asarray(score, dtype=float), np.asarray(other, dtype=float)]))
+    difference = float(aucs[0] - aucs[1])
+    error = math.sqrt(max(0.0, covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]))
+    if error < 1e-12:                             # rounding; a real variance is at least of the order of 1 / n squared
+        z = 0.0 if abs(difference) < 1e-12 else math.copysign(math.inf, difference)
+    else:
+        z = difference / error
+    half = Z_95 * error
+    return Difference(difference, max(-1.0, difference - half), min(1.0, difference + half), z, math.erfc(abs(z) / math.sqrt(2)))
+
+
+def midranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1; equal values share the mean of their ranks."""
+    values = np.asarray(values, dtype=float)
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[inverse]
+
+
+def hanley_mcneil_error(auc: float, with_pcr: int, without: int) -> float:
+    """Standard error that an AUC may be expected to have, from class sizes alone (Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747)."""
+    both, one = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    return math.sqrt((auc * (1 - auc) + (with_pcr - 1) * (both - auc**2) + (without - 1) * (one - auc**2)) / (with_pcr * without))
+
+
+def expected_ci(auc: float, with_pcr: int, without: int) -> tuple[float, float]:
+    """The 95 % interval that an AUC may be expected to have with so many cases: to be printed beside the one that was found."""
+    half = Z_95 * hanley_mcneil_error(auc, with_pcr, without)
+    return max(0.0, auc - half), min(1.0, auc + half)
+
+
+def wilson(successes: int, total: int) -> Proportion:
+    """A proportion with Wilson's score interval (1927), 95 %."""
+    if not 0 <= successes <= total:
+        raise ValueError("successes lie between 0 and total")
+    if not total:
+        return Proportion(0, 0, None, None, None)
+    share, z2 = successes / total, Z_95**2
+    centre = (share + z2 / (2 * total)) / (1 + z2 / total)
+    half = Z_95 / (1 + z2 / total) * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
+    return Proportion(int(successes), int(total), share, 0.0 if successes == 0 else centre - half, 1.0 if successes == total else centre + half)
+
+
+def operating_point(outcome: np.ndarray, probability: np.ndarray, threshold: float) -> OperatingPoint:
+    """Sensitivity, specificity, predictive values and accuracy at a threshold."""
+    outcome = np.asarray(outcome).astype(bool)
+    called = np.asarray(probability, dtype=float) >= threshold
+    share = lambda hits, among: wilson(int((hits & among).sum()), int(among.sum()))
+    everyone = np.ones(len(outcome), dtype=bool)
+    return OperatingPoint(float(threshold), share(called, outcome), share(~called, ~outcome), share(outcome, called),
+                          share(~outcome, ~called), share(called == outcome, everyone))
 
 
 def youden_threshold(outcome: np.ndarray, score: np.ndarray) -> float:
@@ -40,3 +189,56 @@ def youden_threshold(outcome: np.ndarray, score: np.ndarray) -> float:
     index = [(score[outcome] >= v).mean() + (score[~outcome] < v).mean() for v in values]
     best = int(np.argmax(index))
     return float(values[best] if best == 0 else (values[best] + values[best - 1]) / 2)
+
+
+def calibration(outcome: np.ndarray, logit: np.ndarray) -> Calibration:
+    """Calibration of predicted logits (n,).
+
+    raises ValueError if there is only one class, or if the logits separate the classes (then no slope exists)
+    """
+    outcome, logit = np.asarray(outcome, dtype=float), np.asarray(logit, dtype=float)
+    ones = np.ones((len(outcome), 1))
+    (intercept,), inverse = logistic(ones, outcome, offset=logit)
+    in_the_large = math.sqrt(inverse[0, 0])
+    (_, slope), inverse = logistic(np.column_stack([ones, logit]), outcome)
+    spread = math.sqrt(inverse[1, 1])
+    probability = sigmoid(logit)
+    observed, error = float(outcome.mean()), brier(outcome, probability)
+    return Calibration(float(intercept), (intercept - Z_95 * in_the_large, intercept + Z_95 * in_the_large), float(slope),
+                       (slope - Z_95 * spread, slope + Z_95 * spread), error, 1 - error / (observed * (1 - observed)),
+                       float(probability.mean()), observed)
+
+
+def brier(outcome: np.ndarray, probability: np.ndarray) -> float:
+    """Mean squared error of a probability (Brier 1950)."""
+    return float(np.mean((np.asarray(probability, dtype=float) - np.asarray(outcome, dtype=float)) ** 2))
+
+
+def sigmoid(logit: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-logit)), without overflow."""
+    return np.exp(-np.logaddexp(0.0, -np.asarray(logit, dtype=float)))
+
+
+def logistic(design: np.ndarray, outcome: np.ndarray, offset: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Maximum-likelihood logistic regression by Newton's method (iteratively reweighted least squares), without a penalty.
+
+    design   (n, k), a column of ones where an intercept is wanted; offset (n,) is added to the linear predictor
+    returns  coefficients (k,), and their covariance (k, k), the inverse of Fisher's information
+    raises   ValueError if there is only one class, if columns depend on each other, or if the classes can be separated: no finite solution
+    """
+    design, outcome = np.asarray(design, dtype=float), np.asarray(outcome, dtype=float)
+    if not 0 < outcome.mean() < 1:
+        raise ValueError("a logistic regression needs cases of both classes")
+    no_solution = ValueError("the classes can be separated, or columns depend on each other: no finite logistic regression exists")
+    found = np.zeros(design.shape[1])
+    for _ in range(NEWTON_STEPS):
+        probability = sigmoid(design @ found + offset)
+        weights = probability * (1 - probability)
+        information = design.T @ (weights[:, None] * design)
+        if not np.isfinite(information).all() or np.linalg.cond(information) > 1e14:
+            raise no_solution
+        step = np.linalg.solve(information, design.T @ (outcome - probability))
+        found = found + np.clip(step, -5.0, 5.0)  # a bad first step may overshoot; near the end steps are tiny
+        if np.abs(step).max() < NEWTON_TOLERANCE * max(1.0, np.abs(found).max()):
+            return found, np.linalg.inv(information)
+    raise no_solution

@@ -1,0 +1,192 @@
+"""Statistics against slow formulas, other packages and published numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import optimize, stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import brier_score_loss, roc_auc_score
+
+from MRDeltaNetLib.cohort.statistics import (auc_with_ci, brier, calibration, delong, expected_ci, hanley_mcneil_error, logistic,
+                                             midranks, operating_point, paired_delong, wilson)
+
+
+def scored(n=90, seed=0, digits=1):
+    """Outcomes and two correlated scores with ties."""
+    rng = np.random.default_rng(seed)
+    outcome = np.arange(n) % 3 == 0
+    shared = rng.normal(size=n)
+    return outcome, np.round(outcome + shared, digits), np.round(0.4 * outcome + shared + rng.normal(size=n), digits)
+
+
+def slow_delong(outcome, scores):
+    """DeLong's own formula: every pair of a pCR and a non-pCR case, by a double loop."""
+    win = lambda a, b: 1.0 if a > b else 0.5 if a == b else 0.0
+    placements = []
+    for score in scores:
+        high, low = [s for s, o in zip(score, outcome) if o], [s for s, o in zip(score, outcome) if not o]
+        placements.append(([sum(win(a, b) for b in low) / len(low) for a in high], [sum(win(a, b) for a in high) / len(high) for b in low]))
+    aucs = [sum(v) / len(v) for v, _ in placements]
+
+    def cov(side, r, s):
+        pairs = list(zip(placements[r][side], placements[s][side]))
+        return sum((a - aucs[r]) * (b - aucs[s]) for a, b in pairs) / (len(pairs) - 1) / len(pairs)
+
+    return np.array(aucs), np.array([[cov(0, r, s) + cov(1, r, s) for s in range(len(scores))] for r in range(len(scores))])
+
+
+@pytest.mark.parametrize("seed,digits", [(0, 1), (1, 0), (2, 9)])
+def test_the_fast_covariance_equals_the_double_loop(seed, digits):
+    outcome, one, other = scored(seed=seed, digits=digits)
+    aucs, covariance = delong(outcome, np.stack([one, other]))
+    slow_aucs, slow_covariance = slow_delong(outcome, [one, other])
+    assert np.abs(aucs - slow_aucs).max() < 1e-12 and np.abs(covariance - slow_covariance).max() < 1e-12
+    assert aucs[0] == pytest.approx(roc_auc_score(outcome, one), abs=1e-12)
+
+
+def test_delongs_standard_errors_are_those_of_the_bootstrap():
+    outcome, one, other = scored(240, digits=3)
+    rng = np.random.default_rng(5)
+    high, low = np.flatnonzero(outcome), np.flatnonzero(~outcome)
+    drawn = []
+    for _ in range(600):
+        chosen = np.concatenate([rng.choice(high, len(high)), rng.choice(low, len(low))])
+        drawn.append([roc_auc_score(outcome[chosen], score[chosen]) for score in (one, other)])
+    drawn = np.array(drawn)
+    _, covariance = delong(outcome, np.stack([one, other]))
+    assert np.sqrt(covariance[0, 0]) == pytest.approx(drawn[:, 0].std(), rel=0.15)
+    found = paired_delong(outcome, one, other)
+    assert found.difference / found.z == pytest.approx((drawn[:, 0] - drawn[:, 1]).std(), rel=0.15)
+
+
+def test_the_paired_test_is_antisymmetric_and_its_p_fits_its_z():
+    outcome, one, other = scored()
+    forth, back = paired_delong(outcome, one, other), paired_delong(outcome, other, one)
+    assert forth.difference == -back.difference and forth.z == -back.z and forth.p == back.p and forth.lower == -back.upper
+    assert forth.p == pytest.approx(2 * stats.norm.sf(abs(forth.z)), rel=1e-12)
+    assert forth.lower < forth.difference < forth.upper
+
+
+def test_under_no_difference_the_paired_test_rejects_one_time_in_twenty():
+    rng = np.random.default_rng(7)
+    outcome = np.arange(120) % 2 == 0
+    rejected = 0
+    for _ in range(400):
+        shared = outcome + rng.normal(size=120)
+        rejected += paired_delong(outcome, shared + rng.normal(size=120), shared + rng.normal(size=120)).p < 0.05
+    assert 6 <= rejected <= 36                                            # 20 expected; 4.4 is one standard deviation
+
+
+def test_equal_and_perfectly_opposite_scores_have_a_plain_answer():
+    outcome = np.array([0, 0, 0, 1, 1, 1])
+    score = np.arange(6.0)
+    same = paired_delong(outcome, score, 2 * score + 1)
+    assert (same.difference, same.z, same.p) == (0.0, 0.0, 1.0)
+    opposite = paired_delong(outcome, score, -score)
+    assert opposite.difference == 1.0 and opposite.z == math.inf and opposite.p == 0.0
+
+
+def test_only_ranks_count():
+    outcome, one, _ = scored(digits=6)
+    plain = auc_with_ci(outcome, one)
+    assert auc_with_ci(outcome, np.exp(3 * one)) == pytest.approx(plain, abs=1e-15)
+    low, high = np.where(one == one.min(), -np.inf, one), np.where(one == one.max(), np.inf, one)
+    assert auc_with_ci(outcome, low) == plain and auc_with_ci(outcome, high) == plain
+
+
+def test_plain_interval_is_symmetric_and_cut_where_an_auc_ends():
+    outcome, one, _ = scored()
+    auc, lower, upper = auc_with_ci(outcome, one, scale="plain")
+    assert auc - lower == pytest.approx(upper - auc)
+    _, covariance = delong(outcome, one[None])
+    assert upper - auc == pytest.approx(1.959963984540054 * np.sqrt(covariance[0, 0]))
+    nearly = np.array([0, 0, 0, 0, 1, 1, 1]), np.array([0, 1, 2, 4, 3, 5, 6])
+    assert auc_with_ci(*nearly, scale="plain")[2] == 1.0 and auc_with_ci(*nearly)[2] < 1.0
+    with pytest.raises(ValueError, match="logit or plain"):
+        auc_with_ci(outcome, one, scale="log")
+
+
+def test_a_score_that_is_not_a_number_and_too_few_cases_are_refused():
+    with pytest.raises(ValueError, match="is a number"):
+        auc_with_ci([1, 1, 0, 0], [1, math.nan, 0, 0])
+    with pytest.raises(ValueError, match="two cases of each class"):
+        paired_delong([1, 0, 0, 0], [1, 2, 3, 4], [1, 2, 3, 4])
+
+
+def test_midranks_are_scipys():
+    values = np.round(np.random.default_rng(0).normal(size=300), 1)
+    assert np.array_equal(midranks(values), stats.rankdata(values))
+
+
+def test_expected_interval_is_the_published_one_for_31_cases_with_and_150_without():
+    """AUC 0.90 with 31 against 150 cases: 0.826 to 0.974."""
+    assert expected_ci(0.90, 31, 150) == pytest.approx((0.826, 0.974), abs=6e-4)
+    assert hanley_mcneil_error(0.5, 40, 60) == pytest.approx(math.sqrt((0.25 + (39 + 59) / 12) / 2400))
+
+
+@pytest.mark.parametrize("successes,total", [(0, 7), (7, 7), (3, 11), (31, 150)])
+def test_wilson_is_scipys(successes, total):
+    expected = stats.binomtest(successes, total).proportion_ci(method="wilson")
+    found = wilson(successes, total)
+    assert (found.value, found.lower, found.upper) == pytest.approx((successes / total, expected.low, expected.high), abs=1e-12)
+
+
+def test_a_proportion_of_nobody_has_no_value():
+    assert wilson(0, 0).value is None and wilson(0, 0).upper is None
+    with pytest.raises(ValueError):
+        wilson(3, 2)
+
+
+def test_operating_point_counts_what_it_says():
+    found = operating_point([1, 1, 1, 0, 0, 0, 0], [0.9, 0.5, 0.4, 0.6, 0.3, 0.2, 0.1], 0.5)
+    assert [(p.successes, p.total) for p in (found.sensitivity, found.specificity, found.ppv, found.npv, found.accuracy)] == \
+        [(2, 3), (3, 4), (2, 3), (3, 4), (5, 7)]
+
+
+def test_calibration_slope_is_an_unpenalised_fit_and_the_intercept_solves_its_equation():
+    rng = np.random.default_rng(2)
+    logit = rng.normal(size=400)
+    outcome = rng.random(400) < 1 / (1 + np.exp(-(0.4 + 0.7 * logit)))
+    found = calibration(outcome, logit)
+    reference = LogisticRegression(C=1e10, tol=1e-10, max_iter=1000).fit(logit[:, None], outcome)
+    assert found.slope == pytest.approx(reference.coef_[0, 0], rel=1e-5)
+    root = optimize.brentq(lambda shift: (1 / (1 + np.exp(-(shift + logit)))).sum() - outcome.sum(), -5, 5, xtol=1e-13)
+    assert found.intercept == pytest.approx(root, abs=1e-9)
+    assert found.slope_ci[0] < 0.7 < found.slope_ci[1] and found.intercept_ci[0] < found.intercept < found.intercept_ci[1]
+    assert found.brier == pytest.approx(brier_score_loss(outcome, 1 / (1 + np.exp(-logit))))
+    assert found.observed == pytest.approx(outcome.mean())
+
+
+def test_the_logistic_covariance_is_the_inverse_curvature_of_the_likelihood():
+    rng = np.random.default_rng(4)
+    design = np.column_stack([np.ones(80), rng.normal(size=80)])
+    outcome = rng.random(80) < 0.4
+    found, covariance = logistic(design, outcome)
+    likelihood = lambda b: -np.logaddexp(0, np.where(outcome, -1, 1) * (design @ b)).sum()
+    step, eye = 1e-3, np.eye(2)
+    curvature = [[(likelihood(found + step * (a + b)) - likelihood(found + step * (a - b)) - likelihood(found - step * (a - b))
+                   + likelihood(found - step * (a + b))) / (4 * step**2) for b in eye] for a in eye]
+    assert covariance == pytest.approx(np.linalg.inv(-np.array(curvature)), rel=1e-4)
+
+
+def test_true_probabilities_are_calibrated_and_doubled_logits_have_half_the_slope():
+    rng = np.random.default_rng(3)
+    logit = rng.normal(0, 1.5, 5000)
+    outcome = rng.random(5000) < 1 / (1 + np.exp(-logit))
+    true, doubled = calibration(outcome, logit), calibration(outcome, 2 * logit)
+    assert abs(true.intercept) < 0.1 and true.slope == pytest.approx(1, abs=0.1) and true.scaled_brier > 0.2
+    assert doubled.slope == pytest.approx(true.slope / 2) and doubled.brier > true.brier
+
+
+def test_separable_or_one_class_logits_have_no_slope():
+    with pytest.raises(ValueError, match="separated"):
+        calibration([0, 0, 1, 1], [-2.0, -1.0, 1.0, 2.0])
+    with pytest.raises(ValueError, match="both classes"):
+        calibration([1, 1, 1], [0.1, 0.2, 0.3])
+
+
+def test_brier_of_always_one_half():
+    assert brier([0, 1, 1, 0], [0.5] * 4) == 0.25
