@@ -1,4 +1,5 @@
-"""Training losses: class-balanced focal, and the auxiliary decoding of a token's own intensities."""
+"""Training losses: class-balanced focal, contrast of responses and of identities, the budget of change gates, and the auxiliary
+decoding of a token's own intensities."""
 
 from __future__ import annotations
 
@@ -6,6 +7,9 @@ import torch
 import torch.nn.functional as F
 from monai.losses import FocalLoss
 from torch import nn
+
+_SHORTEST = 1e-6
+"""Shorter vectors are not stretched to unit length: their direction is noise, and the gradient of stretching it has no bound."""
 
 
 def class_balanced_weights(count_non_pcr: int, count_pcr: int, beta: float) -> tuple[float, float]:
@@ -29,6 +33,65 @@ class ClassBalancedFocal(nn.Module):
 
     def forward(self, logit: torch.Tensor, outcome: torch.Tensor) -> torch.Tensor:
         return 2 * self.focal(logit[:, None], outcome[:, None].to(logit.dtype))
+
+
+def response_contrast(embedding: torch.Tensor, outcome: torch.Tensor, queue_embedding: torch.Tensor | None = None,
+                      queue_outcome: torch.Tensor | None = None, temperature: float = 0.1, responders_only: bool = False) -> torch.Tensor:
+    """Supervised contrast (Khosla et al. 2020, arXiv:2004.11362): cases of one outcome attract each other, all others repel.
+
+    L = mean_i -1/|P(i)| sum_{p in P(i)} log( exp(e_i . e_p / t) / sum_{k != i} exp(e_i . e_k / t) ), e the embeddings at unit length,
+    i over the batch, k over batch and queue, P(i) = those k with the outcome of i. Cases without a positive are left out of the
+    mean; the loss is 0 if none has one.
+
+    embedding        (B, k) of the batch, any length; outcome (B,) in {0, 1}
+    queue_embedding  (Q, k) of earlier batches of the same training fold, (Q,) outcomes; they get no gradient
+    responders_only  only cases with outcome 1 attract each other (non-responders are a mixed lot); all cases still repel
+    """
+    _check_temperature(temperature)
+    if (queue_embedding is None) != (queue_outcome is None):
+        raise ValueError("a queue needs embeddings and outcomes")
+    with torch.autocast(embedding.device.type, enabled=False):
+        own = F.normalize(embedding.float(), dim=1, eps=_SHORTEST)
+        others, labels = own, outcome
+        if queue_embedding is not None:
+            others = torch.cat([own, F.normalize(queue_embedding.detach().float(), dim=1, eps=_SHORTEST)])
+            labels = torch.cat([outcome, queue_outcome.to(outcome)])
+        itself = torch.eye(len(own), len(others), dtype=torch.bool, device=own.device)
+        positive = (outcome[:, None] == labels[None]) & ~itself
+        if responders_only:
+            positive = positive & (outcome[:, None] > 0.5)
+        log_share = (own @ others.T / temperature).masked_fill(itself, float("-inf")).log_softmax(1)
+        count = positive.sum(1)
+        if not bool((count > 0).any()):
+            return own.sum() * 0
+        each = -log_share.masked_fill(~positive, 0).sum(1) / count.clamp(min=1)
+        return each[count > 0].mean()
+
+
+def identity_contrast(anatomy: torch.Tensor, temperature: float = 0.1) -> torch.Tensor:
+    """InfoNCE (van den Oord et al. 2018, arXiv:1807.03748) in both directions: a patient's own other visit against the other
+    visits of the other patients of the batch.
+
+    L = -1/(2 B) sum_i [ log softmax_j(a_i . b_j / t)_i + log softmax_j(b_i . a_j / t)_i ], a and b the pre and post projections
+
+    anatomy   (B, 2, k) projections of the pre and the post visit, brought to unit length here; 0 for a batch of one
+    """
+    _check_temperature(temperature)
+    with torch.autocast(anatomy.device.type, enabled=False):
+        pre, post = F.normalize(anatomy.float(), dim=2, eps=_SHORTEST).unbind(1)
+        score = pre @ post.T / temperature
+        own = torch.arange(len(score), device=score.device)
+        return (F.cross_entropy(score, own) + F.cross_entropy(score.T, own)) / 2
+
+
+def gate_budget_loss(gate: torch.Tensor, budget: float) -> torch.Tensor:
+    """Mean over cases of (mean_i g_i - budget)^2 for gates (B, N) in (0, 1), so that a gate has to choose."""
+    return (gate.float().mean(1) - budget).square().mean()
+
+
+def _check_temperature(temperature: float) -> None:
+    if not temperature > 0:
+        raise ValueError(f"temperature must be above 0, not {temperature}")
 
 
 class IntensityDecoding(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -32,6 +34,17 @@ class PairNetwork(nn.Module):
 
     token_stride = STRIDES[0]
     """Voxels (z, y, x) of the input that one token of the maps spans."""
+
+    map_formulas: Mapping[str, str] = {}
+    """Map name -> formula, where it is not that of the alignment networks (response.explanation.FORMULAS)."""
+
+    map_note: str | None = None
+    """What has to be said of the maps' resolution, where it is not that of two scales."""
+
+    stages = tuple((name, tuple(f"encoder.{part}." for part in parts)) for name, parts in (
+        ("stem", ("stem",)), ("stage1", ("stage1",)), ("stage2", ("down2", "stage2")))) + (
+        ("stage3", ("encoder.down3.", "encoder.position", "encoder.stage3.")),)
+    """For layers.layers: (stage, prefixes of its parameters' names) from the input on; the rest is the head."""
 
     def __init__(self, *, spacing_mm: tuple[float, float, float], crop_mm: tuple[float, float, float], preset: str,
                  auxiliary: bool) -> None:
