@@ -116,12 +116,15 @@ class Prepared:
     grid       SimpleITK.Image, uint8 zeros: the crop grid in the pre scan's space (LPS, mm) that the tensor's voxels lie on
     parameters how it was made: spec, crop centre, normalisation numbers
     notices    warnings found while preparing
+    outlines   name -> torch.Tensor, float32, (timepoint 2, depth, height, width): both ROI channels as other outlines would make
+               them (response/uncertainty); empty if nobody asked for them
     """
 
     tensor: "torch.Tensor"
     grid: sitk.Image
     parameters: Mapping[str, Any] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
+    outlines: Mapping[str, "torch.Tensor"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,6 +132,12 @@ class Result:
     """What one run found. Everything that is None was not asked for or not possible; a warning says why.
 
     p_pcr            probability of pathological complete response, 0 to 1 (always P(pCR), never its opposite)
+    p_pcr_low, p_pcr_high  smallest and largest P(pCR) over the model's members and over other outlines, p_pcr among them: a range
+                     of answers to slightly other questions, not a confidence interval
+    spread           where the range comes from: members, member_p_pcr, member_sd, outline_p_pcr (name -> P(pCR)), outlines_left_out
+                     (name -> why); see response/uncertainty
+    familiarity      how like the model's training cases this one is: light, training_cases, parts; see response/familiarity;
+                     None without prediction
     logit            the network's output before the logistic function and recalibration
     threshold        the bundle's locked threshold on p_pcr; at or above it the class is "pCR"
     predicted_class  "pCR" or "non-pCR"; None with a carried tumour bed, which nobody drew
@@ -146,6 +155,10 @@ class Result:
     """
 
     p_pcr: float | None = None
+    p_pcr_low: float | None = None
+    p_pcr_high: float | None = None
+    spread: Mapping[str, Any] = field(default_factory=dict)
+    familiarity: Mapping[str, Any] | None = None
     logit: float | None = None
     threshold: float | None = None
     predicted_class: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
 from MRDeltaNetLib.case import Prepared
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import torch
 
     from MRDeltaNetLib.models.output import NetworkOutput
+
+BATCH_VOXELS = 700_000
+"""Other outlines go through the network together as long as a batch has no more crop voxels than this (about 1.2 GB of activations
+in the base network, 0.3 GB in the tiny one); a larger crop goes alone."""
 
 _INSTALL_TORCH = "install PyTorch (in 3D Slicer: the PyTorch extension)"
 
@@ -30,6 +34,8 @@ class Prediction:
     output           models.output.NetworkOutput of this one case (batch axis kept), float32, on the CPU
     device           where it ran and why, e.g. "cpu (chosen automatically: no CUDA or MPS device)"
     map_facts        how the maps came about: token_size_mm (z, y, x), sees_image_content, alignment_sees_image_content
+    member_p_pcr     recalibrated probability of each member of an ensemble; empty for a single network
+    outline_p_pcr    name -> recalibrated probability with the ROI channels of Prepared.outlines
     """
 
     p_pcr: float
@@ -39,6 +45,8 @@ class Prediction:
     output: "NetworkOutput"
     device: str
     map_facts: Mapping[str, Any]
+    member_p_pcr: tuple[float, ...] = ()
+    outline_p_pcr: Mapping[str, float] = field(default_factory=dict)
 
 
 def available_devices() -> tuple[str, ...]:
@@ -73,9 +81,9 @@ def choose_device(name: str = "auto") -> tuple["torch.device", str]:
 
 def predict(prepared: Prepared, network: "torch.nn.Module", own: Mapping[str, Any], *, device: str = "auto",
             seed: int = 0) -> Prediction:
-    """Run the network once, in evaluation mode and deterministically.
+    """Run the network on the case, then on each of its other outlines, in evaluation mode and deterministically.
 
-    prepared  the case on the crop that the network was made for
+    prepared  the case on the crop that the network was made for; maps, logit and class come from its tensor alone
     network   models.registry network with the bundle's weights
     own       the "mrdeltanet" section of the bundle's metadata: recalibration {slope, intercept} and threshold.
               p_pcr = 1 / (1 + exp(-(slope * logit + intercept))); the intercept includes the shift from the prior of the
@@ -93,18 +101,46 @@ def predict(prepared: Prepared, network: "torch.nn.Module", own: Mapping[str, An
         network = network.to(where).eval()
         with torch.inference_mode():
             output = network(tensor[None].to(where)).cpu()
-    _check_output(output)
+            _check_output(output)
+            others = _outline_logits(tensor, prepared.outlines, network, where)
     logit = float(output.logit[0])
     p_pcr = recalibrate(logit, own["recalibration"])
+    members = getattr(output, "member_logits", None)
     threshold = float(own["threshold"])
     return Prediction(p_pcr=p_pcr, logit=logit, threshold=threshold, predicted_class="pCR" if p_pcr >= threshold else "non-pCR",
-                      output=output, device=described, map_facts=_map_facts(network))
+                      output=output, device=described, map_facts=_map_facts(network),
+                      member_p_pcr=() if members is None else tuple(recalibrate(float(one), own["recalibration"]) for one in members[0]),
+                      outline_p_pcr={name: recalibrate(one, own["recalibration"]) for name, one in others.items()})
 
 
 def recalibrate(logit: float, recalibration: Mapping[str, float]) -> float:
     """1 / (1 + exp(-(slope * logit + intercept))), without overflow at either end."""
     score = float(recalibration["slope"]) * logit + float(recalibration["intercept"])
     return 1 / (1 + math.exp(-score)) if score >= 0 else math.exp(score) / (1 + math.exp(score))
+
+
+def _outline_logits(tensor: "torch.Tensor", outlines: Mapping[str, "torch.Tensor"], network: "torch.nn.Module",
+                    where: "torch.device") -> dict[str, float]:
+    """The logit with each of the other outlines: the images stay, both ROI channels are replaced.
+
+    raises  InputError MRD-E703 (an outline of another size), E705 (a logit that is not finite)
+    """
+    torch = require("torch", "Prediction", _INSTALL_TORCH)
+    names, found = list(outlines), {}
+    if odd := [name for name in names if tuple(outlines[name].shape) != (2, *tensor.shape[2:])]:
+        raise InputError("An outline does not have the size of the prepared scans", code="MRD-E703",
+                         found=f"{odd[0]}: {tuple(outlines[odd[0]].shape)}, expected {(2, *tensor.shape[2:])}",
+                         fix="make the outlines on the grid of the prepared scans")
+    at_once = max(1, BATCH_VOXELS // tensor[0, 0].numel())
+    for start in range(0, len(names), at_once):
+        some = names[start:start + at_once]
+        batch = torch.stack([torch.stack([tensor[:, 0], outlines[name]], 1) for name in some])
+        logits = network(batch.to(where)).logit.detach().float().cpu()
+        found |= dict(zip(some, map(float, logits)))
+    if bad := [name for name, logit in found.items() if not math.isfinite(logit)]:
+        raise InputError("The model gave a result that is not a finite number for another outline, so there is no range", code="MRD-E705",
+                         found=", ".join(bad), fix="check the model with `mrdeltanet model verify` and both scans with `mrdeltanet check`")
+    return found
 
 
 def _map_facts(network: "torch.nn.Module") -> dict[str, Any]:
@@ -126,8 +162,8 @@ def _check_input(tensor: "torch.Tensor", network: "torch.nn.Module") -> None:
 
 
 def _check_output(output: "NetworkOutput") -> None:
-    fields = ("logit", "attention_post", "attention_pre", "change_post")
-    bad = [name for name in fields if not getattr(output, name).isfinite().all()]
+    fields = ("logit", "attention_post", "attention_pre", "change_post", "embedding", "member_logits")
+    bad = [name for name in fields if (value := getattr(output, name, None)) is not None and not value.isfinite().all()]
     if bad:
         raise InputError("The model gave a result that is not a finite number, so there is no probability", code="MRD-E705",
                          found=", ".join(bad), fix="check the model with `mrdeltanet model verify` and both scans with `mrdeltanet check`")

@@ -96,7 +96,7 @@ def _timepoint_on_grid(image: sitk.Image, mask: sitk.Image, grid: sitk.Image, to
     scale = normalisation(image, body, grown(mask, config.exclusion_margin_mm), config.clip_percentiles)
     clipped = sitk.Clamp(image, sitk.sitkFloat32, scale.low, scale.high)
     on_grid = interpolated(clipped, grid, to_scan, min(max(scale.median, scale.low), scale.high))
-    roi = sitk.Resample(sitk.Cast(mask > 0, sitk.sitkFloat32), grid, to_scan, sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+    roi = _roi_on_grid(sitk.Cast(mask > 0, sitk.sitkFloat32), grid, to_scan)
     seen = values(field_of_view(image, grid, to_scan))
     voxels = float(np.prod(mask.GetSpacing())) * int((values(mask) > 0).sum())
     facts = {**asdict(scale), "body_ml": float(values(body).sum() * np.prod(body.GetSpacing()) / 1000),
@@ -105,15 +105,36 @@ def _timepoint_on_grid(image: sitk.Image, mask: sitk.Image, grid: sitk.Image, to
     return _channels(on_grid, roi, scale, config.roi_sigma_mm), facts
 
 
+def roi_channel(mask: sitk.Image, grid: sitk.Image, to_scan: sitk.Transform, roi_sigma_mm: float) -> "torch.Tensor":
+    """The ROI channel that `prepare` makes of a mask, for another mask of the same case: float32 (depth, height, width) in [0, 1].
+
+    mask     on its scan's grid; marked share of each voxel, 0 to 1 (a drawn mask holds 0 and 1 only)
+    grid     Prepared.grid
+    to_scan  crop LPS -> scan LPS, mm, linear: identity for the pre scan, the alignment for the post scan
+    """
+    return _soft(_roi_on_grid(in_axial_order(sitk.Cast(mask, sitk.sitkFloat32)), grid, to_scan), roi_sigma_mm)[0]
+
+
+def _roi_on_grid(share: sitk.Image, grid: sitk.Image, to_scan: sitk.Transform) -> sitk.Image:
+    return sitk.Resample(share, grid, to_scan, sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+
+
 def _channels(image: sitk.Image, roi: sitk.Image, scale: Normalisation, roi_sigma_mm: float) -> "torch.Tensor":
     """Image and ROI of one visit as normalised channels; the B-spline's overshoot beyond the clip limits is cut off."""
     torch = require("torch", "Preprocessing")
     intensity = require("monai.transforms.intensity.array", "Preprocessing", "pip install monai")
-    x_mm, y_mm, _ = roi.GetSpacing()
     picture = intensity.NormalizeIntensity(subtrahend=scale.mean, divisor=scale.sd)(np.clip(values(image), scale.low, scale.high)[None])
-    soft = intensity.GaussianSmooth(sigma=(0.0, roi_sigma_mm / y_mm, roi_sigma_mm / x_mm))(values(roi)[None])
     plain = require("monai.utils.type_conversion", "Preprocessing", "pip install monai").convert_to_tensor
-    return torch.cat([plain(picture, track_meta=False), plain(soft, track_meta=False).clamp(0.0, 1.0)]).float()
+    return torch.cat([plain(picture, track_meta=False).float(), _soft(roi, roi_sigma_mm)])
+
+
+def _soft(roi: sitk.Image, roi_sigma_mm: float) -> "torch.Tensor":
+    """The ROI after a Gaussian in plane, cut to [0, 1]: float32 (1, depth, height, width)."""
+    intensity = require("monai.transforms.intensity.array", "Preprocessing", "pip install monai")
+    plain = require("monai.utils.type_conversion", "Preprocessing", "pip install monai").convert_to_tensor
+    x_mm, y_mm, _ = roi.GetSpacing()
+    soft = intensity.GaussianSmooth(sigma=(0.0, roi_sigma_mm / y_mm, roi_sigma_mm / x_mm))(values(roi)[None])
+    return plain(soft, track_meta=False).clamp(0.0, 1.0).float()
 
 
 def _require_roi_inside(role: str, facts: dict, config: PreprocessingConfig) -> None:

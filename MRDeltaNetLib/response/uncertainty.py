@@ -1,0 +1,151 @@
+"""How far P(pCR) moves when the question moves a little: other outlines, and the members of an ensemble.
+
+The range that comes out is a range of answers. It says what one model, or its members, would have said about this case had the
+outlines been drawn slightly otherwise. It is not a confidence interval: it knows nothing of the truth, of the sampling of the
+training cases beyond the members, or of other scanners.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Callable, Mapping
+
+import numpy as np
+import SimpleITK as sitk
+
+from MRDeltaNetLib.case import Prepared
+from MRDeltaNetLib.errors import Notice
+from MRDeltaNetLib.response.prediction import Prediction
+
+if TYPE_CHECKING:
+    import torch
+
+STEP_MM = 2.0
+"""How far outlines are moved. Readers who draw rectal tumours on T2 differ by about this much along the border."""
+
+RESIZED_MM = {"both_larger_2mm": STEP_MM, "both_smaller_2mm": -STEP_MM}
+"""Variants in which tumour and tumour bed both grow or shrink by so many mm in all three directions."""
+
+MOVED_MM = {"bed_left_2mm": (STEP_MM, 0.0), "bed_right_2mm": (-STEP_MM, 0.0), "bed_posterior_2mm": (0.0, STEP_MM), "bed_anterior_2mm": (0.0, -STEP_MM)}
+"""Variants in which the tumour bed alone is moved by so many mm (x, y) in the plane of the crop grid, whose x runs to the patient's
+left and y to the back. The tumour before treatment is easier to outline, and stays."""
+
+NAMES = (*RESIZED_MM, *MOVED_MM)
+"""Every variant, in the order in which they are reported."""
+
+FINE_MM = 0.75
+"""Voxels are split into parts of at most this size before an outline is moved, so that thick slices lose part of their thickness
+and not all or nothing."""
+
+MIN_LEFT_FRACTION = 0.1
+"""An outline of which less than this is left is no outline of the same thing: the variant is left out."""
+
+RANGE_MEANING = ("the smallest and largest P(pCR) among the model's members at the given outlines, and the model with both outlines 2 mm larger "
+                 "and smaller and the tumour bed moved by 2 mm in four directions; a range of answers, not a confidence interval")
+
+RoiChannel = Callable[[sitk.Image, sitk.Image, sitk.Transform], "torch.Tensor"]
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """Both ROI channels as other outlines would make them.
+
+    channels  name -> torch.Tensor, float32, (timepoint 2, depth, height, width)
+    left_out  name -> why it is missing
+    notices   the same for the reader
+    """
+
+    channels: Mapping[str, "torch.Tensor"]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()
+
+
+def other_outlines(prepared: Prepared, pre_mask: sitk.Image, post_mask: sitk.Image, transform: sitk.Transform,
+                   roi_channel: RoiChannel) -> Outlines:
+    """The ROI channels under every variant of NAMES; the image channels stay as they are.
+
+    prepared     the case as the network sees it, with the drawn outlines
+    pre_mask     the tumour, post_mask the tumour bed, each on its scan's grid, not empty
+    transform    pre LPS -> post LPS, mm, linear
+    roi_channel  (mask as shares 0 to 1 on its scan's grid, crop grid, crop LPS -> scan LPS) -> channel (depth, height, width):
+                 imaging.preprocessing.roi_channel, the very function that made the drawn outlines' channels
+    """
+    identity = sitk.Transform(3, sitk.sitkIdentity)
+    channels, left_out = {}, {}
+    for name, by_mm in RESIZED_MM.items():
+        masks = resized(pre_mask, by_mm), resized(post_mask, by_mm)
+        if gone := [what for what, mask in zip(("the tumour", "the tumour bed"), masks) if mask is None]:
+            left_out[name] = f"{' and '.join(gone)} would be gone: too thin to shrink by {STEP_MM:g} mm"
+            continue
+        channels[name] = _stacked(roi_channel(masks[0], prepared.grid, identity), roi_channel(masks[1], prepared.grid, transform))
+    drawn = prepared.tensor[0, 1]
+    for name, (x_mm, y_mm) in MOVED_MM.items():
+        channels[name] = _stacked(drawn, roi_channel(post_mask, prepared.grid, _moved(transform, prepared.grid, (x_mm, y_mm, 0.0))))
+    notices = tuple(Notice("MRD-W716", f"The range of P(pCR) is without outlines {STEP_MM:g} mm smaller: {why}",
+                           "read the range as too narrow; look whether the outline misses part of the site") for why in left_out.values())
+    return Outlines(channels, left_out, notices)
+
+
+def resized(mask: sitk.Image, by_mm: float) -> sitk.Image | None:
+    """The mask grown (by_mm > 0) or shrunk (by_mm < 0) by a Euclidean distance in mm, whatever the voxels' shape.
+
+    mask     uint8 {0, 1}, on its scan's grid
+    returns  float32 on that grid: the share of each voxel that is inside, so that slices thicker than the step change by the right
+             part of their thickness (error at most half of FINE_MM); exactly the mask for 0; None if less than MIN_LEFT_FRACTION
+             of its volume is left. At the scan's edge nothing is shrunk: what lies beyond is unknown.
+    """
+    inside = sitk.GetArrayFromImage(mask) > 0
+    spacing = np.array(mask.GetSpacing())[::-1]                                        # z, y, x, as the arrays
+    reach = np.ceil(max(by_mm, 0.0) / spacing).astype(int) + 1
+    block = tuple(slice(max(0, int(found.min()) - r), int(found.max()) + r + 1) for found, r in zip(np.nonzero(inside), reach))
+    parts = np.ceil(spacing / FINE_MM - 1e-9).astype(int)
+    fine = inside[block]
+    for axis, count in enumerate(parts):
+        fine = np.repeat(fine, count, axis)
+    image = sitk.GetImageFromArray(fine.astype(np.uint8))
+    image.SetSpacing((spacing / parts)[::-1].tolist())
+    # Maurer's distance is 0 at the outermost voxels inside, whose outer faces are half a voxel further out.
+    distance = sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True))
+    kept = distance - (spacing / parts).min() / 2 <= by_mm
+    share = np.zeros(inside.shape, np.float32)
+    share[block] = kept.reshape(tuple(chain.from_iterable(zip(inside[block].shape, parts)))).mean((1, 3, 5), dtype=np.float32)
+    if share.sum() < MIN_LEFT_FRACTION * inside.sum():
+        return None
+    result = sitk.GetImageFromArray(share)
+    result.CopyInformation(mask)
+    return result
+
+
+def spread(prediction: Prediction, left_out: Mapping[str, str]) -> dict[str, Any]:
+    """The range and its sources, as fields of case.Result: p_pcr_low, p_pcr_high, spread.
+
+    prediction  with member_p_pcr and outline_p_pcr
+    left_out    Outlines.left_out
+    The members' standard deviation has n - 1 below it, and is None for a single network.
+    """
+    members = prediction.member_p_pcr
+    answers = (prediction.p_pcr, *members, *prediction.outline_p_pcr.values())
+    sources = {"members": max(1, len(members)), "member_p_pcr": list(members), "member_sd": statistics.stdev(members) if len(members) > 1 else None,
+               "outline_p_pcr": dict(prediction.outline_p_pcr), "outlines_left_out": dict(left_out), "meaning": RANGE_MEANING}
+    return {"p_pcr_low": min(answers), "p_pcr_high": max(answers), "spread": sources}
+
+
+def notices(low: float, high: float, threshold: float) -> tuple[Notice, ...]:
+    """A warning if not all answers of the range give the same class (P(pCR) at or above the threshold is "pCR")."""
+    if not low < threshold <= high:
+        return ()
+    return (Notice("MRD-W713", f"The class depends on outline or member: the threshold {threshold:.3f} lies inside the range {low:.3f} to {high:.3f}",
+                   "do not rely on the class; look at both outlines, and read the range"),)
+
+
+def _moved(transform: sitk.Transform, grid: sitk.Image, by_mm: tuple[float, float, float]) -> sitk.Transform:
+    """Crop LPS -> scan LPS for a mask that lies by_mm further along the crop grid's own axes."""
+    step = np.array(grid.GetDirection()).reshape(3, 3) @ np.array(by_mm)
+    return sitk.CompositeTransform([transform, sitk.TranslationTransform(3, (-step).tolist())])      # the last is applied first
+
+
+def _stacked(pre: "torch.Tensor", post: "torch.Tensor") -> "torch.Tensor":
+    from torch import stack
+    return stack([pre, post])
