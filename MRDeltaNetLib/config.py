@@ -40,6 +40,11 @@ class GateLimits:
     max_element_bytes: int = 64 * 1024**2         # one DICOM element other than the pixel data
     max_sequence_depth: int = 16                  # DICOM sequences inside sequences; real headers stay below 8
     max_json_bytes: int = 1024**2
+    max_table_bytes: int = 64 * 1024**2           # of a cohort table
+    max_table_rows: int = 100_000
+    max_table_columns: int = 500
+    max_cell_characters: int = 4096               # a path fits
+    max_table_problems: int = 200                 # refusals listed; the rest are counted
     min_mask_voxels: int = 10
     small_mask_ml: float = 1.0                    # below: warning
     max_mask_components: int = 1                  # above: warning
