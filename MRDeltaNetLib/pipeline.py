@@ -2,7 +2,8 @@
 
     gate -> alignment -> masks -> measures -> preprocessing -> prediction -> explanation -> Result
 
-Files are read before (io/cases) and written after (io/results, report, mrml) by the runner.
+Files are read before (io/cases) and written after (io/results, report, mrml) by the runner. A cohort's cases go the same way as
+far as preprocessing (prepare_case), so that what a network is trained on is what it later sees.
 """
 
 from __future__ import annotations
@@ -10,23 +11,28 @@ from __future__ import annotations
 import hashlib
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Callable, Iterator, Mapping
 
+import numpy as np
 import SimpleITK as sitk
 
-from MRDeltaNetLib.case import Case, Prepared, Result
-from MRDeltaNetLib.config import PreprocessingConfig, RunConfig
+from MRDeltaNetLib.case import Case, Prepared, Result, Timepoint
+from MRDeltaNetLib.config import GateLimits, PreprocessingConfig, RegistrationConfig, RunConfig
 from MRDeltaNetLib.errors import InputError, Notice, OutOfMemory, UsageError
 from MRDeltaNetLib.imaging import measures, preprocessing, registration, segmentation
+from MRDeltaNetLib.imaging.registration.similarity import linear_parts
 from MRDeltaNetLib.io.bundle import Bundle, load_network
 from MRDeltaNetLib.io.gate.pair import two_visits
 from MRDeltaNetLib.io.gate.masks import check_residual
 from MRDeltaNetLib.progress import Progress, part, silent
 from MRDeltaNetLib.response import explanation, prediction
 
-SHARES = {"align": (0.05, 0.55), "masks": (0.55, 0.62), "predict": (0.62, 0.80), "explain": (0.80, 1.0)}
-"""Each step's share of the bar, by how long it takes on a CPU."""
+SHARES = {"align": (0.05, 0.55), "masks": (0.55, 0.62), "predict": (0.62, 0.80), "explain": (0.80, 1.0), "prepare": (0.62, 1.0)}
+"""Each step's share of the bar, by how long it takes on a CPU; "prepare" ends a case of a cohort."""
+
+PERCENTS = tuple(range(101))
+"""Where the intensities of a prepared case are described, percent."""
 
 IDENTITY = sitk.Transform(3, sitk.sitkIdentity)
 
@@ -45,8 +51,68 @@ def run(case: Case, config: RunConfig, *, bundle: Bundle | None = None, transfor
     returns    Result; what was not asked for is None or absent
     raises     InputError, UsageError, OutOfMemory, Cancelled
     """
-    two_visits(case.timepoints)
     story = _Story(list(notices), progress)
+    case, alignment, found = _aligned_and_measured(case, config, transform, story)
+    result = Result(measures=found, registration=_registration_facts(alignment, case, left_out), transform=alignment.transform,
+                    images=_images(case, alignment), interval_days=case.interval_days,
+                    mask_sources=_mask_sources(case))
+    if "predict" in config.steps:
+        result = _with_prediction(result, case, config, bundle, story, predict or _predict)
+    return replace(result, warnings=tuple(story.notices), history=tuple(story.history))
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """One case of a cohort, ready for a network.
+
+    prepared  the crop of both visits
+    facts     plain JSON without anything that names the patient, and the same whenever the case is prepared again:
+              "pre", "post"            what each header said (sequence, manufacturer, field strength, TR, TE), size and spacing
+              "interval_days"          days between the scans, None if unknown
+              "measures", "registration", "mask_sources"   as in a Result
+              "complete_response"      whether the reader said so
+              "transform"              pre LPS -> post LPS, mm: p -> matrix p + offset_mm
+              "grid"                   of the crop, LPS, mm
+              "preprocessing"          settings, crop centre and normalisation numbers
+              "intensity_percentiles"  "pre", "post": of the T2 channel over the whole crop, z-score units, one number for each of PERCENTS
+              "notices"                warnings of the gate and of every step: code, text, fix
+    """
+
+    prepared: Prepared
+    facts: Mapping[str, Any]
+
+
+def prepare_case(case: Case, preprocessing: PreprocessingConfig = PreprocessingConfig(), registration: RegistrationConfig = RegistrationConfig(), *,
+                 seed: int = 0, limits: GateLimits = GateLimits(), notices: tuple[Notice, ...] = (), progress: Progress = silent) -> PreparedCase:
+    """Do everything that `run` does before the network sees the case: alignment, masks, measures, preprocessing.
+
+    case     two checked timepoints; see io/cases.read_case
+    notices  warnings from the gate, kept in the facts
+    raises   InputError, OutOfMemory, Cancelled, as run
+    """
+    story = _Story(list(notices), progress)
+    config = RunConfig(steps=("align", "masks", "predict"), registration=registration, seed=seed, limits=limits)
+    case, alignment, found = _aligned_and_measured(case, config, None, story)
+    with story.step("prepare", {"preprocessing": asdict(preprocessing)}) as bar:
+        prepared = _prepared(case, alignment.transform, preprocessing, story)
+        bar(1.0, "Scans prepared")
+    facts = {"pre": _scan_facts(case.pre), "post": _scan_facts(case.post), "interval_days": case.interval_days, "measures": dict(found),
+             "registration": _registration_facts(alignment, case, None), "mask_sources": _mask_sources(case),
+             "complete_response": case.complete_response, **_places(prepared, alignment.transform),
+             "preprocessing": dict(prepared.parameters), "intensity_percentiles": _percentiles(prepared),
+             "notices": [asdict(notice) for notice in story.notices]}
+    return PreparedCase(prepared, _plain(facts))
+
+
+def masks_digest(case: Case) -> dict[str, str | None]:
+    """SHA-256 of the voxels of both masks: tells whether an alignment was made with these masks ("stale" if not)."""
+    return {role: _digest(scan.mask) for role, scan in (("pre", case.pre), ("post", case.post))}
+
+
+def _aligned_and_measured(case: Case, config: RunConfig, transform: sitk.Transform | None,
+                          story: "_Story") -> tuple[Case, registration.Alignment, Mapping[str, float | None]]:
+    """The way that a single run and a cohort share: the case with its masks, the alignment, and the measures."""
+    two_visits(case.timepoints)
     align = "align" in config.steps
     if _wants_masks(config) and case.pre.mask is None:
         segmentation.complete_masks(case.pre, case.post, IDENTITY)     # refuses, before minutes go into the alignment
@@ -58,18 +124,13 @@ def run(case: Case, config: RunConfig, *, bundle: Bundle | None = None, transfor
         drawn_bed = None if case.post.mask_source == "carried" else case.post.mask    # a carried bed has the tumour's own size: no finding
         found = measures.compare(case.pre.mask, drawn_bed, case.post.residual, case.complete_response)
         bar(1.0, "Tumour measured")
-
-    result = Result(measures=found, registration=_registration_facts(alignment, case, left_out), transform=alignment.transform,
-                    images=_images(case, alignment), interval_days=case.interval_days,
-                    mask_sources=_mask_sources(case))
-    if "predict" in config.steps:
-        result = _with_prediction(result, case, config, bundle, story, predict or _predict)
-    return replace(result, warnings=tuple(story.notices), history=tuple(story.history))
+    return case, alignment, found
 
 
-def masks_digest(case: Case) -> dict[str, str | None]:
-    """SHA-256 of the voxels of both masks: tells whether an alignment was made with these masks ("stale" if not)."""
-    return {role: _digest(scan.mask) for role, scan in (("pre", case.pre), ("post", case.post))}
+def _prepared(case: Case, transform: sitk.Transform, settings: PreprocessingConfig, story: "_Story") -> Prepared:
+    prepared = preprocessing.prepare(case.pre, case.post, transform, settings)
+    story.notices += prepared.notices
+    return prepared
 
 
 def _align(case: Case, config: RunConfig, start: sitk.Transform | None, progress: Progress) -> registration.Alignment:
@@ -108,8 +169,7 @@ def _with_prediction(result: Result, case: Case, config: RunConfig, bundle: Bund
         raise UsageError("Prediction needs a model bundle", code="MRD-E410", fix="name one with --model, or leave out the step 'predict'")
     settings = _preprocessing_config(bundle, config, case, story)
     with story.step("predict", {"preprocessing": asdict(settings)}) as bar:
-        prepared = preprocessing.prepare(case.pre, case.post, result.transform, settings)
-        story.notices += prepared.notices
+        prepared = _prepared(case, result.transform, settings, story)
         bar(0.6, "Scans prepared")
         predicted = predict(prepared, bundle, config)
         bar(1.0, f"P(pCR) {predicted.p_pcr:.2f}")
@@ -194,6 +254,33 @@ def _maps_on_scans(maps: dict, case: Case, transform: sitk.Transform) -> dict[st
     return {name: preprocessing.on_scan(image, *scans[name.rsplit("_", 1)[1]]) for name, (image, _) in maps.items()}
 
 
+def _scan_facts(scan: Timepoint) -> dict[str, Any]:
+    """What the header said and how the scan is sampled, (x, y, z); no digest of the patient's identity, no date."""
+    facts = scan.facts
+    return {"format": facts.format, "modality": facts.modality, "sequence": facts.sequence, "manufacturer": facts.manufacturer,
+            "field_strength_t": facts.field_strength_t, "repetition_time_ms": facts.repetition_time_ms, "echo_time_ms": facts.echo_time_ms,
+            "size_voxels": scan.image.GetSize(), "spacing_mm": scan.image.GetSpacing()}
+
+
+def _places(prepared: Prepared, transform: sitk.Transform) -> dict[str, Any]:
+    """Where the crop lies, and the alignment, which is linear wherever a crop was made."""
+    matrix, offset = linear_parts(transform)
+    grid = prepared.grid
+    return {"transform": {"matrix": matrix.tolist(), "offset_mm": offset.tolist()},
+            "grid": {"size_voxels": grid.GetSize(), "spacing_mm": grid.GetSpacing(), "origin_lps_mm": grid.GetOrigin(), "direction": grid.GetDirection()}}
+
+
+def _percentiles(prepared: Prepared) -> dict[str, list[float]]:
+    return {role: np.percentile(prepared.tensor[visit, 0].numpy().astype(np.float64), PERCENTS).tolist() for visit, role in enumerate(("pre", "post"))}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON would give it back: lists for tuples."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+
 def _digest(mask: sitk.Image | None) -> str | None:
     return None if mask is None else hashlib.sha256(sitk.GetArrayViewFromImage(mask).tobytes()).hexdigest()
 
@@ -222,7 +309,8 @@ class _Story:
         self.history.append({"step": name, "parameters": parameters, "seconds": round(time.perf_counter() - start, 3)})
 
 
-TITLES = {"align": "Aligning the scans", "masks": "Measuring the tumour", "predict": "Predicting", "explain": "Explaining"}
+TITLES = {"align": "Aligning the scans", "masks": "Measuring the tumour", "predict": "Predicting", "explain": "Explaining",
+          "prepare": "Preparing the crop"}
 
 
 def _out_of_memory(step: str) -> OutOfMemory:
