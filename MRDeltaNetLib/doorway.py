@@ -85,13 +85,15 @@ def failed(error: BaseException, mode: str) -> int:
 
 def describe_outcome(outcome: Any) -> list[str]:
     """What a finished run says in a few lines: the probability first, then where things are."""
+    from MRDeltaNetLib.response.uncertainty import varied
     result, out = outcome.result, outcome.out
     lines = [f"Warning {notice.code}: {notice.text}." + (f" {notice.fix[0].upper()}{notice.fix[1:]}." if notice.fix else "")
              for notice in result.warnings]
     if result.p_pcr is not None:
         said = (f"class '{result.predicted_class}' at the model's threshold {result.threshold:.3f}" if result.predicted_class
                 else "no class, because nobody drew the tumour bed; the number may be far off")
-        lines.append(f"P(pCR) = {result.p_pcr:.3f}: {said}")
+        lines.append(f"P(pCR) = {result.p_pcr:.3f} ({result.p_pcr_low:.3f} to {result.p_pcr_high:.3f} over {varied(result.spread)}): {said}")
+        lines.append(f"Like the training cases: {result.familiarity['light']} ({'; '.join(result.familiarity['reasons'])})")
         if result.model and result.model["is_demo"]:
             lines.append("The demo model was trained on simulated pelvises only: on a real patient this number means nothing.")
     change = result.measures.get("volume_change_percent")
@@ -128,7 +130,8 @@ def _fault(error: BaseException) -> MRDeltaNetError:
 
 def _tell_outcome(outcome: Any, mode: str) -> None:
     if mode == "json":
-        print(json.dumps({"finished": {"p_pcr": outcome.result.p_pcr, "predicted_class": outcome.result.predicted_class,
+        print(json.dumps({"finished": {"p_pcr": outcome.result.p_pcr, "p_pcr_low": outcome.result.p_pcr_low,
+                                       "p_pcr_high": outcome.result.p_pcr_high, "predicted_class": outcome.result.predicted_class,
                                        "warnings": [asdict(notice) for notice in outcome.result.warnings],
                                        "files": list(outcome.files)}}, ensure_ascii=False), flush=True)
         return

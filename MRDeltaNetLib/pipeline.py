@@ -26,7 +26,7 @@ from MRDeltaNetLib.io.bundle import Bundle, load_network
 from MRDeltaNetLib.io.gate.pair import two_visits
 from MRDeltaNetLib.io.gate.masks import check_residual
 from MRDeltaNetLib.progress import Progress, part, silent
-from MRDeltaNetLib.response import explanation, prediction
+from MRDeltaNetLib.response import explanation, familiarity, prediction, uncertainty
 
 SHARES = {"align": (0.05, 0.55), "masks": (0.55, 0.62), "predict": (0.62, 0.80), "explain": (0.80, 1.0), "prepare": (0.62, 1.0)}
 """Each step's share of the bar, by how long it takes on a CPU; "prepare" ends a case of a cohort."""
@@ -168,13 +168,21 @@ def _with_prediction(result: Result, case: Case, config: RunConfig, bundle: Bund
     if bundle is None:
         raise UsageError("Prediction needs a model bundle", code="MRD-E410", fix="name one with --model, or leave out the step 'predict'")
     settings = _preprocessing_config(bundle, config, case, story)
-    with story.step("predict", {"preprocessing": asdict(settings)}) as bar:
+    with story.step("predict", {"preprocessing": asdict(settings), "outline_step_mm": uncertainty.STEP_MM, "outlines": uncertainty.NAMES}) as bar:
         prepared = _prepared(case, result.transform, settings, story)
-        bar(0.6, "Scans prepared")
-        predicted = predict(prepared, bundle, config)
-        bar(1.0, f"P(pCR) {predicted.p_pcr:.2f}")
-    result = replace(result, p_pcr=predicted.p_pcr, logit=predicted.logit, threshold=predicted.threshold,
-                     predicted_class=_class(predicted, case, story), model=bundle.public_facts() | {"device": predicted.device})
+        bar(0.5, "Scans prepared")
+        outlines = _other_outlines(prepared, case, result.transform, settings)
+        bar(0.6, "Other outlines prepared")
+        predicted = predict(replace(prepared, outlines=outlines.channels), bundle, config)
+        spread = uncertainty.spread(predicted, outlines.left_out)
+        known = _familiarity(predicted, prepared, case, bundle)
+        bar(1.0, f"P(pCR) {predicted.p_pcr:.2f} ({spread['p_pcr_low']:.2f} to {spread['p_pcr_high']:.2f})")
+    predicted_class = _class(predicted, case, story)
+    if predicted_class is not None:
+        story.notices += uncertainty.notices(spread["p_pcr_low"], spread["p_pcr_high"], predicted.threshold)
+    story.notices += (*outlines.notices, *familiarity.notices(known))
+    result = replace(result, p_pcr=predicted.p_pcr, logit=predicted.logit, threshold=predicted.threshold, predicted_class=predicted_class,
+                     familiarity=known.as_json(), model=bundle.public_facts() | {"device": predicted.device}, **spread)
     if "explain" not in config.steps:
         return result
     with story.step("explain", {}) as bar:
@@ -183,6 +191,23 @@ def _with_prediction(result: Result, case: Case, config: RunConfig, bundle: Bund
                          map_facts={name: facts for name, (_, facts) in maps.items()})
         bar(1.0, "Maps laid over the scans")
     return result
+
+
+def _other_outlines(prepared: Prepared, case: Case, transform: sitk.Transform, settings: PreprocessingConfig) -> uncertainty.Outlines:
+    """The ROI channels of outlines drawn a little otherwise, made by the function that made the case's own."""
+    def channel(mask: sitk.Image, grid: sitk.Image, to_scan: sitk.Transform):
+        return preprocessing.roi_channel(mask, grid, to_scan, settings.roi_sigma_mm)
+
+    masks = [preprocessing.in_axial_order(scan.mask) for scan in (case.pre, case.post)]
+    return uncertainty.other_outlines(prepared, *masks, transform, channel)
+
+
+def _familiarity(predicted: prediction.Prediction, prepared: Prepared, case: Case, bundle: Bundle) -> familiarity.Familiarity:
+    """How like the training cases this one is, where the bundle knows its training cases."""
+    if bundle.reference is None:
+        return familiarity.unknown()
+    facts = {"pre": _scan_facts(case.pre), "post": _scan_facts(case.post), "interval_days": case.interval_days}
+    return familiarity.judge(bundle.reference, predicted.output.embedding[0].numpy(), list(_percentiles(prepared).values()), facts)
 
 
 def _class(predicted: prediction.Prediction, case: Case, story: "_Story") -> str | None:

@@ -18,7 +18,7 @@ from MRDeltaNetLib.response.prediction import Prediction
 from Testing.simulated import case_of, corners_mm, small_pair
 
 OWN = {"sequences": ["T2"], "bias_corrections_allowed": ["off", "fast"]}
-BUNDLE = SimpleNamespace(own=OWN, preprocessing=PreprocessingConfig(spacing_mm=(2.0, 2.0, 5.0), crop_mm=(64.0, 64.0, 60.0)),
+BUNDLE = SimpleNamespace(own=OWN, preprocessing=PreprocessingConfig(spacing_mm=(2.0, 2.0, 5.0), crop_mm=(64.0, 64.0, 60.0)), reference=None,
                          public_facts=lambda: {"name": "stand-in", "is_demo": True})
 
 

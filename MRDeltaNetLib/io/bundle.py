@@ -4,6 +4,7 @@
     configs/metadata.json       MONAI bundle metadata, with what MRDeltaNet needs under "mrdeltanet"
     models/model.safetensors    the weights; never a pickle
     models/golden.safetensors   one input and the output that this network gave for it when the bundle was written
+    models/reference.safetensors   optional: what the training cases looked like (io/reference)
     docs/README.md              the model card
     LICENSE
 
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping
 from MRDeltaNetLib.config import BIAS_CORRECTIONS, GateLimits, PreprocessingConfig
 from MRDeltaNetLib.errors import InputError, MRDeltaNetError, require
 from MRDeltaNetLib.io.atomic import sha256, write_text
+from MRDeltaNetLib.io.reference import Reference, read_reference, write_reference
 from MRDeltaNetLib.io.tables import read_json
 
 if TYPE_CHECKING:
@@ -33,11 +35,17 @@ MANIFEST, METADATA = "manifest.json", "configs/metadata.json"
 WEIGHTS, GOLDEN = "models/model.safetensors", "models/golden.safetensors"
 CARD, LICENCE = "docs/README.md", "LICENSE"
 FILES = (METADATA, WEIGHTS, GOLDEN, CARD, LICENCE)
-"""What a bundle holds beside its manifest: these files, all of them, and no other."""
+"""What every bundle holds beside its manifest."""
+
+REFERENCE = "models/reference.safetensors"
+OPTIONAL = (REFERENCE,)
+"""What a bundle may hold too, if its manifest lists it. Any other file is foreign."""
 
 FORMAT = 1
-MAX_WEIGHT_BYTES, MAX_GOLDEN_BYTES, MAX_TEXT_BYTES = 2 * 1024**3, 256 * 1024**2, 1024**2
-MAX_BYTES = {METADATA: MAX_TEXT_BYTES, WEIGHTS: MAX_WEIGHT_BYTES, GOLDEN: MAX_GOLDEN_BYTES, CARD: MAX_TEXT_BYTES, LICENCE: MAX_TEXT_BYTES}
+MAX_WEIGHT_BYTES, MAX_GOLDEN_BYTES, MAX_REFERENCE_BYTES, MAX_TEXT_BYTES = 2 * 1024**3, 256 * 1024**2, 80 * 1024**2, 1024**2
+MAX_BYTES = {METADATA: MAX_TEXT_BYTES, WEIGHTS: MAX_WEIGHT_BYTES, GOLDEN: MAX_GOLDEN_BYTES, REFERENCE: MAX_REFERENCE_BYTES,
+             CARD: MAX_TEXT_BYTES, LICENCE: MAX_TEXT_BYTES}
+MAX_MEMBERS = 100
 GOLDEN_OUTPUTS = ("logit", "attention_post", "attention_pre", "change_post")
 """Outputs of a network that the stored example may hold; the logit always."""
 
@@ -65,6 +73,7 @@ class Bundle:
     card            the model card, Markdown
     weights_sha256  of models/model.safetensors
     sha256          of manifest.json: names the bundle as a whole
+    reference       what the training cases looked like; None in bundles that do not say
     """
 
     metadata: Mapping[str, Any]
@@ -73,6 +82,7 @@ class Bundle:
     card: str
     weights_sha256: str
     sha256: str
+    reference: Reference | None = None
 
     @property
     def own(self) -> Mapping[str, Any]:
@@ -84,6 +94,11 @@ class Bundle:
         """How scans must be prepared for these weights."""
         return preprocessing_from(self.own["preprocessing"])
 
+    @property
+    def members(self) -> int:
+        """How many networks answer together; 1 for a single one."""
+        return self.own["network"]["settings"].get("members", 1)
+
     def public_facts(self) -> dict[str, Any]:
         """What result.json and the report say about the model."""
         own = self.own
@@ -91,7 +106,8 @@ class Bundle:
                 "weights_sha256": self.weights_sha256, "is_demo": own["is_demo"], "intended_use": own["intended_use"],
                 "trained_on": own["trained_on"], "held_out_on": own["held_out_on"], "held_out_auc": own["held_out_auc"],
                 "held_out_auc_ci": list(own["held_out_auc_ci"]), "threshold_source": own["threshold_source"],
-                "network": own["network"]["name"], "card": self.card}
+                "network": own["network"]["name"], "members": self.members,
+                "reference_cases": None if self.reference is None else self.reference.cases, "card": self.card}
 
 
 def read_bundle(folder: Path, limits: GateLimits = GateLimits()) -> Bundle:
@@ -99,7 +115,7 @@ def read_bundle(folder: Path, limits: GateLimits = GateLimits()) -> Bundle:
 
     folder  the bundle's folder
     raises  InputError MRD-E501 (no bundle), E502 (wrong or foreign files), E503 (hash differs), E504 (metadata),
-            E505 (weights unreadable or not finite)
+            E505 (weights unreadable or not finite), E508 (reference unusable)
     """
     folder = Path(folder)
     digests = _checked_digests(folder, limits)
@@ -107,14 +123,15 @@ def read_bundle(folder: Path, limits: GateLimits = GateLimits()) -> Bundle:
     check_metadata(metadata)
     weights, golden = _tensors(folder / WEIGHTS, "the weights"), _tensors(folder / GOLDEN, "the stored example")
     _require_golden(golden)
+    reference = read_reference(folder / REFERENCE, limits) if REFERENCE in digests else None
     return Bundle(metadata=metadata, weights=weights, golden=golden, card=_card(folder / CARD),
-                  weights_sha256=digests[WEIGHTS], sha256=sha256(folder / MANIFEST))
+                  weights_sha256=digests[WEIGHTS], sha256=sha256(folder / MANIFEST), reference=reference)
 
 
 def load_network(bundle: Bundle, build: Callable[..., "torch.nn.Module"]) -> "torch.nn.Module":
     """The bundle's network with its weights, in evaluation mode on the CPU.
 
-    build   build(name, **settings) -> torch.nn.Module; handed in because networks are the models package's affair
+    build   build(name, **settings) -> torch.nn.Module, where settings may hold "members", the number of networks in an ensemble; handed in because networks are the models package's affair
     raises  InputError MRD-E506 if name, settings or weights do not fit each other
     """
     network_facts = bundle.own["network"]
@@ -148,12 +165,14 @@ def check_golden(bundle: Bundle, network: "torch.nn.Module") -> float:
 
 
 def write_bundle(folder: Path, *, network: "torch.nn.Module", metadata: Mapping[str, Any], card: str,
-                 golden_input: "torch.Tensor", licence: str) -> str:
+                 golden_input: "torch.Tensor", licence: str, reference: Reference | None = None) -> str:
     """Write a bundle; an existing bundle in the folder is replaced.
 
     golden_input  (2, 2, D, H, W); stored as float16 together with the output for exactly these stored values
     licence       text of the licence
+    reference     of the training cases (response/familiarity.fit_reference), made with this very network; None leaves the light "not known"
     returns       SHA-256 of the manifest
+    raises        InputError MRD-E504 (metadata), E508 (reference)
     """
     torch = require("torch", "Writing a model")
     save_file = require("safetensors.torch", "Writing a model", "pip install safetensors").save_file
@@ -170,10 +189,12 @@ def write_bundle(folder: Path, *, network: "torch.nn.Module", metadata: Mapping[
                                                  for name in GOLDEN_OUTPUTS}
     save_file(golden, folder / GOLDEN)
     save_file({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}, folder / WEIGHTS)
+    if reference is not None:
+        write_reference(reference, folder / REFERENCE)
     write_text(folder / METADATA, json.dumps(metadata, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     write_text(folder / CARD, card)
     write_text(folder / LICENCE, licence)
-    manifest = {"format": FORMAT, "files": {name: sha256(folder / name) for name in FILES}}
+    manifest = {"format": FORMAT, "files": {name: sha256(folder / name) for name in FILES + OPTIONAL * (reference is not None)}}
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     return sha256(folder / MANIFEST)
 
@@ -227,12 +248,12 @@ def _checked_digests(folder: Path, limits: GateLimits) -> dict[str, str]:
                          fix="choose the bundle's folder, the one that holds manifest.json")
     manifest = read_json(folder / MANIFEST, limits)
     expected = manifest.get("files") if isinstance(manifest, dict) else None
-    if not isinstance(expected, dict) or set(expected) != set(FILES):
+    if not isinstance(expected, dict) or not set(FILES) <= set(expected) <= {*FILES, *OPTIONAL}:
         raise InputError("The model bundle's manifest does not list exactly the files of a bundle", code="MRD-E502",
-                         found=", ".join(sorted(map(str, set(expected or ()) ^ set(FILES))))[:200] or "no list",
+                         found=", ".join(sorted(map(str, (set(expected or ()) ^ set(FILES)) - set(OPTIONAL))))[:200] or "no list",
                          fix="export or download the bundle again")
-    _refuse_foreign_files(folder)
-    for name in FILES:
+    _refuse_foreign_files(folder, tuple(expected))
+    for name in expected:
         if (folder / name).stat().st_size > MAX_BYTES[name]:
             raise InputError("A file of the model bundle is too large", code="MRD-E502", found=name,
                              fix="export or download the bundle again")
@@ -243,12 +264,12 @@ def _checked_digests(folder: Path, limits: GateLimits) -> dict[str, str]:
     return dict(expected)
 
 
-def _refuse_foreign_files(folder: Path) -> None:
+def _refuse_foreign_files(folder: Path, listed: tuple[str, ...]) -> None:
     """Refuse links, and files that the manifest does not know (a pickled model.pt, a script)."""
     found = {str(PurePosixPath(path.relative_to(folder))): path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()}
     links = [name for name, path in found.items() if path.is_symlink()]
-    foreign = sorted(name for name, path in found.items() if name not in {*FILES, MANIFEST} or not path.is_file())    # a pipe would be read for ever
-    missing = sorted(set(FILES) - set(found))
+    foreign = sorted(name for name, path in found.items() if name not in {*listed, MANIFEST} or not path.is_file())    # a pipe would be read for ever
+    missing = sorted(set(listed) - set(found))
     if links or foreign or missing:
         raise InputError("The model bundle does not hold exactly the files of a bundle", code="MRD-E502",
                          found=f"{len(links)} links, {len(foreign)} foreign files, missing: {', '.join(missing) or 'none'}",
@@ -295,6 +316,9 @@ def _check_network(network: Mapping[str, Any]) -> None:
             raise _metadata_error(f"mrdeltanet.network.settings.{key[:40]}", "not a plain value")
         if any(isinstance(item, float) and not math.isfinite(item) or isinstance(item, int) and abs(item) > 10**6 for item in items):
             raise _metadata_error(f"mrdeltanet.network.settings.{key}", "a number out of range")
+    members = network["settings"].get("members", 1)
+    if isinstance(members, bool) or not isinstance(members, int) or not 1 <= members <= MAX_MEMBERS:
+        raise _metadata_error("mrdeltanet.network.settings.members", f"not a whole number from 1 to {MAX_MEMBERS}")
 
 
 def _check_keys(values: Any, required: Mapping[str, type], prefix: str) -> None:

@@ -67,7 +67,7 @@ def other_outlines(prepared: Prepared, pre_mask: sitk.Image, post_mask: sitk.Ima
     """The ROI channels under every variant of NAMES; the image channels stay as they are.
 
     prepared     the case as the network sees it, with the drawn outlines
-    pre_mask     the tumour, post_mask the tumour bed, each on its scan's grid, not empty
+    pre_mask     the tumour, post_mask the tumour bed, each on its scan's grid, stored as roi_channel wants it, not empty
     transform    pre LPS -> post LPS, mm, linear
     roi_channel  (mask as shares 0 to 1 on its scan's grid, crop grid, crop LPS -> scan LPS) -> channel (depth, height, width):
                  imaging.preprocessing.roi_channel, the very function that made the drawn outlines' channels
@@ -130,6 +130,11 @@ def spread(prediction: Prediction, left_out: Mapping[str, str]) -> dict[str, Any
     sources = {"members": max(1, len(members)), "member_p_pcr": list(members), "member_sd": statistics.stdev(members) if len(members) > 1 else None,
                "outline_p_pcr": dict(prediction.outline_p_pcr), "outlines_left_out": dict(left_out), "meaning": RANGE_MEANING}
     return {"p_pcr_low": min(answers), "p_pcr_high": max(answers), "spread": sources}
+
+
+def varied(spread: Mapping[str, Any]) -> str:
+    """Over what a Result's range goes, in words."""
+    return "outlines and members" if spread.get("members", 1) > 1 else "outlines"
 
 
 def notices(low: float, high: float, threshold: float) -> tuple[Notice, ...]:

@@ -108,11 +108,11 @@ def _timepoint_on_grid(image: sitk.Image, mask: sitk.Image, grid: sitk.Image, to
 def roi_channel(mask: sitk.Image, grid: sitk.Image, to_scan: sitk.Transform, roi_sigma_mm: float) -> "torch.Tensor":
     """The ROI channel that `prepare` makes of a mask, for another mask of the same case: float32 (depth, height, width) in [0, 1].
 
-    mask     on its scan's grid; marked share of each voxel, 0 to 1 (a drawn mask holds 0 and 1 only)
+    mask     in axial order (in_axial_order), on its scan's grid; marked share of each voxel, 0 to 1 (a drawn mask holds 0 and 1 only)
     grid     Prepared.grid
     to_scan  crop LPS -> scan LPS, mm, linear: identity for the pre scan, the alignment for the post scan
     """
-    return _soft(_roi_on_grid(in_axial_order(sitk.Cast(mask, sitk.sitkFloat32)), grid, to_scan), roi_sigma_mm)[0]
+    return _soft(_roi_on_grid(sitk.Cast(mask, sitk.sitkFloat32), grid, to_scan), roi_sigma_mm)[0]
 
 
 def _roi_on_grid(share: sitk.Image, grid: sitk.Image, to_scan: sitk.Transform) -> sitk.Image:
