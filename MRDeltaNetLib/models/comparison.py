@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from MRDeltaNetLib.models.encoder import SelfAttention
@@ -18,6 +19,7 @@ from MRDeltaNetLib.models.encoder import SelfAttention
 COMPARISONS = ("anchored", "subtract", "pool", "local", "full", "latent", "anchored+latent")
 
 _SMALLEST_SHARE = 1e-9
+_ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,14 @@ class Compared:
     tokens  normalised pre and post tokens, each (B, N, dim)
     delta   (B, N, dim) for the head; change (B, N, dim) the aligned change D
     carry   (B, N) shares of post tokens -> (B, N) shares of pre tokens, A^T s
+    gate    (B, N) change gates of the latents, None without latents
     """
 
     tokens: tuple[torch.Tensor, torch.Tensor]
     delta: torch.Tensor
     change: torch.Tensor
     carry: Callable[[torch.Tensor], torch.Tensor]
+    gate: torch.Tensor | None = None
 
 
 def in_plane_offset_mm(roi_pre: torch.Tensor, roi_post: torch.Tensor,
@@ -143,6 +147,17 @@ class Alignment(nn.Module):
         score = q @ k.transpose(-1, -2) / a.shape[-1] ** 0.5
         return (score if prior is None else score + torch.log(prior + _SMALLEST_SHARE)).softmax(-1)
 
+    def fused(self, a: torch.Tensor, b: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """sum_j A_ij v_j over all slices by content alone, without ever holding A: (B, N, c) values -> (B, N, c)."""
+        return F.scaled_dot_product_attention(self.query(b)[:, None], self.key(a)[:, None], values[:, None])[:, 0]
+
+    def carried(self, a: torch.Tensor, b: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+        """A^T s over all slices by content alone, (B, N) -> (B, N), holding only so many rows of A at a time."""
+        q, k = self.query(b) / a.shape[-1] ** 0.5, self.key(a).transpose(1, 2)
+        parts = [(share[:, None] @ (rows @ k).softmax(-1))[:, 0]
+                 for rows, share in zip(q.split(_ROWS_AT_ONCE, 1), shares.to(q.dtype).split(_ROWS_AT_ONCE, 1))]
+        return torch.stack(parts).sum(0)
+
 
 def read(table: torch.Tensor, values: torch.Tensor, depth: int) -> torch.Tensor:
     """sum_j A_ij v_j: (B, S, n, n) table, (B, N, c) values -> (B, N, c)."""
@@ -171,8 +186,8 @@ class Latents(nn.Module):
         self.writer = nn.MultiheadAttention(dim, heads, batch_first=True)
         self.heads = heads
 
-    def forward(self, a: torch.Tensor, b: torch.Tensor, roi: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """a, b (B, N, dim), roi (B, N) -> change D (B, N, dim), write shares (B, N, L), read shares (B, L, N)."""
+    def forward(self, a: torch.Tensor, b: torch.Tensor, roi: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """a, b (B, N, dim), roi (B, N) -> change D (B, N, dim), write shares (B, N, L), read shares (B, L, N), gates (B, N)."""
         d = b - a
         gate = self.gate(torch.cat([d.abs(), d, roi[..., None]], -1)).sigmoid()
         keys = torch.cat([a + self.time[0], b + self.time[1], gate * d + self.time[2]], 1)
@@ -185,7 +200,7 @@ class Latents(nn.Module):
         written_b, write = self.writer(b + self.time[1], key, key)
         written_a, _ = self.writer(a + self.time[0], key, key)
         read_pre = shares[:, :, :a.shape[1]]
-        return (b + written_b) - (a + written_a), write, read_pre
+        return (b + written_b) - (a + written_a), write, read_pre, gate[..., 0]
 
 
 class Comparison(nn.Module):
@@ -195,7 +210,7 @@ class Comparison(nn.Module):
     subtract         A = identity
     pool             A_ij = r_aj / sum r_a: every post token against the mean of the pre ROI (all pre tokens if that is empty)
     local            anchored without the ROI frame
-    full             content alone, over all slices
+    full             content alone, over all slices, by torch's fused attention: A is never held
     latent           through latents, no alignment
     anchored+latent  latents on b and the aligned sum_j A_ij a_j
     """
@@ -226,13 +241,17 @@ class Comparison(nn.Module):
         """pre, post (B, dim, d, h, w) features of one scale."""
         a = self.norm(pre.flatten(2).transpose(1, 2))
         b = self.norm(post.flatten(2).transpose(1, 2))
+        gate = None
         if self.compare == "pool":
             change, carry = self._against_pool(a, b, frames)
+        elif self.compare == "full":
+            change = self.value(b) - self.align.fused(a, b, self.value(a))
+            carry = lambda shares: self.align.carried(a, b, shares)  # noqa: E731
         elif self.align is None and self.latent is None:
             change, carry = self.value(b - a), lambda shares: shares
         else:
-            change, carry = self._aligned(a, b, frames)
-        return Compared((a, b), self.merge(torch.cat([change, change.abs()], -1)), change, carry)
+            change, carry, gate = self._aligned(a, b, frames)
+        return Compared((a, b), self.merge(torch.cat([change, change.abs()], -1)), change, carry, gate)
 
     def _against_pool(self, a, b, frames):
         empty = frames.roi_pre.sum(1, keepdim=True) <= 0
@@ -247,14 +266,14 @@ class Comparison(nn.Module):
             return shares if table is None else read(table.transpose(-1, -2), shares[..., None], self.depth)[..., 0]
 
         if self.latent is None:
-            return self.value(b) - read(table, self.value(a), self.depth), carry_table
+            return self.value(b) - read(table, self.value(a), self.depth), carry_table, None
         if table is not None:
             a = read(table, a, self.depth)
-        change, write, read_pre = self.latent(a, b, frames.roi_post)
+        change, write, read_pre, gate = self.latent(a, b, frames.roi_post)
 
         def carry(shares: torch.Tensor) -> torch.Tensor:
             rows = write @ read_pre.sum(-1, keepdim=True)
             through = ((shares[..., None] / rows).transpose(1, 2) @ write) @ read_pre
             return carry_table(through[:, 0])
 
-        return self.value(change), carry
+        return self.value(change), carry, gate

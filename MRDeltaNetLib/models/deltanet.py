@@ -10,6 +10,7 @@ from torch import nn
 
 from MRDeltaNetLib.models.comparison import Comparison
 from MRDeltaNetLib.models.head import Head, RoiPooling
+from MRDeltaNetLib.models.losses import gate_budget_loss
 from MRDeltaNetLib.models.output import NetworkOutput
 from MRDeltaNetLib.models.pair import PairNetwork
 
@@ -21,13 +22,20 @@ class DeltaNet(PairNetwork):
     preset               "tiny", "small" or "base"
     compare              "anchored" (default) or an ablation, see comparison.Comparison
     content              whether alignment sees the images beside positions (anchored and local)
-    auxiliary            whether training also decodes token intensities
+    auxiliary            whether training also decodes token intensities, projects anatomy and has a gate budget
     dropout              in the head
+    drop_path            largest rate of stochastic depth in the encoder; None: the preset's
+    gate_budget          with latents: the wanted mean of the change gates; the loss of missing it is auxiliary["gate_budget"], the mean
+                         over scales of losses.gate_budget_loss. It holds no weights, and network.gate_budget may be set before training
     """
 
     def __init__(self, *, spacing_mm=(0.75, 0.75, 3.0), crop_mm=(96.0, 96.0, 72.0), preset: str = "base",
-                 compare: str = "anchored", content: bool = True, auxiliary: bool = True, dropout: float = 0.3) -> None:
-        super().__init__(spacing_mm=spacing_mm, crop_mm=crop_mm, preset=preset, auxiliary=auxiliary)
+                 compare: str = "anchored", content: bool = True, auxiliary: bool = True, dropout: float = 0.3,
+                 drop_path: float | None = None, gate_budget: float = 0.3) -> None:
+        super().__init__(spacing_mm=spacing_mm, crop_mm=crop_mm, preset=preset, auxiliary=auxiliary, drop_path=drop_path)
+        if not 0 < gate_budget < 1:
+            raise ValueError(f"gate_budget={gate_budget!r}: between 0 and 1")
+        self.gate_budget = gate_budget
         self.comparisons = nn.ModuleList(
             Comparison(dim, self.geometry.tokens(scale), self.geometry.token_mm(scale), compare=compare, content=content,
                        latents=self.sizes["latents"][scale], heads=self.sizes["heads"])
@@ -50,5 +58,9 @@ class DeltaNet(PairNetwork):
         with torch.no_grad():
             carried = [c.carry(share) for c, share in zip(compared, shares)]
             change = compared[0].change.norm(dim=-1).unflatten(1, self.geometry.tokens(0))
-        return NetworkOutput(logit, self.on_map_grid(shares), self.on_map_grid(carried), change, embedding,
-                             self.auxiliary(x, [c.tokens for c in compared]))
+        auxiliary = self.auxiliary(x, [c.tokens for c in compared])
+        gates = [c.gate for c in compared if c.gate is not None]
+        if gates and auxiliary:
+            auxiliary["gate_budget"] = sum(gate_budget_loss(gate, self.gate_budget) for gate in gates) / len(gates)
+        return NetworkOutput(logit, self.on_map_grid(shares), self.on_map_grid(carried), change, embedding, auxiliary,
+                             anatomy=self.identities(pre, post, frames))

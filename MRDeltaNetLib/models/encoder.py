@@ -9,7 +9,9 @@ from monai.networks.blocks import Convolution, MLPBlock
 from monai.networks.layers import DropPath
 from torch import nn
 
-STRIDES = ((2, 8, 8), (4, 16, 16))
+Stride = tuple[int, int, int]
+
+STRIDES: tuple[Stride, ...] = ((2, 8, 8), (4, 16, 16))
 """Voxels (z, y, x) a token of each scale spans, finest scale first."""
 
 
@@ -19,26 +21,28 @@ class Geometry:
 
     spacing_mm  voxel size (x, y, z), mm
     crop_mm     size of the crop (x, y, z), mm
+    strides     voxels (z, y, x) that a token of each scale spans, finest scale first
     """
 
     spacing_mm: tuple[float, float, float]
     crop_mm: tuple[float, float, float]
+    strides: tuple[Stride, ...] = STRIDES
 
     @property
     def voxels(self) -> tuple[int, int, int]:
         """Voxels of the crop (z, y, x). Raises ValueError unless they are whole tokens of the coarsest scale."""
         count = tuple(round(size / step) for size, step in zip(self.crop_mm[::-1], self.spacing_mm[::-1]))
-        if any(n < stride or n % stride for n, stride in zip(count, STRIDES[-1])):
-            raise ValueError(f"a crop of {count} voxels (z, y, x) is not made of whole blocks of {STRIDES[-1]} voxels")
+        if any(n < stride or n % stride for n, stride in zip(count, self.strides[-1])):
+            raise ValueError(f"a crop of {count} voxels (z, y, x) is not made of whole blocks of {self.strides[-1]} voxels")
         return count
 
     def tokens(self, scale: int) -> tuple[int, int, int]:
         """Tokens (z, y, x) of a scale."""
-        return tuple(n // stride for n, stride in zip(self.voxels, STRIDES[scale]))
+        return tuple(n // stride for n, stride in zip(self.voxels, self.strides[scale]))
 
     def token_mm(self, scale: int) -> tuple[float, float, float]:
         """Size (z, y, x) of a token of a scale, mm."""
-        return tuple(stride * step for stride, step in zip(STRIDES[scale], self.spacing_mm[::-1]))
+        return tuple(stride * step for stride, step in zip(self.strides[scale], self.spacing_mm[::-1]))
 
 
 class ResidualConv(nn.Module):
@@ -98,6 +102,7 @@ class Encoder(nn.Module):
         self.down3 = _down(dims[2], dims[3], (2, 2, 2), (2, 2, 2), (0, 0, 0))
         self.position = nn.Parameter(torch.zeros(1, dims[3], *geometry.tokens(1)))
         self.stage3 = nn.Sequential(*(SelfAttention(dims[3], heads, next(rates)) for _ in range(blocks[2])))
+        self.to(memory_format=torch.channels_last_3d)
 
     def forward(self, visit: torch.Tensor) -> list[torch.Tensor]:
         fine = self.stage2(self.down2(self.stage1(self.stem(visit))))

@@ -3,6 +3,8 @@ decoding of a token's own intensities."""
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from monai.losses import FocalLoss
@@ -95,8 +97,8 @@ def _check_temperature(temperature: float) -> None:
 
 
 class IntensityDecoding(nn.Module):
-    """Mean squared error of a linear decoder from each normalised token to the mean T2 intensity of its eight octants, and to the
-    mean of intensity times ROI there.
+    """Mean squared error of a linear decoder from each normalised token to the mean T2 intensity of its eight octants (its four
+    quarters where a token is one slice deep), and to the mean of intensity times ROI there.
 
     It keeps signal intensity readable in the tokens, without which the networks of the toy experiment did not begin to
     learn for many epochs; the product with the ROI does so where a thin tumour bed fills a token only in part. Training only.
@@ -104,19 +106,31 @@ class IntensityDecoding(nn.Module):
 
     def __init__(self, dims: tuple[int, ...], strides: tuple[tuple[int, int, int], ...]) -> None:
         super().__init__()
-        self.octants = [tuple(s // 2 for s in stride) for stride in strides]
-        self.decoders = nn.ModuleList(nn.Linear(dim, 16) for dim in dims)
+        self.strides = strides
+        self.decoders = nn.ModuleList(nn.Linear(dim, 2 * math.prod(_parts(stride))) for dim, stride in zip(dims, strides))
 
     def forward(self, tokens: list[torch.Tensor], visit: torch.Tensor) -> torch.Tensor:
         """tokens: one (B, N, dim) a scale; visit (B, 2, D, H, W) T2 and ROI they came from. Returns a scalar, z-score units squared."""
-        t2, inside = visit[:, 0], visit[:, 0] * visit[:, 1]
-        losses = [F.mse_loss(decode(token), torch.cat([octant_means(t2, octant), octant_means(inside, octant)], -1))
-                  for decode, token, octant in zip(self.decoders, tokens, self.octants)]
+        losses = [self.errors(scale, token, visit).mean() for scale, token in enumerate(tokens)]
         return sum(losses) / len(losses)
 
+    def errors(self, scale: int, tokens: torch.Tensor, visit: torch.Tensor) -> torch.Tensor:
+        """Squared error of each decoded value, (B, N, 16) (8 where a token is one slice deep), float32."""
+        stride = self.strides[scale]
+        octant, parts = tuple(s // p for s, p in zip(stride, _parts(stride))), _parts(stride)
+        goal = torch.cat([octant_means(t2, octant, parts) for t2 in (visit[:, 0], visit[:, 0] * visit[:, 1])], -1)
+        return F.mse_loss(self.decoders[scale](tokens).float(), goal.float(), reduction="none")
 
-def octant_means(t2: torch.Tensor, octant: tuple[int, int, int]) -> torch.Tensor:
-    """Mean intensity of the 2 x 2 x 2 octants of every token: (B, D, H, W) -> (B, N, 8); octant = voxels (z, y, x) of one."""
+
+def octant_means(t2: torch.Tensor, octant: tuple[int, int, int], parts: tuple[int, int, int] = (2, 2, 2)) -> torch.Tensor:
+    """Mean intensity of the octants of every token: (B, D, H, W) -> (B, N, 8).
+
+    octant  voxels (z, y, x) of one; parts: octants a token has along each axis, so that the last axis has their product
+    """
     means = F.avg_pool3d(t2[:, None], octant, octant)
-    blocks = means.unflatten(4, (-1, 2)).unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
+    blocks = means.unflatten(4, (-1, parts[2])).unflatten(3, (-1, parts[1])).unflatten(2, (-1, parts[0]))
     return blocks.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).flatten(1, 3)
+
+
+def _parts(stride: tuple[int, int, int]) -> tuple[int, int, int]:
+    return tuple(2 if s > 1 else 1 for s in stride)

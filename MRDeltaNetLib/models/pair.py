@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from MRDeltaNetLib.models.comparison import Frames, in_plane_offset_mm
-from MRDeltaNetLib.models.encoder import STRIDES, Encoder, Geometry
+from MRDeltaNetLib.models.encoder import STRIDES, Encoder, Geometry, Stride
 from MRDeltaNetLib.models.losses import IntensityDecoding
 
 PRESETS = {
@@ -27,10 +27,18 @@ class PairNetwork(nn.Module):
     The encoder runs once per visit (not once on a stack of both) as soon as gradients are wanted or a hook sits on it, so that
     an attribution sees each visit by itself. Otherwise both visits go through together: the same numbers, and a batch of one
     case becomes a batch of two, without which torch takes a slow convolution for it on the CPU (measured: 5 times slower).
+
+    preset      sizes, see PRESETS
+    auxiliary   whether training also decodes token intensities and projects each visit's anatomy; these weights are used in training
+                only, so that the network of a bundle is built without them (its weights are the others)
+    drop_path   largest rate of stochastic depth, reached linearly from 0 at the input; None: the preset's
     """
 
     sees_image_content = True
     """Whether the maps depend on the images; False would mean that they show position and ROI alone."""
+
+    strides: tuple[Stride, ...] = STRIDES
+    """Voxels (z, y, x) that a token of each scale spans."""
 
     token_stride = STRIDES[0]
     """Voxels (z, y, x) of the input that one token of the maps spans."""
@@ -47,17 +55,25 @@ class PairNetwork(nn.Module):
     """For layers.layers: (stage, prefixes of its parameters' names) from the input on; the rest is the head."""
 
     def __init__(self, *, spacing_mm: tuple[float, float, float], crop_mm: tuple[float, float, float], preset: str,
-                 auxiliary: bool) -> None:
+                 auxiliary: bool, drop_path: float | None = None) -> None:
         super().__init__()
-        if preset not in PRESETS:
-            raise ValueError(f"preset={preset!r}: choose one of {', '.join(PRESETS)}")
-        self.sizes = PRESETS[preset]
-        self.geometry = Geometry(tuple(spacing_mm), tuple(crop_mm))
+        self.sizes = sizes_of(preset)
+        self.geometry = Geometry(tuple(spacing_mm), tuple(crop_mm), self.strides)
         self.dims = self.sizes["dims"][2:]
-        self.encoder = Encoder(self.geometry, channels=2, dims=self.sizes["dims"], blocks=self.sizes["blocks"],
-                               heads=self.sizes["heads"], drop_path=self.sizes["drop_path"])
-        self.decoding = IntensityDecoding(self.dims, STRIDES) if auxiliary else None
-        self.to(memory_format=torch.channels_last_3d)
+        drop_path = self.sizes["drop_path"] if drop_path is None else drop_path
+        if not 0 <= drop_path < 1:
+            raise ValueError(f"drop_path={drop_path!r}: from 0 to below 1")
+        self.encoder = self.make_encoder(drop_path)
+        self.decoding = IntensityDecoding(self.dims, self.strides) if auxiliary else None
+        self.anatomy = AnatomyProjection(self.dims) if auxiliary and self.compares_visits else None
+
+    compares_visits = True
+    """False of a network that sees one visit only, so that there is no identity to compare."""
+
+    def make_encoder(self, drop_path: float) -> nn.Module:
+        """One visit (B, 2, D, H, W) -> features (B, dim, d, h, w), finest scale first; the last len(strides) are the tokens."""
+        return Encoder(self.geometry, channels=2, dims=self.sizes["dims"], blocks=self.sizes["blocks"],
+                       heads=self.sizes["heads"], drop_path=drop_path)
 
     @property
     def token_size_mm(self) -> tuple[float, float, float]:
@@ -66,8 +82,7 @@ class PairNetwork(nn.Module):
 
     def encode(self, x: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Features of the pre and of the post visit, one (B, dim, d, h, w) a scale each."""
-        if tuple(x.shape[1:]) != (2, 2, *self.geometry.voxels):
-            raise ValueError(f"this network takes (B, 2, 2, {', '.join(map(str, self.geometry.voxels))}), not {tuple(x.shape)}")
+        check_shape(x, self.geometry)
         visits = x.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last_3d)
         if torch.is_grad_enabled() or _hooked(self.encoder):
             return self.encoder(visits[:len(x)]), self.encoder(visits[len(x):])
@@ -78,14 +93,30 @@ class PairNetwork(nn.Module):
         """ROI and offset of each scale; a token's ROI is the mean over its voxels."""
         roi = x[:, :, 1]
         offset, valid = in_plane_offset_mm(roi[:, 0], roi[:, 1], self.geometry.spacing_mm[1::-1])
-        pooled = [F.avg_pool3d(roi, stride, stride).flatten(2) for stride in STRIDES]
+        pooled = [F.avg_pool3d(roi, stride, stride).flatten(2) for stride in self.strides]
         return [Frames(r[:, 0], r[:, 1], offset, valid) for r in pooled]
 
-    def auxiliary(self, x: torch.Tensor, tokens: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, torch.Tensor]:
-        """{"intensity_decoding": loss}, mean over both visits, during training; empty otherwise."""
+    def encode_visit(self, x: torch.Tensor, time: int) -> list[torch.Tensor]:
+        """Features of one visit (0 pre, 1 post), one (B, dim, d, h, w) a scale; the other visit is not touched."""
+        check_shape(x, self.geometry)
+        return self.encoder(x[:, time].contiguous(memory_format=torch.channels_last_3d))
+
+    def auxiliary(self, x: torch.Tensor, tokens: list[tuple[torch.Tensor, ...]], times: tuple[int, ...] = (0, 1)) -> dict[str, torch.Tensor]:
+        """{"intensity_decoding": loss}, mean over the visits, during training; empty otherwise.
+
+        tokens  for each scale the normalised tokens (B, N, dim) of each visit of times
+        """
         if self.decoding is None or not self.training:
             return {}
-        return {"intensity_decoding": sum(self.decoding([pair[time] for pair in tokens], x[:, time]) for time in (0, 1)) / 2}
+        losses = [self.decoding([visits[k] for visits in tokens], x[:, time]) for k, time in enumerate(times)]
+        return {"intensity_decoding": sum(losses) / len(losses)}
+
+    def identities(self, pre: list[torch.Tensor], post: list[torch.Tensor], frames: list[Frames]) -> torch.Tensor | None:
+        """Projection of each visit's anatomy (B, 2, k), unit length, during training; None otherwise."""
+        if self.anatomy is None or not self.training:
+            return None
+        return torch.stack([self.anatomy(pre, [frame.roi_pre for frame in frames]),
+                            self.anatomy(post, [frame.roi_post for frame in frames])], 1)
 
     def on_map_grid(self, shares: list[torch.Tensor]) -> torch.Tensor:
         """Mean over scales of shares (B, N_s) on the finest token grid, (B, d, h, w).
@@ -100,6 +131,41 @@ class PairNetwork(nn.Module):
             spread = F.interpolate(share.unflatten(1, grid)[:, None], scale_factor=factor, mode="nearest")[:, 0]
             total = total + spread / (factor[0] * factor[1] * factor[2])
         return total / len(shares)
+
+
+class AnatomyProjection(nn.Module):
+    """Who a visit shows: the mean of its own tokens outside its own ROI, a = sum_i (1 - r_i) f_i / sum_i (1 - r_i) at each scale
+    (all tokens where the ROI fills the crop), each scale normalised, side by side, projected and brought to unit length.
+
+    Tokens of the tumour are left out because they are what treatment changes. Training only.
+    """
+
+    def __init__(self, dims: tuple[int, ...], size: int = 32) -> None:
+        super().__init__()
+        self.project = nn.Linear(sum(dims), size)
+
+    def forward(self, features: list[torch.Tensor], roi: list[torch.Tensor]) -> torch.Tensor:
+        """features (B, dim, d, h, w) and ROI (B, N) of one visit, one a scale -> (B, size)."""
+        means = []
+        for feature, inside in zip(features, roi):
+            outside = (1 - inside).clamp(min=0)
+            outside = torch.where(outside.sum(1, keepdim=True) > 0, outside, torch.ones_like(outside))
+            weight = (outside / outside.sum(1, keepdim=True)).to(feature.dtype)
+            means.append(F.layer_norm((feature.flatten(2) @ weight[..., None])[..., 0], feature.shape[1:2]))
+        return F.normalize(self.project(torch.cat(means, 1)).float(), dim=1)
+
+
+def sizes_of(preset: str) -> dict:
+    """The entry of PRESETS; raises ValueError for another name."""
+    if preset not in PRESETS:
+        raise ValueError(f"preset={preset!r}: choose one of {', '.join(PRESETS)}")
+    return PRESETS[preset]
+
+
+def check_shape(x: torch.Tensor, geometry: Geometry) -> None:
+    """Raises ValueError unless x is (B, timepoint 2, channel 2, D, H, W) of this crop."""
+    if x.ndim != 6 or tuple(x.shape[1:]) != (2, 2, *geometry.voxels):
+        raise ValueError(f"this network takes (B, 2, 2, {', '.join(map(str, geometry.voxels))}), not {tuple(x.shape)}")
 
 
 def _hooked(module: nn.Module) -> bool:

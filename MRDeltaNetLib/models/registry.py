@@ -10,8 +10,14 @@ from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.models.baselines import RoiPooled, Subtract
 from MRDeltaNetLib.models.deltanet import DeltaNet
 from MRDeltaNetLib.models.ensemble import Ensemble
+from MRDeltaNetLib.models.resnet18 import ResNet18
+from MRDeltaNetLib.models.siamese_subtraction import SiameseSubtraction
+from MRDeltaNetLib.models.slice2p5d import Slice2p5D
+from MRDeltaNetLib.models.vit import VisionTransformer
 
-_NETWORKS: dict[str, type[nn.Module]] = {"deltanet": DeltaNet, "subtract": Subtract, "roi_pooled": RoiPooled}
+_NETWORKS: dict[str, type[nn.Module]] = {
+    "deltanet": DeltaNet, "slice2p5d": Slice2p5D, "subtract": Subtract, "siamese_subtraction": SiameseSubtraction,
+    "roi_pooled": RoiPooled, "resnet18": ResNet18, "vit": VisionTransformer}
 
 MOST_MEMBERS = 1000
 """Far above folds times seeds of any study; a bundle that names more would only fill the memory."""

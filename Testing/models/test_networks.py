@@ -7,6 +7,7 @@ import torch
 
 from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.models.comparison import COMPARISONS
+from MRDeltaNetLib.models.losses import identity_contrast
 from MRDeltaNetLib.models.registry import build, names
 
 SETTINGS = {"spacing_mm": (0.75, 0.75, 3.0), "crop_mm": (48.0, 36.0, 24.0), "preset": "tiny"}
@@ -172,13 +173,14 @@ def test_the_auxiliary_loss_is_there_in_training_only():
     assert network(auxiliary=False).train()(pair()).auxiliary == {}
 
 
-@pytest.mark.parametrize("name", ["deltanet", "subtract", "roi_pooled"])
+@pytest.mark.parametrize("name", names())
 def test_every_weight_takes_part_in_the_loss(name):
     made = build(name, **SETTINGS).train()
     for pool in getattr(made, "pools", []):
         pool.score.data.normal_()
     output = made(pair())
-    (output.logit.square().sum() + sum(output.auxiliary.values())).backward()
+    identity = 0 if output.anatomy is None else identity_contrast(output.anatomy)
+    (output.logit.square().sum() + sum(output.auxiliary.values()) + identity).backward()
     assert [weight for weight, p in made.named_parameters() if p.grad is None] == []
 
 
@@ -189,7 +191,7 @@ def test_presets_have_the_documented_number_of_weights(preset, millions):
 
 
 def test_registry_names_what_it_has_and_refuses_the_rest():
-    assert names() == ("deltanet", "subtract", "roi_pooled")
+    assert names() == ("deltanet", "slice2p5d", "subtract", "siamese_subtraction", "roi_pooled", "resnet18", "vit")
     with pytest.raises(InputError, match="deltanet") as unknown:
         build("resnet")
     assert unknown.value.code == "MRD-E750" and "update" in unknown.value.fix
