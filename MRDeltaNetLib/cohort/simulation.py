@@ -6,7 +6,7 @@ import json
 import multiprocessing
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 import numpy as np
 import SimpleITK as sitk
@@ -15,6 +15,8 @@ from MRDeltaNetLib.errors import UsageError
 from MRDeltaNetLib.imaging.phantom import draw_case, simulate_pair
 from MRDeltaNetLib.imaging.phantom.treatment import PREVALENCE, SETTINGS
 from MRDeltaNetLib.io.atomic import write_text
+from MRDeltaNetLib.io.cohort_table import LATENT_PREFIX, SETS, Column
+from MRDeltaNetLib.io.cohort_table.dictionary import as_json
 from MRDeltaNetLib.io.images import write_image
 from MRDeltaNetLib.io.tables import write_csv
 from MRDeltaNetLib.io.transforms import write_transform
@@ -28,27 +30,28 @@ SEED_STEP = 10**9
 """Case n of a cohort has the seed (seed + 1) * SEED_STEP + n, far from the small seeds of single pairs and of the demo model's training."""
 NOTE = "simulated pelvis, no patient; results on it are no clinical claim"
 
-LATENT_PREFIX = "latent_"
 COLUMNS = {
-    "id": "name of the case",
-    "centre": "drawn at random; it changes nothing in the images",
-    **{name: f"file, relative to this table: {text}" for name, text in (
+    "id": Column("own", meaning="name of the case"),
+    "centre": Column("own", meaning="drawn at random; it changes nothing in the images"),
+    **{name: Column("own", meaning=f"file, relative to this table: {text}") for name, text in (
         ("pre", "T2 before treatment"), ("post", "T2 after treatment"), ("pre_mask", "tumour, on pre's grid"),
         ("post_mask", "tumour bed (whole original site with fibrosis), on post's grid"),
         ("residual_mask", "viable tumour, on post's grid; empty in complete response"),
         (TRANSFORM, "the truth: ITK transform, pre LPS to post LPS in mm, about the bony pelvis"))},
-    "outcome": "1: pathological complete response, 0: not",
-    "pre_volume_ml": "tumour volume of pre_mask, mL",
-    "post_volume_ml": "bed volume of post_mask, mL",
-    "age_years": "years",
-    "sex": "male or female",
-    "cea_ng_ml": "carcinoembryonic antigen before treatment, ng/mL",
-    "ct_stage": "clinical T stage",
-    "cn_stage": "clinical N stage",
-    "distance_to_anal_verge_mm": "lower border of the tumour to the anal verge, mm",
-    "interval_days": "days between the scans",
+    "outcome": Column("own", meaning="1: pathological complete response, 0: not"),
+    "pre_volume_ml": Column("own", "mL", meaning="tumour volume of pre_mask"),
+    "post_volume_ml": Column("own", "mL", meaning="bed volume of post_mask"),
+    "age_years": Column("number", "years", 18, 110, meaning="age before treatment"),
+    "sex": Column("category", categories=("female", "male"), meaning="sex"),
+    "cea_ng_ml": Column("number", "ng/mL", 0, 10000, meaning="carcinoembryonic antigen before treatment"),
+    "ct_stage": Column("category", categories=("T1", "T2", "T3", "T4"), meaning="clinical T stage"),
+    "cn_stage": Column("category", categories=("N0", "N1", "N2"), meaning="clinical N stage"),
+    "distance_to_anal_verge_mm": Column("number", "mm", 0, 200, meaning="lower border of the tumour to the anal verge"),
+    "interval_days": Column("own", "days", meaning="days between the scans"),
 }
-"""Columns of cohort.csv and what they mean; columns latent_* are the hidden truth (imaging/phantom/treatment), never input for a model."""
+"""Columns of cohort.csv; columns latent_* are the hidden truth (imaging/phantom/treatment), never input for a model."""
+
+SET_COLUMN = {"set": Column("own", meaning="train, internal or external; drawn at random, so that the sets differ by chance only")}
 
 
 def write_pair(folder: Path | str, seed: int, setting: str = "controlled", **options: Any) -> dict[str, Path]:
@@ -63,7 +66,7 @@ def write_pair(folder: Path | str, seed: int, setting: str = "controlled", **opt
 
 def simulate_cohort(cases: int, seed: int, setting: str, out: Path | str, *, workers: int = 1, size: tuple[int, int, int] | None = None,
                     spacing_mm: tuple[float, float, float] | None = None, prevalence: float | None = None, reader_mm: float = 0.0,
-                    progress: Progress = silent) -> Path:
+                    sets: Mapping[str, float] | None = None, progress: Progress = silent) -> Path:
     """Write a simulated cohort: case-0001/{pre,post,pre_mask,post_mask,residual_mask}.nrrd with the true transform, and cohort.csv.
 
     cases       how many; case n of a seed is the same however many there are and however many workers write them
@@ -73,37 +76,42 @@ def simulate_cohort(cases: int, seed: int, setting: str, out: Path | str, *, wor
     size, spacing_mm  of every scan, as in simulate_pair
     prevalence  share of complete responders in the long run; None: 0.5 for controlled, 0.25 for realistic
     reader_mm   SD of a smooth error of the masks' borders, as between readers; 0: the masks are the truth
-    returns     cohort.csv, written last: where it lies, the cohort is whole; cohort.json beside it explains every column
+    sets        share of each set in the long run, {"train": 0.7, "internal": 0.15, "external": 0.15}: gives the table a column "set";
+                None: no such column. A case's set does not change its images
+    returns     cohort.csv, written last: where it lies, the cohort is whole; cohort.json beside it is its data dictionary
     raises      UsageError; Cancelled from progress, leaving whole cases but no table
     """
     out = Path(out)
     prevalence = PREVALENCE.get(setting) if prevalence is None else prevalence
     _check(cases, seed, workers, setting, prevalence, reader_mm, out)
-    plans = [_Plan(number, seed, setting, bool(np.random.default_rng([seed, number, 5]).random() < prevalence), size, spacing_mm, reader_mm, out)
+    _check_sets(sets)
+    plans = [_Plan(number, seed, setting, bool(np.random.default_rng([seed, number, 5]).random() < prevalence), size, spacing_mm, reader_mm, out, sets)
              for number in range(1, cases + 1)]
     draw_case(plans[0].case_seed, setting=setting, size=size, spacing_mm=spacing_mm)      # refuses a size or spacing before anything is written
     settings = {"cases": cases, "seed": seed, "setting": setting, "prevalence": prevalence, "reader_mm": reader_mm,
-                "size": size, "spacing_mm": spacing_mm}
+                "size": size, "spacing_mm": spacing_mm} | ({} if sets is None else {"sets": dict(sets)})
     _refuse_another_cohort(out, settings)
     (out / "cohort.csv").unlink(missing_ok=True)
-    rows = [{}] * cases
-    _write_dictionary(out, settings, ())
+    rows, columns = [{}] * cases, COLUMNS if sets is None else COLUMNS | SET_COLUMN
+    _write_dictionary(out, settings, columns)
     for done, row in enumerate(_rows(plans, workers), start=1):
         rows[int(row["id"].split("-")[1]) - 1] = row
         progress(done / cases, f"simulated {done} of {cases}")
-    latent = tuple(name for name in rows[0] if name.startswith(LATENT_PREFIX))
-    _write_dictionary(out, settings, latent)
-    write_csv(out / "cohort.csv", rows, tuple(COLUMNS) + latent)
+    columns = columns | {name: Column("ignored", meaning="hidden truth; see imaging/phantom/treatment") for name in rows[0] if name.startswith(LATENT_PREFIX)}
+    _write_dictionary(out, settings, columns)
+    write_csv(out / "cohort.csv", rows, tuple(columns))
     return out / "cohort.csv"
 
 
 class _Plan:
     """One case of a cohort, small enough to send to another process."""
 
-    def __init__(self, number: int, seed: int, setting: str, responder: bool, size, spacing_mm, reader_mm: float, out: Path) -> None:
+    def __init__(self, number: int, seed: int, setting: str, responder: bool, size, spacing_mm, reader_mm: float, out: Path,
+                 sets: Mapping[str, float] | None = None) -> None:
         self.number, self.case_seed, self.out = number, (seed + 1) * SEED_STEP + number, out
         self.options = {"setting": setting, "responder": responder, "size": size, "spacing_mm": spacing_mm, "reader_mm": reader_mm}
         self.centre = CENTRES[int(np.random.default_rng([seed, number, 6]).choice(3, p=(0.5, 0.3, 0.2)))]
+        self.set = None if sets is None else str(np.random.default_rng([seed, number, 7]).choice(list(sets), p=list(sets.values())))
 
 
 def _rows(plans: list[_Plan], workers: int):
@@ -132,7 +140,7 @@ def _write_case(plan: _Plan) -> dict[str, Any]:
     pair = simulate_pair(plan.case_seed, **plan.options)
     files = _write_pair(plan.out / name, pair)
     row = {"id": name, "centre": plan.centre, "outcome": pair.outcome, "pre_volume_ml": _volume_ml(pair.pre_mask),
-           "post_volume_ml": _volume_ml(pair.post_mask), **pair.clinical}
+           "post_volume_ml": _volume_ml(pair.post_mask), **pair.clinical} | ({} if plan.set is None else {"set": plan.set})
     row |= {key: path.relative_to(plan.out).as_posix() for key, path in files.items()}
     return row | {LATENT_PREFIX + key: value for key, value in pair.latent.items()}
 
@@ -149,10 +157,9 @@ def _volume_ml(mask: sitk.Image) -> float:
     return round(int(np.count_nonzero(sitk.GetArrayViewFromImage(mask))) * float(np.prod(mask.GetSpacing())) / 1000, 4)
 
 
-def _write_dictionary(out: Path, settings: dict[str, Any], latent: tuple[str, ...]) -> None:
-    columns = COLUMNS | {name: "hidden truth; see imaging/phantom/treatment" for name in latent}
+def _write_dictionary(out: Path, settings: dict[str, Any], columns: Mapping[str, Column]) -> None:
     write_text(out / "cohort.json", json.dumps({"format": "mrdeltanet-simulated-cohort", "version": 1, "note": NOTE, "settings": settings,
-                                                "columns": columns}, indent=1) + "\n")
+                                                "columns": {name: as_json(column) for name, column in columns.items()}}, indent=1) + "\n")
 
 
 def _check(cases: int, seed: int, workers: int, setting: str, prevalence: float | None, reader_mm: float, out: Path) -> None:
@@ -169,6 +176,12 @@ def _check(cases: int, seed: int, workers: int, setting: str, prevalence: float 
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not _is_ours(out)):
         raise UsageError("The output folder holds other files, which a simulated cohort could overwrite", code="MRD-E855",
                          fix="choose a new or empty folder")
+
+
+def _check_sets(sets: Mapping[str, float] | None) -> None:
+    if sets is not None and not (sets and set(sets) <= set(SETS) and all(share >= 0 for share in sets.values()) and abs(sum(sets.values()) - 1) < 1e-9):
+        raise UsageError("The shares of the sets cannot be used", code="MRD-E854", found=f"{len(sets)} shares",
+                         fix=f"give shares of {', '.join(SETS)} that add up to 1")
 
 
 def _refuse_another_cohort(out: Path, settings: dict[str, Any]) -> None:
