@@ -1,0 +1,103 @@
+"""Prepare on the workers of a Dask cluster, each of which supervises worker processes of its own, exactly as on one machine.
+
+"local" makes a cluster inside this process that opens no port; an address ("tcp://host:8786") joins a running one, whose workers need
+the same versions installed and see the input files and the cache under the same paths.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from concurrent.futures import Future
+from typing import Any, Mapping
+
+from MRDeltaNetLib.cohort.preparing.child import as_facts
+from MRDeltaNetLib.cohort.preparing.supervision import Worker
+from MRDeltaNetLib.errors import EnvironmentProblem, InputError, require
+
+CONNECT_TIMEOUT_S = 30
+
+_lock = threading.Lock()
+_idle: dict[str, list[Worker]] = {}
+_all: dict[str, list[Worker]] = {}
+"""Of this process, by run: a cluster's worker may serve several runs."""
+
+
+class Dask:
+    """A Dask cluster as an executor."""
+
+    def __init__(self, address: str, workers: int, timeout_s: float) -> None:
+        """
+        address  "local", or the address of a scheduler
+        workers  of a local cluster
+        raises   EnvironmentProblem MRD-E465 if no scheduler or no worker answers
+        """
+        distributed = require("distributed", "Preparing on a Dask cluster", "pip install 'mrdeltanet[cohort]'")
+        self._run, self._timeout_s, self._cluster = secrets.token_hex(8), timeout_s, None
+        if address == "local":
+            self._cluster = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, processes=False, protocol="inproc://",
+                                                     dashboard_address=None, memory_limit=0)
+        try:
+            self._client = distributed.Client(self._cluster or address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+            self._client.wait_for_workers(1, timeout=CONNECT_TIMEOUT_S)
+        except (OSError, ValueError) as cause:                   # TimeoutError is an OSError
+            raise EnvironmentProblem("The Dask cluster does not answer", code="MRD-E465", found=type(cause).__name__,
+                                     fix="see that its scheduler and at least one worker run, and that the address is the scheduler's") from cause
+        self.width = max(1, sum(self._client.nthreads().values()))
+
+    def submit(self, task: Mapping[str, Any]) -> "Future[dict[str, Any]]":
+        """Begin one task on any worker."""
+        given = self._client.submit(do_here, self._run, dict(task), self._timeout_s, pure=False)
+        answer: Future[dict[str, Any]] = Future()
+
+        def hand_over(done: Any) -> None:
+            if not answer.cancelled():
+                answer.set_result(_outcome(done))
+
+        given.add_done_callback(hand_over)
+        answer.dask_future = given                               # kept, or Dask would forget the task
+        return answer
+
+    def end(self) -> None:
+        """End the worker processes of this run on every machine, and leave the cluster."""
+        try:
+            self._client.run(end_here, self._run)
+        except (OSError, RuntimeError, ValueError):              # the cluster is gone, and its processes end when their pipes close
+            pass
+        finally:
+            self._client.close(timeout=2)
+            if self._cluster is not None:
+                self._cluster.close(timeout=2)
+
+
+def do_here(run: str, task: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+    """Runs on a worker of the cluster: one task in a supervised process of that machine."""
+    with _lock:
+        worker = _idle.setdefault(run, []).pop() if _idle.get(run) else Worker()
+        if worker not in _all.setdefault(run, []):
+            _all[run].append(worker)
+    try:
+        return worker.do(task, timeout_s)
+    except EnvironmentProblem as problem:
+        return {"failure": as_facts(problem), "ends_batch": True}
+    finally:
+        with _lock:
+            _idle.setdefault(run, []).append(worker)
+
+
+def end_here(run: str) -> None:
+    """Runs on a worker of the cluster: end the run's processes."""
+    with _lock:
+        workers = _all.pop(run, [])
+        _idle.pop(run, None)
+    for worker in workers:
+        worker.end()
+
+
+def _outcome(done: Any) -> dict[str, Any]:
+    """The task's own answer; a cluster that lost its worker several times over it (memory, crash) blames the case."""
+    if done.status == "finished":
+        return done.result()
+    return {"failure": as_facts(InputError("The process that prepared the case died", code="MRD-E462", found=f"the Dask task ended as '{done.status}'",
+                                           fix="if memory was short, use fewer workers; run the same command again for the cases that failed")),
+            "ends_batch": False}
