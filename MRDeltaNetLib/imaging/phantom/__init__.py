@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from MRDeltaNetLib.errors import UsageError
-from MRDeltaNetLib.imaging.phantom import anatomy, treatment
+from MRDeltaNetLib.imaging.phantom import anatomy, contrast, treatment
 from MRDeltaNetLib.imaging.phantom.geometry import Grid, Placement, rigid_between, rotation_matrix
 from MRDeltaNetLib.imaging.phantom.render import render
 
@@ -72,9 +72,9 @@ class CasePlan:
 
 def draw_case(seed: int, *, setting: str = "controlled", responder: bool | None = None,
               spacing_mm: tuple[float, float, float] | None = None, size: tuple[int, int, int] | None = None,
-              inflammation_offset: float = treatment.INFLAMMATION_OFFSET) -> CasePlan:
+              inflammation_offset: float = treatment.INFLAMMATION_OFFSET, scanner: str | None = None) -> CasePlan:
     """Draw one case without rendering it; arguments as in simulate_pair."""
-    _check(seed, setting, spacing_mm, size)
+    _check(seed, setting, spacing_mm, size, scanner)
     streams = [np.random.default_rng([int(seed), part]) for part in range(4)]
     latent = treatment.draw_latent(streams[0], setting=setting, responder=responder, inflammation_offset=inflammation_offset)
     patient = anatomy.draw_patient(streams[1])
@@ -84,40 +84,49 @@ def draw_case(seed: int, *, setting: str = "controlled", responder: bool | None 
     turn, move_mm = rotation_matrix(rng.uniform(-8, 8, 3) * (1.0, 0.6, 0.8)), rng.uniform(-10, 10, 3)
     placements = (before, Placement(turn @ before.rotation, before.shift_mm + move_mm))
     visits = tuple(_draw_visit(rng, treated) for treated in (False, True))
-    grids = tuple(_draw_grid(rng, patient, latent, place, spacing_mm, size) for place in placements)
+    grids = tuple(_draw_grid(rng, patient, latent, place, spacing_mm, size, scanner_named(scanner)) for place in placements)
     return CasePlan(latent, clinical, patient, visits, placements, grids)
 
 
 def simulate_pair(seed: int, *, setting: str = "controlled", responder: bool | None = None,
                   spacing_mm: tuple[float, float, float] | None = None, size: tuple[int, int, int] | None = None,
-                  inflammation_offset: float = treatment.INFLAMMATION_OFFSET, reader_mm: float = 0.0) -> SimulatedPair:
+                  inflammation_offset: float = treatment.INFLAMMATION_OFFSET, reader_mm: float = 0.0, scanner: str | None = None) -> SimulatedPair:
     """One simulated patient; the same arguments give the same bytes.
 
     setting              "controlled": size and shrinkage tell nothing, only the pair of signals does;
                          "realistic": responders shrink more (volume change alone has AUC near 0.70) and clinical values tell a little
     responder            True: complete response, False: not, None: drawn
-    spacing_mm           (x, y, z) of both scans; None: drawn for each scan, 0.6-0.7 mm in plane and 3-3.6 mm between slices,
-                         or, if size is given, so that the field of view stays that of a whole pelvis
+    spacing_mm           (x, y, z) of both scans; None: drawn for each scan, 0.6-0.7 mm in plane and 3-3.6 mm between slices (or
+                         the scanner's own ranges), or, if size is given, so that the field of view stays that of a whole pelvis
     size                 (x, y, z) voxels; None: 320 x 320 x 30. A small field of view is centred on the tumour
     inflammation_offset  difficulty knob: how much brighter inflammation is than that patient's tumour, fat = 1
     reader_mm            SD of a smooth error of the masks' borders, as between readers; 0: the masks are the truth
-    raises               UsageError for a negative seed, an unknown setting, a size or spacing that no scan can have
+    scanner              one of contrast.SCANNERS for both scans; None: the looks of the measured scan
+    raises               UsageError for a negative seed, an unknown setting or scanner, a size or spacing that no scan can have
     """
-    plan = draw_case(seed, setting=setting, responder=responder, spacing_mm=spacing_mm, size=size, inflammation_offset=inflammation_offset)
+    plan = draw_case(seed, setting=setting, responder=responder, spacing_mm=spacing_mm, size=size, inflammation_offset=inflammation_offset,
+                     scanner=scanner)
     fields = anatomy.Fields.of(plan.patient)
     pre, post = (render(grid, place, plan.patient, visit, plan.latent, fields=fields, rng=np.random.default_rng([int(seed), 10 + time]),
-                        reader_mm=reader_mm, reader_seed=2 * int(seed) + time)
+                        reader_mm=reader_mm, reader_seed=2 * int(seed) + time, scanner=scanner_named(scanner))
                  for time, (grid, place, visit) in enumerate(zip(plan.grids, plan.placements, plan.visits)))
     blob = post.masks["blob"]
     return SimulatedPair(pre.image, post.image, pre.masks["tumour"], post.masks["bed"], blob * 0 if plan.latent["outcome"] else blob,
                          plan.transform_pre_to_post, plan.latent["outcome"], plan.latent, plan.clinical)
 
 
-def _check(seed: int, setting: str, spacing_mm, size) -> None:
+def scanner_named(name: str | None) -> contrast.Scanner:
+    """One of the simulated scanners; None: the measured one."""
+    return contrast.DEFAULT_SCANNER if name is None else contrast.SCANNERS[name]
+
+
+def _check(seed: int, setting: str, spacing_mm, size, scanner: str | None) -> None:
     if seed < 0:
         raise UsageError("The seed of a simulation cannot be negative", code="MRD-E856", found=str(seed), fix="give zero or a positive whole number")
     if setting not in treatment.SETTINGS:
         raise UsageError("The simulation knows no such setting", code="MRD-E850", fix=f"choose one of {', '.join(treatment.SETTINGS)}")
+    if scanner is not None and scanner not in contrast.SCANNERS:
+        raise UsageError("The simulation knows no such scanner", code="MRD-E857", fix=f"choose one of {', '.join(contrast.SCANNERS)}")
     if size is not None and (len(size) != 3 or min(size) < MIN_VOXELS or max(size) > MAX_VOXELS):
         raise UsageError("A simulated scan cannot have this size", code="MRD-E851", found=" x ".join(str(n) for n in size),
                          fix=f"give three numbers of voxels (x, y, z) from {MIN_VOXELS} to {MAX_VOXELS}")
@@ -132,10 +141,11 @@ def _draw_visit(rng: np.random.Generator, treated: bool) -> anatomy.Visit:
                          soft_seed=int(rng.integers(2**31)), treated=treated)
 
 
-def _draw_grid(rng: np.random.Generator, patient: anatomy.Patient, latent: dict[str, Any], place: Placement, spacing_mm, size) -> Grid:
+def _draw_grid(rng: np.random.Generator, patient: anatomy.Patient, latent: dict[str, Any], place: Placement, spacing_mm, size,
+               scanner: contrast.Scanner) -> Grid:
     """An axial-oblique grid tilted towards the rectum's axis, over the whole pelvis or, if it is small, over the tumour."""
-    in_plane = rng.uniform(0.6, 0.7)
-    drawn_mm = (in_plane, in_plane, rng.uniform(3.0, 3.6))
+    in_plane = rng.uniform(*scanner.in_plane_mm)
+    drawn_mm = (in_plane, in_plane, rng.uniform(*scanner.slice_mm))
     tilt = rotation_matrix([rng.uniform(-8, 24), rng.uniform(-4, 4), rng.uniform(-3, 3)])
     jitter_mm = rng.uniform(-5, 5, 3) * (1.0, 1.0, 0.6)
     if spacing_mm is None:

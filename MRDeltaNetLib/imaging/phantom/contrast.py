@@ -7,6 +7,8 @@ units). A test measures them again where the scan is at hand.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import SimpleITK as sitk
 
@@ -40,6 +42,42 @@ SIGNAL = {
 NOISE_SD = (0.0195, 0.0285)
 """SD of the noise in the middle of the pelvis, fat = 1."""
 
+HALF_MAXIMUM_WIDTHS = 2.3548
+"""Full width at half maximum of a Gaussian, in standard deviations."""
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """How one scanner's images differ from the measured one's, whose values are the defaults.
+
+    noise           factor of the noise
+    contrast        exponent of the noiseless signal (fat = 1). With a signal of exp(-TE / T2), an echo time longer by this factor gives
+                    just this power; so it stands for another echo time and for the vendor's gain curve
+    shading         factor of the coil's shading, in the exponent
+    gain            scanner units per fat, uniform between both
+    blur_mm         full width at half maximum of an additional Gaussian blur, in plane and through plane
+    in_plane_mm, slice_mm  ranges of the drawn voxel size, where the caller does not fix it
+    """
+
+    noise: float = 1.0
+    contrast: float = 1.0
+    shading: float = 1.0
+    gain: tuple[float, float] = (250.0, 700.0)
+    blur_mm: tuple[float, float] = (0.0, 0.0)
+    in_plane_mm: tuple[float, float] = (0.6, 0.7)
+    slice_mm: tuple[float, float] = (3.0, 3.6)
+
+
+DEFAULT_SCANNER = Scanner()
+SCANNERS = {
+    "A": Scanner(noise=0.8, contrast=1.0, shading=0.6, gain=(350.0, 800.0), in_plane_mm=(0.5, 0.6), slice_mm=(3.0, 3.0)),
+    "B": Scanner(noise=1.5, contrast=0.8, shading=1.6, gain=(80.0, 160.0), blur_mm=(1.0, 0.0), in_plane_mm=(0.7, 0.8), slice_mm=(3.3, 3.9)),
+    "C": Scanner(noise=1.1, contrast=1.25, shading=2.4, gain=(900.0, 1600.0), in_plane_mm=(0.6, 0.7), slice_mm=(3.5, 4.0)),
+    "D": Scanner(noise=2.2, contrast=0.9, shading=1.0, gain=(200.0, 400.0), blur_mm=(1.4, 2.5), in_plane_mm=(0.75, 0.9), slice_mm=(4.0, 4.8)),
+}
+"""Four made-up scanners, as far apart as the T2 of different hospitals are in looks: sharp and quiet, soft with flat contrast, strong contrast
+with strong shading, and noisy with thick slices. They copy no vendor."""
+
 
 def noise_sd(slice_: np.ndarray) -> float:
     """Noise SD of one slice (y, x) by Immerkaer's estimator (Comput Vis Image Underst 64, 1996): the difference of two Laplacians,
@@ -57,7 +95,7 @@ def measure_box(image: sitk.Image, centre_mm, size_mm) -> tuple[float, float]:
     return float(np.median(box)), noise_sd(box)
 
 
-def coil(points, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def coil(points, rng: np.random.Generator, scanner: Scanner = DEFAULT_SCANNER) -> tuple[np.ndarray, np.ndarray]:
     """What an anterior and a posterior array leave behind after the scanner's own normalisation.
 
     points   x, y, z in the anatomy frame, mm
@@ -68,13 +106,29 @@ def coil(points, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     near = np.square(np.clip((15.0 - y) / 105.0, 0, 1.3)), np.square(np.clip((y - 15.0) / 85.0, 0, 1.3))
     front, back, side = rng.uniform(0.0, 0.16), rng.uniform(0.0, 0.16), rng.uniform(-0.06, 0.06)
     wave = rng.uniform(0.0, 0.04) * np.cos((x * rng.uniform(-1, 1) + y * rng.uniform(-1, 1)) / 45.0 + rng.uniform(0, 6.28))
-    shading = np.exp(front * near[0] + back * near[1] + side * x / 100.0 + rng.uniform(-0.08, 0.08) * z / 60.0 + wave)
+    exponent = front * near[0] + back * near[1] + side * x / 100.0 + rng.uniform(-0.08, 0.08) * z / 60.0 + wave
+    shading = np.exp(exponent if scanner.shading == 1 else scanner.shading * exponent)
     return shading.astype(np.float32), np.exp(-0.6 * (near[0] + near[1])).astype(np.float32)
 
 
-def draw_noise_and_gain(rng: np.random.Generator) -> tuple[float, float]:
+def draw_noise_and_gain(rng: np.random.Generator, scanner: Scanner = DEFAULT_SCANNER) -> tuple[float, float]:
     """SD of the noise in either channel in the middle of the pelvis (fat = 1), and scanner units per fat."""
-    return float(rng.uniform(*NOISE_SD)), float(rng.uniform(250, 700))
+    return scanner.noise * float(rng.uniform(*NOISE_SD)), float(rng.uniform(*scanner.gain))
+
+
+def recorded(signal: np.ndarray, spacing_mm: tuple[float, float, float], scanner: Scanner) -> np.ndarray:
+    """The noiseless signal (z, y, x; fat = 1) as this scanner's contrast and blur show it; the same array for the default scanner.
+
+    spacing_mm  x, y, z
+    """
+    if scanner.contrast != 1:
+        signal = np.power(np.maximum(signal, 0), np.float32(scanner.contrast))
+    if any(scanner.blur_mm):
+        image = sitk.GetImageFromArray(signal)
+        sd_voxels = [width / HALF_MAXIMUM_WIDTHS / step for width, step in zip((scanner.blur_mm[0], *scanner.blur_mm), spacing_mm)]
+        signal = sitk.GetArrayFromImage(sitk.DiscreteGaussian(image, variance=[sd ** 2 for sd in sd_voxels], maximumKernelWidth=64,
+                                                              maximumError=0.001, useImageSpacing=False))
+    return signal
 
 
 def add_rician(signal: np.ndarray, sd: np.ndarray, rng: np.random.Generator) -> None:

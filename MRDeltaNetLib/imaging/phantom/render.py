@@ -29,13 +29,15 @@ class Scan:
 
 
 def render(grid: Grid, place: Placement, patient: Patient, visit: Visit, latent: dict, *, fields: Fields | None = None,
-           rng: np.random.Generator | None = None, tissues: tuple[str, ...] = (), reader_mm: float = 0.0, reader_seed: int = 0) -> Scan:
+           rng: np.random.Generator | None = None, tissues: tuple[str, ...] = (), reader_mm: float = 0.0, reader_seed: int = 0,
+           scanner: contrast.Scanner = contrast.DEFAULT_SCANNER) -> Scan:
     """One scan of the patient on any grid.
 
     fields     the patient's random fields, if the caller has them already
     rng        draws coil shading, gain and noise; None: none of these (the image is the signal with fat = 1)
     tissues    names of contrast.SIGNAL: a mask of each, voxels that are it for more than half
     reader_mm  SD of a smooth error of the masks' borders, as between readers; 0: the truth
+    scanner    which scanner's looks the image gets; only where rng is given
     """
     inner, order = grid.thick_axis_last()
     sampler = Sampler(inner)
@@ -44,8 +46,9 @@ def render(grid: Grid, place: Placement, patient: Patient, visit: Visit, latent:
     painter = _Painter(sampler, scene, place, tissues, slip)
     volume, masks = painter.paint()
     if rng is not None:
-        shading, quiet = contrast.coil(sampler.points(place), rng)
-        sd, gain = contrast.draw_noise_and_gain(rng)
+        shading, quiet = contrast.coil(sampler.points(place), rng, scanner)
+        sd, gain = contrast.draw_noise_and_gain(rng, scanner)
+        volume = contrast.recorded(volume, inner.spacing_mm, scanner)
         for k, slice_ in enumerate(volume):
             slice_ *= sampler.fine_slice(shading[k + 1])
             contrast.add_rician(slice_, np.float32(sd) * sampler.fine_slice(quiet[k + 1]), rng)
