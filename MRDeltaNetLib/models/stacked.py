@@ -34,7 +34,7 @@ class StackedNetwork(nn.Module):
 
     sees_image_content = True
     token_stride = STRIDES[0]
-    map_note: str | None = None
+    map_note = "the class-activation map has one place in this distance; its value is spread evenly over the tokens nearest to it"
     decoding_stride: tuple[int, int, int]
     map_stride: tuple[int, int, int]
     map_first: tuple[float, float, float]
@@ -45,7 +45,7 @@ class StackedNetwork(nn.Module):
     def __init__(self, *, spacing_mm, crop_mm, visits: str) -> None:
         super().__init__()
         self.times = times_of(visits)
-        self.channels = 2 * len(self.times)
+        self.channels, self.compares_visits = 2 * len(self.times), visits == "both"
         self.geometry = Geometry(tuple(spacing_mm), tuple(crop_mm))
         self.voxels = self.geometry.voxels
         seen, blind = FORMULA.format(what="shown as |c_i| / max |c|"), "uniform: this network does not see that visit"

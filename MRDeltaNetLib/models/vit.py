@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from monai.networks.nets import ViT
+from torch import nn
 
 from MRDeltaNetLib.errors import require
 from MRDeltaNetLib.models.encoder import STRIDES
@@ -34,6 +35,8 @@ class VisionTransformer(StackedNetwork):
         hidden, blocks, heads = SIZES[preset]
         self.network = ViT(self.channels, self.voxels, STRIDES[1], hidden_size=hidden, mlp_dim=(4 if preset == "base" else 2) * hidden,
                            num_layers=blocks, num_heads=heads, dropout_rate=dropout)
+        for block in self.network.blocks:                  # MONAI builds the norm of a cross-attention that is not there: a weight
+            block.norm_cross_attn = nn.Identity()          # without gradient, over which distributed training would stop
         self.stages = (("patches", ("network.patch_embedding.",)), *((f"block{k}", (f"network.blocks.{k}.",)) for k in range(blocks)))
         self.build_head(hidden, hidden, dropout, auxiliary)
 

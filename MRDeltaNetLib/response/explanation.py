@@ -23,7 +23,8 @@ FORMULAS = {
                      "compared with; sum t_j = 1; shown as t_j / max t",
     "change_post": "c_i = |V b_i - sum_j A_ij V a_j|, length of the aligned change of post token i at the finest scale",
 }
-"""How each map is computed; s, t, c on the token grid, then trilinear interpolation to the crop grid."""
+"""How each map is computed; s, t, c on the token grid, then trilinear interpolation to the crop grid. A network that makes them
+in another way names its own (map_formulas)."""
 
 UNITS = {"attention_post": "share of the largest token's share, 0 to 1", "attention_pre": "share of the largest token's share, 0 to 1",
          "change_post": "length of the change vector in network units; compare within one map only"}
@@ -68,10 +69,10 @@ def on_voxels(tokens: "torch.Tensor", voxels: tuple[int, int, int]) -> "np.ndarr
 
 def _facts(name: str, largest: float, network: Mapping[str, Any]) -> dict[str, Any]:
     by_content = network["sees_image_content"]
-    facts = {"formula": FORMULAS[name], "unit": UNITS[name], "resolution_mm": tuple(network["token_size_mm"][::-1]),
+    facts = {"formula": network.get("formulas", {}).get(name, FORMULAS[name]), "unit": UNITS[name], "resolution_mm": tuple(network["token_size_mm"][::-1]),
              "interpolation": "trilinear inside the crop, zero outside", "sees_image_content": by_content, "largest_token": largest}
     if name != "change_post":
-        facts["resolution_note"] = COARSE_NOTE
+        facts["resolution_note"] = network.get("resolution_note") or COARSE_NOTE
     if not by_content:
         facts["caution"] = "position and tumour outline alone make this map; it does not depend on the images"
     elif name == "attention_pre" and not network["alignment_sees_image_content"]:
