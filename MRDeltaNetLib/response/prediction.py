@@ -146,7 +146,8 @@ def _outline_logits(tensor: "torch.Tensor", outlines: Mapping[str, "torch.Tensor
 def _map_facts(network: "torch.nn.Module") -> dict[str, Any]:
     sees = bool(network.sees_image_content)
     return {"token_size_mm": tuple(float(size) for size in network.token_size_mm), "sees_image_content": sees,
-            "alignment_sees_image_content": bool(getattr(network, "alignment_sees_image_content", sees))}
+            "alignment_sees_image_content": bool(getattr(network, "alignment_sees_image_content", sees)),
+            "formulas": dict(getattr(network, "map_formulas", {})), "resolution_note": getattr(network, "map_note", None)}
 
 
 def _check_input(tensor: "torch.Tensor", network: "torch.nn.Module") -> None:
