@@ -6,6 +6,7 @@ the same versions installed and see the input files and the cache under the same
 
 from __future__ import annotations
 
+import logging
 import secrets
 import threading
 from concurrent.futures import Future
@@ -33,10 +34,10 @@ class Dask:
         raises   EnvironmentProblem MRD-E465 if no scheduler or no worker answers
         """
         distributed = require("distributed", "Preparing on a Dask cluster", "pip install 'mrdeltanet[cohort]'")
-        self._run, self._timeout_s, self._cluster = secrets.token_hex(8), timeout_s, None
+        self._run, self._timeout_s, self._cluster, self._ended = secrets.token_hex(8), timeout_s, None, False
         if address == "local":
             self._cluster = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, processes=False, protocol="inproc://",
-                                                     dashboard_address=None, memory_limit=0)
+                                                     dashboard_address=None, memory_limit=0, silence_logs=logging.CRITICAL)
         try:
             self._client = distributed.Client(self._cluster or address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
             self._client.wait_for_workers(1, timeout=CONNECT_TIMEOUT_S)
@@ -51,8 +52,10 @@ class Dask:
         answer: Future[dict[str, Any]] = Future()
 
         def hand_over(done: Any) -> None:
-            if not answer.cancelled():
-                answer.set_result(_outcome(done))
+            if self._ended:
+                answer.cancel()                                  # nobody waits for it, and the connection may be gone
+            else:
+                _settle(answer, done)
 
         given.add_done_callback(hand_over)
         answer.dask_future = given                               # kept, or Dask would forget the task
@@ -60,6 +63,7 @@ class Dask:
 
     def end(self) -> None:
         """End the worker processes of this run on every machine, and leave the cluster."""
+        self._ended = True
         try:
             self._client.run(end_here, self._run)
         except (OSError, RuntimeError, ValueError):              # the cluster is gone, and its processes end when their pipes close
@@ -94,10 +98,21 @@ def end_here(run: str) -> None:
         worker.end()
 
 
-def _outcome(done: Any) -> dict[str, Any]:
-    """The task's own answer; a cluster that lost its worker several times over it (memory, crash) blames the case."""
-    if done.status == "finished":
-        return done.result()
-    return {"failure": as_facts(InputError("The process that prepared the case died", code="MRD-E462", found=f"the Dask task ended as '{done.status}'",
-                                           fix="if memory was short, use fewer workers; run the same command again for the cases that failed")),
-            "ends_batch": False}
+def _settle(answer: "Future[dict[str, Any]]", done: Any) -> None:
+    """The task's own answer; a case that cost the cluster several workers (memory, crash) is to blame, anything else is the cluster's fault."""
+    try:
+        if done.status == "finished":
+            answer.set_result(done.result())
+            return
+        why = type(done.exception()).__name__ if done.status == "error" else done.status
+    except Exception as cause:                                   # the connection broke while the answer was on its way
+        why = type(cause).__name__
+    if why == "KilledWorker":
+        answer.set_result({"failure": as_facts(InputError("The process that prepared the case died", code="MRD-E462",
+                                                          found="the Dask worker died with it, several times",
+                                                          fix="if memory was short, use fewer workers; run the same command again for the cases that failed")),
+                           "ends_batch": False})
+    else:
+        answer.set_exception(EnvironmentProblem("The Dask cluster could not do its work", code="MRD-E465", found=why,
+                                                fix="see that its workers have this version of MRDeltaNet installed and that the scheduler runs; "
+                                                    "what is finished stays"))
