@@ -1,0 +1,59 @@
+"""What `mrdeltanet cohort check` tells about a table: everything that is refused, what is there, and what does not look right.
+
+counts: sets, centres, folds, events; plausibility: clinical values, dates, volumes; files: masks and twins; draft: a first data dictionary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from MRDeltaNetLib.cohort.checking.counts import check_counts, enough_events, expected_auc_interval
+from MRDeltaNetLib.cohort.checking.draft import DRAFT, write_dictionary
+from MRDeltaNetLib.cohort.checking.files import check_files
+from MRDeltaNetLib.cohort.checking.plausibility import check_plausibility
+from MRDeltaNetLib.config import GateLimits, ValidationConfig
+from MRDeltaNetLib.errors import MRDeltaNetError, Notice
+from MRDeltaNetLib.io.cohort_table import examine
+
+__all__ = ["Report", "check_cohort", "enough_events", "expected_auc_interval", "write_dictionary"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check of a cohort table tells.
+
+    lines    what is in the table, in words
+    notices  warnings
+    errors   refusals, each with its remedy; empty if the table can be used
+    """
+
+    lines: tuple[str, ...]
+    notices: tuple[Notice, ...]
+    errors: tuple[MRDeltaNetError, ...]
+
+
+def check_cohort(path: Path | str, limits: GateLimits = GateLimits(), validation: ValidationConfig = ValidationConfig(), *,
+                 require_outcome: bool = True, require_files: bool = True) -> Report:
+    """Check a cohort table; nothing is written and no image is read (files of equal size are compared byte by byte).
+
+    validation       its min_events and folds are what a training would ask for
+    require_outcome  False for a table that is for prediction only
+    require_files    False for a table whose images are not looked at
+    returns          Report; counts and values are those of the rows without a refusal
+    """
+    examined = examine(path, limits, require_outcome=require_outcome, require_files=require_files)
+    if examined.cohort is None or not examined.cohort.rows:
+        return Report((), examined.notices, examined.errors)
+    cohort = examined.cohort
+    first = f"{examined.total} patient{'' if examined.total == 1 else 's'}"
+    if len(cohort.rows) < examined.total:
+        first += f"; the numbers below are of the {len(cohort.rows)} without a refusal"
+    lines, notices, errors = [first], list(examined.notices), list(examined.errors)
+    for part_lines, part_notices, part_errors in (check_counts(cohort.rows, validation, require_outcome), check_plausibility(cohort, limits),
+                                                  check_files(cohort.rows, require_files)):
+        lines, notices, errors = lines + part_lines, notices + part_notices, errors + part_errors
+    if drafts := [name for name, column in cohort.dictionary.items() if column.meaning.startswith(DRAFT)]:
+        notices.append(Notice("MRD-W449", f"The data dictionary is a draft for {len(drafts)} columns: {', '.join(drafts)}",
+                              fix=f"write unit, range and meaning of each, and take the word '{DRAFT}' away"))
+    return Report(tuple(lines), tuple(notices), tuple(errors))
