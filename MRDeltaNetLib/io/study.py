@@ -343,8 +343,6 @@ def _refuse_contradictions(study: StudyConfig) -> None:
     contradictions = (
         (training.balanced and training.batch_size % 2, "A balanced batch holds both classes equally often",
          f"training.batch_size {training.batch_size} is odd", "choose an even training.batch_size, or training.balanced = false"),
-        (training.warmup_epochs >= training.epochs and training.warmup_epochs > 0, "The warm-up is as long as the training",
-         f"training.warmup_epochs {training.warmup_epochs}, training.epochs {training.epochs}", "choose fewer warm-up epochs than epochs"),
         (preprocessing.clip_percentiles[0] >= preprocessing.clip_percentiles[1], "The lower clipping percentile is not below the upper one",
          f"preprocessing.clip_percentiles {list(preprocessing.clip_percentiles)}", "write the smaller number first"),
         (any(crop < step for crop, step in zip(preprocessing.crop_mm, preprocessing.spacing_mm)), "The crop is smaller than one voxel",

@@ -1,0 +1,57 @@
+"""Scores of cases as tables: out-of-fold scores, predictions, and the vectors behind them. What `evaluate` reads.
+
+oof.csv, predictions.csv    one row a case: id, centre, set, outcome, p_pcr, p_pcr_low, p_pcr_high, logit (and fold in oof.csv)
+oof_embeddings.csv          one row a case and network: id, centre, set, outcome, fold, member, e0, e1, ...; vectors of two networks
+                            live in two different spaces, so only rows of one member compare
+embeddings.csv              one row a case: id, centre, set, outcome, e0, e1, ... of the whole ensemble, its members side by side
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from MRDeltaNetLib.io.tables import write_csv
+
+COLUMNS = ("id", "centre", "set", "outcome", "p_pcr", "p_pcr_low", "p_pcr_high", "logit")
+OOF_COLUMNS = (*COLUMNS, "fold")
+WHO = ("id", "centre", "set", "outcome")
+
+DIGITS = 8
+"""Decimal places of probabilities, logits and vectors: far below what matters, so that tables compare byte by byte."""
+
+
+def who(row: Any) -> dict[str, Any]:
+    """The cells that name a case; row: io.cohort_table.Row. Unknown centre or outcome: an empty cell."""
+    return {"id": row.id, "centre": row.centre, "set": row.set, "outcome": row.outcome}
+
+
+def scored(row: Any, member_logits: np.ndarray, probability: Any, **more: Any) -> dict[str, Any]:
+    """One case's row.
+
+    member_logits  (m,) of every network that may score it; the score is their mean, the range is theirs
+    probability    logits -> P(pCR), rising
+    """
+    found = np.asarray(member_logits, dtype=float)
+    mean = float(found.mean())
+    p, low, high = (float(value) for value in probability(np.array([mean, found.min(), found.max()])))
+    return who(row) | {"p_pcr": _plain(p), "p_pcr_low": _plain(min(low, p)), "p_pcr_high": _plain(max(high, p)), "logit": _plain(mean), **more}
+
+
+def write_scores(path: Path, rows: Iterable[Mapping[str, Any]], *, fold: bool = False) -> None:
+    """Write oof.csv (fold=True) or predictions.csv; atomic."""
+    write_csv(path, rows, OOF_COLUMNS if fold else COLUMNS)
+
+
+def write_embeddings(path: Path, rows: Sequence[tuple[Mapping[str, Any], np.ndarray]], *, more: Sequence[str] = ()) -> None:
+    """Write vectors (k,), one row each with the cells that name it; more: names of further cells before the vector; atomic."""
+    width = max((len(vector) for _, vector in rows), default=0)
+    cells = ({**named, **{f"e{k}": _plain(value) for k, value in enumerate(vector)}} for named, vector in rows)
+    write_csv(path, cells, (*WHO, *more, *(f"e{k}" for k in range(width))))
+
+
+def _plain(value: float) -> float:
+    rounded = round(float(value), DIGITS)
+    return 0.0 if rounded == 0 else rounded                # no "-0.0"

@@ -1,0 +1,235 @@
+"""One study: from a cohort's table to a bundle that tells what it is worth.
+
+    table -> crops -> folds x seeds -> out-of-fold scores -> recalibration and locked threshold -> centres left out -> bundle with its card
+
+Training cases alone set weights, recalibration and threshold; internal and external cases are scored at the end and change nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Mapping, Sequence
+
+import numpy as np
+
+from MRDeltaNetLib.cohort import scores_table, splitting
+from MRDeltaNetLib.cohort.calibration import Recalibration, Threshold, choose_threshold, recalibrated
+from MRDeltaNetLib.cohort.study import card, evaluation
+from MRDeltaNetLib.cohort.study.folder import BUNDLE, MEMBERS, RECORD, claim, clean, digest, locked
+from MRDeltaNetLib.cohort.study.members import Member, accelerator_of, member_name, train_member
+from MRDeltaNetLib.cohort.study.record import SCHEMA, write_record
+from MRDeltaNetLib.config import StudyConfig
+from MRDeltaNetLib.errors import InputError, Notice, UsageError, require
+from MRDeltaNetLib.io.atomic import sha256
+from MRDeltaNetLib.io.bundle import MAX_MEMBERS
+from MRDeltaNetLib.io.study import plain
+from MRDeltaNetLib.io.tables import read_json
+from MRDeltaNetLib.progress import Progress, part, silent
+from MRDeltaNetLib.versions import versions
+
+if TYPE_CHECKING:
+    from MRDeltaNetLib.cohort.preparing import PreparedCohort
+
+PREPARING, TRAINING = 0.2, 0.97
+"""Where preparation and training end on the bar."""
+
+SIMULATED = "mrdeltanet-simulated-cohort"
+OTHER_SETS = ("internal", "external")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a study gave. out: its folder; bundle: of the model in it; record: training.json; notices: what the user should know."""
+
+    out: Path
+    bundle: Path
+    record: Mapping[str, Any]
+    notices: tuple[Notice, ...]
+
+    def text(self) -> str:
+        """One line for a person."""
+        oof = self.record["out_of_fold"]
+        return (f"out-of-fold AUC {oof['auc']:.3f} ({oof['ci'][0]:.3f} to {oof['ci'][1]:.3f}) on {oof['cases']} training cases; "
+                f"threshold {self.record['threshold']['value']:.3f}; {len(self.record['members'])} networks")
+
+
+def train(config: StudyConfig, *, progress: Progress = silent) -> Trained:
+    """Do a whole study, or take up what an earlier, stopped run of the same study left in config.out.
+
+    config.out gets  oof.csv, oof_embeddings.csv     out-of-fold scores of the training cases, and vectors (cohort.scores_table)
+                     predictions.csv, embeddings.csv internal and external cases, scored by the whole ensemble
+                     members/                        every network: checkpoints, logs, weights
+                     bundle/                         the model; training.json, written last, tells everything
+    returns  Trained
+    raises   InputError of the table (E430 to E456), of the folds (E773, E774, E775, E779) and of training (E760 to E772, E781 to E783);
+             UsageError MRD-E486, E776; EnvironmentProblem MRD-E777 (two trainings on one folder), E810 to E813; Cancelled. Whatever was finished stays.
+    """
+    _set_threads(config)
+    prepared, table_sha256, notices = _prepared(config, part(progress, 0.0, PREPARING))
+    plan = splitting.plan([row.outcome for row in prepared.rows], [row.centre for row in prepared.rows], [row.set for row in prepared.rows],
+                          [row.fold for row in prepared.rows], config.validation, config.training.seed)
+    _refuse_too_many(config, plan)
+    notices += plan.notices
+    config.out.parent.mkdir(parents=True, exist_ok=True)
+    with locked(config.out):
+        clean(config.out)
+        claim(config.out, _what_is_trained(config, prepared))
+        members = _members(config, plan, prepared, part(progress, PREPARING, TRAINING))
+        record, more = _conclude(config, plan, prepared, members, table_sha256, notices)
+        progress(1.0, "done")
+    return Trained(config.out, config.out / BUNDLE, record, tuple(notices) + more)
+
+
+def _prepared(config: StudyConfig, progress: Progress) -> tuple["PreparedCohort", str, list[Notice]]:
+    """The prepared cases, the table's digest, and notices. Cases that cannot be prepared are left out, and counted."""
+    from MRDeltaNetLib.cohort.preparing import CasesFailed, load_prepared, prepare_cohort
+    from MRDeltaNetLib.io.cohort_table import read_cohort
+
+    cohort = read_cohort(config.cohort, require_outcome=False)         # external cases may wait for theirs; splitting refuses it in training
+    notices = list(cohort.notices)
+    try:
+        prepare_cohort(cohort, config.cache, config.preprocessing, config.registration, workers=config.workers, progress=progress)
+    except CasesFailed as problem:
+        notices.append(Notice("MRD-W780", f"{problem.what}; the study goes on without them ({problem.found})", problem.fix))
+    prepared = load_prepared(cohort, config.cache, config.preprocessing, config.registration)
+    return prepared, cohort.sha256, notices
+
+
+def _what_is_trained(config: StudyConfig, prepared: "PreparedCohort") -> dict[str, Any]:
+    """Everything that decides over the weights; name, threshold, machines and places do not."""
+    parts = {name: plain(getattr(config, name)) for name in ("model", "preprocessing", "registration", "training", "validation")}
+    start = None if config.start is None else _start_digest(config.start)
+    rows = [[row.outcome, row.centre, row.set, row.fold] for row in prepared.rows]
+    return {**parts, "start": start, "keys": list(prepared.keys), "rows": rows}
+
+
+def _start_digest(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as cause:
+        raise InputError("The weights to start from cannot be read", code="MRD-E782", found=cause.strerror or type(cause).__name__,
+                         fix="name the weights.safetensors that `mrdeltanet pretrain` wrote as 'start'") from cause
+
+
+def _refuse_too_many(config: StudyConfig, plan: splitting.Plan) -> None:
+    if len(plan.folds) * len(config.validation.seeds) > MAX_MEMBERS:
+        raise UsageError("A bundle cannot hold so many networks", code="MRD-E486", found=f"{len(plan.folds)} folds and {len(config.validation.seeds)} seeds",
+                         fix=f"choose fewer folds, repeats or seeds: at most {MAX_MEMBERS} networks")
+
+
+def _members(config: StudyConfig, plan: splitting.Plan, prepared: "PreparedCohort", progress: Progress) -> list[Member]:
+    """Every network of the folds, then those of the centres left out."""
+    accelerator = accelerator_of(config)
+    todo = [(split, seed) for split in (*plan.folds, *plan.centres) for seed in config.validation.seeds]
+    found = []
+    for number, (split, seed) in enumerate(todo):
+        bar = part(progress, number / len(todo), (number + 1) / len(todo))
+        words = f"network {number + 1} of {len(todo)}"
+        found.append(train_member(split, seed, prepared, config, config.out / MEMBERS / member_name(split, seed), accelerator=accelerator,
+                                  progress=lambda done, message: bar(done, f"{words}, {message}")))
+    return found
+
+
+def _conclude(config: StudyConfig, plan: splitting.Plan, prepared: "PreparedCohort", members: Sequence[Member], table_sha256: str,
+              notices: Sequence[Notice]) -> tuple[dict[str, Any], tuple[Notice, ...]]:
+    """Scores, recalibration, threshold, tables, bundle, and training.json last of all; the record, and notices of these steps."""
+    in_folds = [member for member in members if member.split.repeat >= 0]
+    oof = evaluation.out_of_fold(plan.folds, in_folds, len(prepared.rows))
+    cases = np.array(sorted(oof))
+    rows = [prepared.rows[k] for k in cases]
+    outcome, logit = np.array([row.outcome for row in rows]), np.array([oof[int(k)].mean() for k in cases])
+    line = recalibrated(outcome, logit, sampled=0.5 if config.training.balanced else float(outcome.mean()), prevalence=config.threshold.prevalence)
+    threshold = choose_threshold(outcome, line.probability(logit), config.threshold)
+    fold_of = _fold_of(plan)
+    _write_oof(config.out, prepared, oof, in_folds, line, fold_of)
+    others = _others(config.out, prepared, in_folds, line, threshold)
+    everyone = np.full(len(prepared.rows), -1)
+    everyone[cases] = [row.outcome for row in rows]
+    record = {
+        "schema": SCHEMA, "name": config.name, "config": plain(config), "versions": versions() | {name: _version(name) for name in ("lightning", "sklearn")},
+        "cohort": _cohort_facts(config, prepared, table_sha256),
+        "folds": {"rule": plan.rule, "seeds": list(config.validation.seeds), "repeats": 1 + max(split.repeat for split in plan.folds)},
+        "members": [_member_facts(member, prepared) for member in members],
+        "out_of_fold": evaluation.discrimination(outcome, logit), "per_centre": evaluation.by_centre(outcome, logit, [row.centre for row in rows]),
+        "leave_one_centre_out": evaluation.centres_left_out(plan, members, everyone, [row.centre for row in prepared.rows], oof),
+        "other_sets": others, "held_out": {}, "calibration": evaluation.calibration_record(outcome, logit, np.array([fold_of[int(k)] for k in cases]), line),
+        "threshold": {"value": threshold.value, "source": threshold.source, "rule": config.threshold.rule, "point": asdict(threshold.point)},
+        "bundle": {}, "notices": [asdict(notice) for notice in (*notices, *line.notices)]}
+    record["held_out"] = card.held_out(record)
+    from MRDeltaNetLib.cohort.study.shipping import no_reference, ship
+
+    digest_, why = ship(config.out, config, in_folds, prepared, cases, record)
+    more = line.notices + ((no_reference(why),) if why else ())
+    record["bundle"] = {"sha256": digest_, "members": len(in_folds), "reference": not why}
+    record["notices"] = [asdict(notice) for notice in (*notices, *more)]
+    write_record(config.out / RECORD, record)
+    return record, more
+
+
+def _fold_of(plan: splitting.Plan) -> dict[int, int]:
+    """Case -> fold of the first repeat in which it was held out."""
+    return {int(case): split.fold for split in plan.folds if split.repeat == 0 for case in split.held_out}
+
+
+def _write_oof(out: Path, prepared: "PreparedCohort", oof: Mapping[int, np.ndarray], members: Sequence[Member], line: Recalibration,
+               fold_of: Mapping[int, int]) -> None:
+    scores_table.write_scores(out / "oof.csv", [scores_table.scored(prepared.rows[case], logits, line.probability, fold=fold_of[case])
+                                                for case, logits in oof.items()], fold=True)
+    vectors = [(scores_table.who(prepared.rows[case]) | {"fold": member.split.fold, "member": member.name}, member.embeddings[case])
+               for case in oof for member in members if case in member.split.held_out]
+    scores_table.write_embeddings(out / "oof_embeddings.csv", vectors, more=("fold", "member"))
+
+
+def _others(out: Path, prepared: "PreparedCohort", members: Sequence[Member], line: Recalibration, threshold: Threshold) -> dict[str, Any]:
+    """Internal and external cases by the whole ensemble: tables, and discrimination, calibration and operating point of each set."""
+    cases = [k for k, row in enumerate(prepared.rows) if row.set in OTHER_SETS]
+    logits = np.array([member.logits for member in members])
+    scores_table.write_scores(out / "predictions.csv", [scores_table.scored(prepared.rows[k], logits[:, k], line.probability) for k in cases])
+    scores_table.write_embeddings(out / "embeddings.csv", [(scores_table.who(prepared.rows[k]), np.concatenate([m.embeddings[k] for m in members])) for k in cases])
+    found = {}
+    for name in OTHER_SETS:
+        known = [k for k in cases if prepared.rows[k].set == name and prepared.rows[k].outcome is not None]
+        if not known:
+            continue
+        outcome, logit = np.array([prepared.rows[k].outcome for k in known]), logits[:, known].mean(0)
+        facts = evaluation.discrimination(outcome, logit)
+        probability = line.probability(logit)
+        found[name] = facts | {"calibration": evaluation.calibrated(outcome, line.slope * logit + line.intercept),
+                               "point": evaluation.operating_point(outcome, probability, threshold.value)}
+    return found
+
+
+def _cohort_facts(config: StudyConfig, prepared: "PreparedCohort", table_sha256: str) -> dict[str, Any]:
+    def of(name: str) -> dict[str, Any]:
+        rows = [row for row in prepared.rows if row.set == name]
+        return {"cases": len(rows), "with_pcr": sum(row.outcome == 1 for row in rows), "without_pcr": sum(row.outcome == 0 for row in rows),
+                "centres": {centre: sum(row.centre == centre for row in rows) for centre in sorted({row.centre for row in rows if row.centre})}}
+
+    scans = card.scans_of([facts for row, facts in zip(prepared.rows, prepared.facts) if row.set == splitting.TRAIN])
+    return {"sha256": table_sha256, "simulated": is_simulated(config.cohort), "failed": len(prepared.failures), "scans": scans,
+            "keys_sha256": digest(list(prepared.keys)), **{name: of(name) for name in ("train", *OTHER_SETS)}}
+
+
+def is_simulated(table: Path) -> bool:
+    """Whether the table was written by `mrdeltanet simulate`, as the dictionary beside it says."""
+    from MRDeltaNetLib.io.cohort_table import dictionary_path
+
+    try:
+        return read_json(dictionary_path(table), what="the data dictionary").get("format") == SIMULATED
+    except (InputError, AttributeError):
+        return False
+
+
+def _member_facts(member: Member, prepared: "PreparedCohort") -> dict[str, Any]:
+    left_out = None if member.split.repeat >= 0 else prepared.rows[int(member.split.held_out[0])].centre
+    return {"name": member.name, "seed": member.seed, "repeat": member.split.repeat, "fold": member.split.fold, "centre": left_out, **member.summary}
+
+
+def _version(module: str) -> str | None:
+    return getattr(require(module, "Training", "pip install 'mrdeltanet[cohort]'"), "__version__", None)
+
+
+def _set_threads(config: StudyConfig) -> None:
+    if config.threads:
+        require("torch", "Training").set_num_threads(config.threads)
