@@ -20,6 +20,17 @@ GRIDS = {
 }
 """Kinds of voxel grids; all are centred on CENTRE_MM."""
 
+SPREAD = {"members": 3, "member_p_pcr": [0.7012, 0.7733, 0.7191], "member_sd": 0.0375, "meaning": "made up",
+          "outline_p_pcr": {"both_larger_2mm": 0.8107, "bed_left_2mm": 0.7, "bed_right_2mm": 0.71, "bed_posterior_2mm": 0.3821, "bed_anterior_2mm": 0.72},
+          "outlines_left_out": {"both_smaller_2mm": "the tumour bed would be gone: too thin to shrink by 2 mm"}}
+"""Sources of a range of P(pCR) that holds the threshold."""
+
+FAMILIARITY = {"light": "amber", "training_cases": 440, "reasons": ["field strength after treatment 3 T, in training 1.5 T"],
+               "parts": [{"name": "header", "light": "amber", "distance": None, "quantile": None, "reasons": ["field strength after treatment 3 T, in training 1.5 T"]},
+                         {"name": "intensity", "light": "green", "distance": 0.71, "quantile": 0.42, "reasons": ["further out than 42 % of the 440 training cases"]},
+                         {"name": "embedding", "light": "green", "distance": 9.1, "quantile": 0.8, "reasons": ["further out than 80 % of the 440 training cases"]}]}
+"""A light with every part."""
+
 CENTRE_MM = np.array([12.0, -30.0, 45.0])
 
 
@@ -117,7 +128,7 @@ def complete_result(kind_pre: str = "straight", kind_post: str = "oblique", *, e
     }
     formula = {"attention_post": "w_i = r_i softmax_i(s_i)", "attention_pre": "sum_i w_i A_ij", "change_post": "||b_i - sum_j A_ij a_j||"}
     return Result(
-        p_pcr=0.7312, logit=1.0, threshold=0.41, predicted_class="pCR", measures=measures, registration=registration,
+        p_pcr=0.7312, p_pcr_low=0.3821, p_pcr_high=0.8107, spread=SPREAD, familiarity=FAMILIARITY, logit=1.0, threshold=0.41, predicted_class="pCR", measures=measures, registration=registration,
         warnings=(Notice("MRD-W305", "The tumour bed after treatment was carried from the scan before treatment",
                          "check it on the scan after treatment and correct it"),),
         images=images, transform=transform, model=model,

@@ -8,6 +8,7 @@ from pathlib import Path
 from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.io.atomic import write_text
 from MRDeltaNetLib.report import sections
+from MRDeltaNetLib.report.certainty import certainty
 from MRDeltaNetLib.report.gallery import gallery
 from MRDeltaNetLib.report.words import text
 
@@ -34,6 +35,7 @@ def page(result: Result, title: str = "Treatment response report") -> str:
         sections.heading(result, title),
         sections.headline(result),
         sections.warnings(result),
+        certainty(result),
         sections.measures(result),
         gallery(result),
         sections.registration(result),

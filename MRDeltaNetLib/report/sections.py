@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from MRDeltaNetLib.case import Result
+from MRDeltaNetLib.report.certainty import light_line, range_words
 from MRDeltaNetLib.report.tables import measures_table, registration_table
 from MRDeltaNetLib.report.words import millimetres, number, probability, sentence, text
 from MRDeltaNetLib.versions import versions
@@ -28,7 +29,7 @@ def heading(result: Result, title: str) -> str:
 
 
 def headline(result: Result) -> str:
-    """The probability with its direction, the class at the threshold, and whose opinion it is."""
+    """The probability with its range and direction, the class at the threshold, the light, and whose opinion it is."""
     if result.p_pcr is None:
         return ('<main><section class="headline" aria-label="Result"><div class="score"><p class="class">No prediction in this run</p>'
                 "<p>Only the steps listed under &#8220;Provenance&#8221; were done.</p></div>"
@@ -36,7 +37,8 @@ def headline(result: Result) -> str:
     shown = probability(result.p_pcr, result.threshold)
     demo = " (demonstration model: without meaning for a patient)" if is_demo(result) else ""
     return (f'<main><section class="headline" aria-label="Result"><div class="score"><p>Probability of pathological complete response, '
-            f'P(pCR){demo}</p><p class="value">{shown}</p>{_gauge(result)}{_class_line(result)}'
+            f'P(pCR){demo}</p><p class="value">{shown} <span class="range">({range_words(result)})</span></p>{_gauge(result)}{_class_line(result)}'
+            f"{light_line(result)}"
             '<p>Direction: 1 means that complete response is certain, 0 that it is excluded.</p></div>'
             f'<div>{_model_facts(result, ("intended_use", "trained_on", "held_out_auc"))}{_response_note(result)}</div></section>')
 
@@ -44,8 +46,10 @@ def headline(result: Result) -> str:
 def _gauge(result: Result) -> str:
     percent = 100 * min(max(result.p_pcr or 0.0, 0.0), 1.0)
     mark = "" if result.threshold is None else f'<div class="mark" style="left:{100 * result.threshold:.1f}%"></div>'
-    says = f"Scale from 0 to 1: P(pCR) {percent / 100:.2f}" + ("" if result.threshold is None else f", threshold {result.threshold:.2f}")
-    return (f'<div class="gauge" role="img" aria-label="{text(says)}"><div class="fill" style="width:{percent:.1f}%"></div>{mark}'
+    low, high = result.p_pcr_low, result.p_pcr_high
+    band = "" if low is None or high is None else f'<div class="band" style="left:{100 * low:.1f}%;width:{100 * (high - low):.1f}%"></div>'
+    says = f"Scale from 0 to 1: P(pCR) {percent / 100:.2f}, {range_words(result)}" + ("" if result.threshold is None else f", threshold {result.threshold:.2f}")
+    return (f'<div class="gauge" role="img" aria-label="{text(says)}"><div class="fill" style="width:{percent:.1f}%"></div>{band}{mark}'
             '<span style="left:0">0: residual tumour</span><span style="right:0">1: complete response</span></div>')
 
 
@@ -59,7 +63,13 @@ def _class_line(result: Result) -> str:
     source = (result.model or {}).get("threshold_source")
     where = sentence(f"Threshold from: {source}") if source else "The model does not say where its threshold comes from."
     return (f'<p class="class">{text(_CLASSES.get(result.predicted_class, result.predicted_class))}</p>'
-            f"<p>P(pCR) is {relation} the threshold of {result.threshold:.2f} (red mark). {where}</p>")
+            f"<p>P(pCR) is {relation} the threshold of {result.threshold:.2f} (red mark).{_crossing(result)} {where}</p>")
+
+
+def _crossing(result: Result) -> str:
+    if result.p_pcr_low is None or result.p_pcr_high is None or not result.p_pcr_low < result.threshold <= result.p_pcr_high:
+        return ""
+    return " <strong>The threshold lies inside the range: the class depends on outline or member.</strong>"
 
 
 def _response_note(result: Result) -> str:
@@ -91,7 +101,7 @@ def registration(result: Result) -> str:
     return f"<section><h2>Alignment</h2>{registration_table(result.registration)}</section>"
 
 
-_MODEL_FACTS = {"name": "Model", "version": "Version", "intended_use": "Intended use", "trained_on": "Trained on",
+_MODEL_FACTS = {"name": "Model", "version": "Version", "members": "Networks that answer together", "intended_use": "Intended use", "trained_on": "Trained on",
                 "held_out_auc": "AUC on held-out data"}
 
 

@@ -328,6 +328,61 @@ def test_the_template_has_no_other_placeholders():
     assert set(string.Template(_TEMPLATE.read_text(encoding="utf-8")).get_identifiers()) == {"title", "body", "print_footer"}
 
 
+def test_the_number_never_stands_without_its_range(whole):
+    """In the headline, on the scale, and for whoever only hears the page; over what the range goes is said."""
+    words = Page(whole).text
+    assert "0.73 (0.38 to 0.81 over outlines and members)" in words
+    assert re.search(r'class="band" style="left:38\.2%;width:42\.9%"', whole)
+    assert any("0.38 to 0.81" in element.get("aria-label", "") for element in Page(whole).all("div"))
+    single = dataclasses.replace(complete_result(), spread={**complete_result().spread, "members": 1, "member_p_pcr": [], "member_sd": None})
+    assert "0.73 (0.38 to 0.81 over outlines)" in Page(page(single)).text and "one network" in Page(page(single)).text
+    unknown = dataclasses.replace(complete_result(), p_pcr_low=None, p_pcr_high=None, spread={}, familiarity=None)
+    assert "0.73 (range not known)" in Page(page(unknown)).text
+
+
+def test_a_threshold_inside_the_range_is_told_beside_the_class_and_one_outside_is_not(whole):
+    assert "the class depends on outline or member" in Page(whole).text
+    clear = dataclasses.replace(complete_result(), p_pcr_low=0.6)
+    assert "the class depends on outline or member" not in Page(page(clear)).text
+
+
+def test_every_answer_of_the_range_is_listed_with_its_class_and_what_was_left_out(whole):
+    words = Page(whole).text
+    assert "Tumour bed 2 mm to the back 0.38 non-pCR" in words and "Both outlines 2 mm larger 0.81 pCR" in words
+    assert "Outlines as given, member 2 of 3 alone 0.77 pCR" in words and "standard deviation is 0.03" in words
+    assert "Both outlines 2 mm smaller left out: the tumour bed would be gone" in words and "not a confidence interval" in words
+
+
+def test_where_the_run_gives_no_class_no_answer_of_the_range_gets_one():
+    withheld = Page(page(dataclasses.replace(complete_result(), predicted_class=None))).text
+    assert "Tumour bed 2 mm to the back 0.38 Tumour bed" in withheld and "non-pCR" not in withheld
+
+
+@pytest.mark.parametrize("light, says", [("green", "Green: like the training cases"), ("amber", "Amber: at the edge"), ("red", "Red: unlike the training cases")])
+def test_the_light_is_said_in_words_with_its_reasons(light, says):
+    result = complete_result()
+    html = page(dataclasses.replace(result, familiarity={**result.familiarity, "light": light}))
+    assert says in Page(html).text and "Field strength after treatment 3 T, in training 1.5 T." in Page(html).text and f'class="lamp {light}"' in html
+
+
+def test_a_model_that_does_not_know_its_training_cases_is_not_green():
+    known = {"light": "not known", "training_cases": 0, "reasons": ["the model bundle holds no reference of its training cases"], "parts": []}
+    for one in (known, None):
+        html = page(dataclasses.replace(complete_result(), familiarity=one))
+        assert "Not known whether the case is like the training cases" in Page(html).text and "Not known is not green." in Page(html).text
+        assert 'class="lamp unknown"' in html and 'class="lamp green"' not in html
+
+
+def test_hostile_text_in_range_and_light_stays_text():
+    result = complete_result()
+    html = page(dataclasses.replace(result, spread={**result.spread, "outlines_left_out": {HOSTILE: HOSTILE}, "outline_p_pcr": {HOSTILE: 0.5}},
+                                    familiarity={"light": HOSTILE, "training_cases": 1, "reasons": [HOSTILE],
+                                                 "parts": [{"name": HOSTILE, "light": HOSTILE, "distance": None, "quantile": None, "reasons": [HOSTILE]}]}))
+    read = Page(html)
+    assert read.problems == [] and {tag for tag, _ in read.elements} <= {tag for tag, _ in Page(page(result)).elements}
+    assert "alert(2)" in read.text and 'class="lamp unknown"' in html
+
+
 @pytest.mark.slow
 def test_a_browser_shows_it_without_a_request_a_complaint_or_a_sideways_scroll(tmp_path):
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
