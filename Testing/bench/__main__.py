@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 CORES = 2
-NAMES = ("start", "job", "network", "maps", "registration")
+NAMES = ("start", "job", "network", "maps", "registration", "attention", "throughput")
 
 
 def main(arguments: list[str]) -> int:
