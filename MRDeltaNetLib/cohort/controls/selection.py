@@ -1,0 +1,60 @@
+"""Which cases the controls are taken on, and which the rivals learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from MRDeltaNetLib.cohort.tabular import features
+from MRDeltaNetLib.errors import InputError
+from MRDeltaNetLib.io.bundle import Bundle
+
+HELD_OUT_SETS = ("internal", "external")
+LINES_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Selection:
+    """held_out, training: parts of the prepared cohort (training may be empty); without_outcome: rows that were left out for that."""
+
+    held_out: Any
+    training: Any
+    without_outcome: int
+
+
+def select(bundle: Bundle, prepared) -> Selection:
+    """Held-out cases: those of the sets "internal" and "external"; in a table without such sets all cases, if the bundle lists the cases
+    that it was trained on and none of these is among them. Training cases: those of the set "train".
+
+    raises  InputError MRD-E790 (no held-out case), MRD-E792 (fewer than two of a class, or a held-out case that the bundle was trained on)
+    """
+    known = [k for k, row in enumerate(prepared.rows) if row.outcome is not None]
+    held = [k for k in known if prepared.rows[k].set in HELD_OUT_SETS]
+    trained_on = trained_keys(bundle)
+    if not held and trained_on and not any(key in trained_on for key in prepared.keys):
+        held = known
+    if not held:
+        raise InputError("Controls on the cases that the model learned from say nothing", code="MRD-E790",
+                         found=f"{len(known)} cases with an outcome, none of the sets {' and '.join(HELD_OUT_SETS)}",
+                         fix="give a table with held-out rows, marked internal or external in the column 'set'; on training cases only "
+                             "out-of-fold scores count, and the training folder's oof.csv holds them")
+    if leaked := [prepared.rows[k].line for k in held if prepared.keys[k] in trained_on]:
+        raise InputError("Cases that are marked as held out are among those that the model was trained on", code="MRD-E792",
+                         found=f"{len(leaked)} rows, the first on line {', '.join(map(str, leaked[:LINES_NAMED]))}",
+                         fix="mark them as train in the column 'set'")
+    held_out = features.subset(prepared, held)
+    counts = np.bincount(features.outcomes(held_out), minlength=2)
+    if counts.min() < features.MIN_OF_EACH_CLASS:
+        raise InputError("The held-out cases are too few for an AUC", code="MRD-E792", found=f"{counts[1]} with complete response, {counts[0]} without",
+                         fix="give at least two of each, better some dozens")
+    return Selection(held_out, features.subset(prepared, [k for k in known if prepared.rows[k].set == "train" and k not in set(held)]),
+                     len(prepared.rows) - len(known))
+
+
+def trained_keys(bundle: Bundle) -> frozenset[str]:
+    """Keys of the cases that the bundle was trained on, as its metadata list them under training.case_keys; empty if they do not."""
+    training = bundle.own.get("training")
+    keys = training.get("case_keys") if isinstance(training, dict) else None
+    return frozenset(key for key in keys if isinstance(key, str)) if isinstance(keys, list) else frozenset()

@@ -1,0 +1,86 @@
+"""What the controls say, by rule, in one sentence.
+
+A claim that the model needs something is made only where taking it away costs AUC with p < LEVEL. "Needs both scans" is claimed only
+if every one of its tests says so; such a claim needs no correction for several tests (intersection-union test, Berger 1982).
+Without a significant loss nothing is proved either way, and the sentence says "no better, as far as these cases can show".
+"""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+LEVEL = 0.05
+
+CONTROLS = ("volume_only", "pre_only", "post_only", "wrong_patient_baseline", "swapped_times", "shuffled_labels", "random_roi", "scanner_only")
+"""In the order in which they are reported."""
+
+TITLES = {"model": "the model", "volume_only": "volumes only", "pre_only": "pre-treatment scan only", "post_only": "post-treatment scan only",
+          "wrong_patient_baseline": "another patient's baseline", "swapped_times": "visits swapped", "shuffled_labels": "trained on shuffled labels",
+          "random_roi": "random ROI", "scanner_only": "scan headers only"}
+
+BOTH_SCANS = ("post_only", "pre_only", "wrong_patient_baseline")
+"""The claim that both scans are needed rests on these."""
+
+FAILURES = {"shuffled_labels": "cannot be told from a network that was trained on shuffled labels",
+            "scanner_only": "does no better than the scan headers alone, so it may follow the scanner",
+            "volume_only": "does no better than volume alone",
+            "post_only": "does no better than the post-treatment scan alone",
+            "pre_only": "does no better than the pre-treatment scan alone",
+            "wrong_patient_baseline": "does no worse with another patient's baseline, so it does not use the pair",
+            "swapped_times": "does no worse with the visits swapped, so it does not tell before from after",
+            "random_roi": "does no worse with a ROI at a random place, so it does not need the outlines"}
+"""What it means when the model is not significantly better than a control, the gravest first."""
+
+LOSSES = {"post_only": "post only loses", "pre_only": "pre only", "wrong_patient_baseline": "another patient's baseline", "volume_only": "volume alone"}
+
+
+def sentence(results: Mapping[str, Mapping[str, Any]], cases: int, events: int) -> str:
+    """One sentence.
+
+    results  "model" and some of CONTROLS -> {"auc", "ci": [lower, upper]} and for controls "difference" (control minus model) and "delong_p"
+    """
+    model = results["model"]
+    start = (f"On {cases} held-out cases ({events} with pCR) the model (AUC {model['auc']:.2f}, {model['ci'][0]:.2f} to {model['ci'][1]:.2f})")
+    warnings = _warnings(results)
+    if model["ci"][0] <= 0.5:
+        return f"{start} cannot be told from chance, so nothing can be said about what it needs{warnings}."
+    failed = [name for name in FAILURES if name in results and not is_worse(results[name])]
+    if failed:
+        reasons = _listed([f"{FAILURES[name]} ({_loss(results[name])})" for name in failed])
+        return f"{start}, as far as these cases can show, {reasons}{warnings}."
+    if all(name in results for name in BOTH_SCANS):
+        needs = "needs both scans"
+        told = [f"{words} {_loss(results[name])}" for name, words in LOSSES.items() if name in results]
+    else:
+        needs = "is better than every control that was asked for"
+        told = [f"{TITLES[name]} loses {_loss(results[name])}" for name in CONTROLS if name in results]
+    return f"{start} {needs}{': ' if told else ''}{_listed(told)}{warnings}."
+
+
+def is_worse(control: Mapping[str, Any]) -> bool:
+    """Whether a control's AUC is below the model's, with p < LEVEL."""
+    return control["difference"] < 0 and control["delong_p"] < LEVEL
+
+
+def p_text(p: float) -> str:
+    """"p < 0.001" or "p = 0.032"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def _warnings(results) -> str:
+    """What is wrong however well the model does: rivals that should know nothing and do."""
+    found = []
+    if "shuffled_labels" in results and results["shuffled_labels"]["ci"][0] > 0.5:
+        found.append(f"shuffled labels score above chance (AUC {results['shuffled_labels']['auc']:.2f}), so check for a leak")
+    if "scanner_only" in results and results["scanner_only"]["ci"][0] > 0.5:
+        found.append(f"the scan headers alone tell outcomes apart (AUC {results['scanner_only']['auc']:.2f}), so check how centres and outcomes are mixed")
+    return f"; moreover, {_listed(found)}" if found else ""
+
+
+def _loss(control: Mapping[str, Any]) -> str:
+    return f"{-control['difference']:.2f} ({p_text(control['delong_p'])})" if is_worse(control) else \
+        f"difference {control['difference']:+.2f}, {p_text(control['delong_p'])}"
+
+
+def _listed(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
