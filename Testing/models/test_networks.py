@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import pytest
 import torch
+from monai.networks.layers import DropPath
 
 from MRDeltaNetLib.errors import InputError
+from MRDeltaNetLib.io.bundle import check_golden, load_network, read_bundle
 from MRDeltaNetLib.models.comparison import COMPARISONS
 from MRDeltaNetLib.models.losses import identity_contrast
 from MRDeltaNetLib.models.registry import build, names
+from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
 
 SETTINGS = {"spacing_mm": (0.75, 0.75, 3.0), "crop_mm": (48.0, 36.0, 24.0), "preset": "tiny"}
-VOXELS, TOKENS = (8, 48, 64), (4, 6, 8)
-VARIANTS = [("deltanet", {"compare": compare}) for compare in COMPARISONS] + [("deltanet", {"content": False}), ("subtract", {}), ("roi_pooled", {})]
+VOXELS = (8, 48, 64)
+VARIANTS = [("deltanet", {"compare": compare}) for compare in COMPARISONS] + [
+    ("deltanet", {"content": False}), ("deltanet", {"members": 2}), ("slice2p5d", {}), ("slice2p5d", {"compare": "anchored+latent"}),
+    ("subtract", {}), ("siamese_subtraction", {}), ("roi_pooled", {}), ("roi_pooled", {"visits": "pre"}), ("roi_pooled", {"visits": "post"}),
+    ("resnet18", {}), ("resnet18", {"visits": "pre"}), ("resnet18", {"visits": "post"}), ("vit", {}), ("vit", {"visits": "pre"}),
+    ("vit", {"visits": "post"})]
+ONE_VISIT = [(name, more["visits"]) for name, more in VARIANTS if "visits" in more]
+STRIDE = {"slice2p5d": (1, 8, 8)}
+SIZE_MM = {"slice2p5d": (3.0, 6.0, 6.0), "resnet18": (48.0, 24.0, 24.0), "vit": (12.0, 12.0, 12.0)}
 
 
 def network(name="deltanet", **more):
@@ -37,12 +47,13 @@ def test_every_network_builds_runs_and_keeps_its_promises(name, more):
     made = network(name, **more)
     with torch.inference_mode():
         output = made(pair())
-    assert output.logit.shape == (2,) and output.embedding.shape[0] == 2 and output.auxiliary == {}
+    tokens = tuple(n // step for n, step in zip(VOXELS, STRIDE.get(name, (2, 8, 8))))
+    assert output.logit.shape == (2,) and output.embedding.shape[0] == 2 and output.auxiliary == {} and output.anatomy is None
     for share in (output.attention_post, output.attention_pre):
-        assert share.shape == (2, *TOKENS) and (share >= 0).all()
+        assert share.shape == (2, *tokens) and (share >= 0).all()
         assert torch.allclose(share.sum((1, 2, 3)), torch.ones(2), atol=1e-4)
-    assert output.change_post.shape == (2, *TOKENS) and (output.change_post >= 0).all()
-    assert made.token_stride == (2, 8, 8) and made.token_size_mm == (6.0, 6.0, 6.0)
+    assert output.change_post.shape == (2, *tokens) and (output.change_post >= 0).all() and (output.change_post.amax((1, 2, 3)) > 0).all()
+    assert made.token_stride == STRIDE.get(name, (2, 8, 8)) and made.token_size_mm == SIZE_MM.get(name, (6.0, 6.0, 6.0))
     assert all(value.isfinite().all() for value in (output.logit, output.attention_pre, output.change_post))
 
 
@@ -56,7 +67,8 @@ def test_two_runs_give_the_same_bits_and_a_batch_does_not_mix_cases(name, more):
     assert torch.allclose(first.attention_post[1], alone.attention_post[0], atol=1e-5)
 
 
-@pytest.mark.parametrize("name, more", [("deltanet", {}), ("deltanet", {"content": False}), ("roi_pooled", {}), ("subtract", {})])
+@pytest.mark.parametrize("name, more", [("deltanet", {}), ("deltanet", {"content": False}), ("roi_pooled", {}), ("subtract", {}), ("slice2p5d", {}),
+                                        ("siamese_subtraction", {}), ("resnet18", {}), ("vit", {})])
 def test_another_image_with_the_same_masks_gives_other_attention_maps(name, more):
     made, x = network(name, **more), pair()
     other = x.clone()
@@ -104,9 +116,10 @@ def test_a_post_scan_that_only_moved_shows_no_change_in_the_tumours_frame_but_do
     assert change["tumour"] < 1e-3 < 0.1 < change["scanner"]
 
 
-def test_a_swapped_pair_is_not_the_same_case():
+@pytest.mark.parametrize("name", names())
+def test_a_swapped_pair_is_not_the_same_case(name):
     x = pair()
-    made = network()
+    made = network(name)
     with torch.inference_mode():
         assert (made(x).logit - made(x.flip(1)).logit).abs().min() > 1e-4
 
@@ -127,13 +140,14 @@ def test_the_pooled_baseline_does_not_notice_where_in_the_crop_the_post_scan_lie
     assert change["roi_pooled"] < 1e-3 < change["subtract"]
 
 
-@pytest.mark.parametrize("name, more", [("deltanet", {}), ("deltanet", {"content": False}), ("roi_pooled", {}), ("subtract", {})])
+@pytest.mark.parametrize("name, more", [("deltanet", {}), ("deltanet", {"content": False}), ("roi_pooled", {}), ("subtract", {}), ("slice2p5d", {}),
+                                        ("siamese_subtraction", {})])
 @pytest.mark.parametrize("axis", [3, 2])
 def test_a_mirrored_pair_gives_mirrored_maps_and_the_same_score_if_the_kernels_are_symmetric(name, more, axis):
     """Nothing but the learned kernels and positions may know left from right or front from back: grids, offsets and priors do not."""
     made, x = network(name, **more), pair()
     for module in made.modules():
-        if isinstance(module, torch.nn.Conv3d):
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Conv3d)):
             module.weight.data = (module.weight.data + module.weight.data.flip(axis - 4)) / 2
     with torch.inference_mode():
         straight, mirrored = made(x), made(x.flip(axis - 4))
@@ -204,3 +218,198 @@ def test_registry_names_what_it_has_and_refuses_the_rest():
 def test_an_input_of_another_size_is_refused():
     with pytest.raises(ValueError, match="this network takes"):
         network()(torch.zeros(1, 2, 2, 8, 48, 48))
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("preset, crop_mm", [("tiny", (12.0, 24.0, 36.0)), ("small", (60.0, 36.0, 12.0)), ("base", (36.0, 36.0, 24.0))])
+def test_every_network_takes_other_presets_and_odd_crops_down_to_one_coarse_token(name, preset, crop_mm):
+    torch.manual_seed(0)
+    made = build(name, preset=preset, crop_mm=crop_mm).eval()
+    with torch.inference_mode():
+        output = made(torch.rand(1, 2, 2, *made.geometry.voxels))
+    assert output.logit.isfinite().all() and output.attention_post.shape[1:] == made.geometry.tokens(0)
+    assert output.attention_post.sum() == pytest.approx(1, abs=1e-4) == output.attention_pre.sum()
+
+
+@pytest.mark.parametrize("name, visits", ONE_VISIT)
+def test_a_network_of_one_visit_ignores_the_other_one_exactly_and_says_so_in_its_maps(name, visits):
+    made, x = network(name, visits=visits), pair()
+    unseen = 0 if visits == "post" else 1
+    other = x.clone()
+    other[:, unseen] = pair(seed=9)[:, unseen]
+    other[0, unseen, 1] = 0
+    with torch.inference_mode():
+        before, after = made(x), made(other)
+    for field in ("logit", "attention_post", "attention_pre", "change_post", "embedding"):
+        assert torch.equal(getattr(before, field), getattr(after, field)), field
+    blind, seen = (("attention_pre", "attention_post") if visits == "post" else ("attention_post", "attention_pre"))
+    assert len(getattr(before, blind).unique()) == 1 and len(getattr(before, seen).unique()) > 1
+    assert "does not see" in made.map_formulas[blind] and "does not see" not in made.map_formulas[seen]
+    with torch.inference_mode():
+        other[:, 1 - unseen] = pair(seed=9)[:, 1 - unseen]
+        assert (made(other).logit - before.logit).abs().min() > 1e-4
+
+
+@pytest.mark.parametrize("name", ["roi_pooled", "resnet18", "vit"])
+def test_an_unknown_visit_is_refused_with_the_list(name):
+    with pytest.raises(InputError) as misfit:
+        build(name, **SETTINGS, visits="during")
+    assert misfit.value.code == "MRD-E751" and "both, pre, post" in misfit.value.found
+
+
+def test_siamese_subtraction_of_two_equal_visits_is_the_bias_and_a_swap_keeps_the_length_of_every_change():
+    made, x = network("siamese_subtraction"), pair()
+    same = x.clone()
+    same[:, 1] = same[:, 0]
+    with torch.inference_mode():
+        equal, straight, swapped = made(same), made(x), made(x.flip(1))
+    assert torch.equal(equal.logit, made.head.logit.bias.expand(2)) and equal.change_post.abs().max() == 0
+    assert torch.allclose(straight.change_post, swapped.change_post, atol=1e-6)
+    assert (straight.embedding - swapped.embedding).abs().max() > 1e-3
+
+
+def test_subtraction_changes_its_sign_with_the_order_of_the_visits():
+    made, x, seen = network("subtract"), pair(), []
+    handle = made.comparisons[0].register_forward_hook(lambda module, inputs, output: seen.append(output.change))
+    with torch.inference_mode():
+        made(x), made(x.flip(1))
+    handle.remove()
+    assert torch.allclose(seen[0], -seen[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit", "siamese_subtraction"])
+def test_the_class_activations_of_all_places_add_up_to_the_logit_and_are_what_the_map_shows(name):
+    made, x, seen = network(name), pair(), []
+    handle = made.head.register_forward_hook(lambda module, inputs, output: seen.append(output[2]))
+    with torch.inference_mode():
+        output = made(x)
+    handle.remove()
+    total = sum(c.sum((1, 2, 3)) for c in seen[0])
+    assert torch.allclose(total + made.head.logit.bias, output.logit, atol=1e-5)
+    if name != "siamese_subtraction":
+        assert torch.allclose(output.attention_post, output.change_post / output.change_post.sum((1, 2, 3), keepdim=True), atol=1e-6)
+        assert output.change_post.sum() >= total.abs().sum() - 1e-5
+
+
+def test_slices_see_no_further_than_their_neighbours_before_self_attention():
+    made, x = network("slice2p5d"), pair()
+    other = x.clone()
+    other[:, 0, 0, 3] += 1
+    with torch.inference_mode():
+        (fine, _), (changed, _) = (made.encoder(v[:, 0]) for v in (x, other))
+    touched = (fine - changed).abs().amax((0, 1, 3, 4)) > 0
+    assert touched.tolist() == [False, False, True, True, True, False, False, False]
+
+
+@pytest.mark.parametrize("name", ["deltanet", "slice2p5d", "subtract", "roi_pooled"])
+def test_drop_path_overrules_the_preset_rises_from_zero_and_acts_in_training_only(name):
+    rates = [[float(m.drop_prob) for m in build(name, **SETTINGS | {"preset": "small"} | more).modules() if isinstance(m, DropPath)]
+             for more in ({}, {"drop_path": 0.0}, {"drop_path": 0.4})]
+    assert max(rates[0]) == pytest.approx(0.1) and set(rates[1]) == {0.0}
+    assert rates[2] == sorted(rates[2]) and rates[2][0] == 0 and rates[2][-1] == pytest.approx(0.4)
+    made, x = network(name, drop_path=0.9, dropout=0.0), pair()
+    assert torch.equal(made(x).logit, made(x).logit)
+    made.train()
+    assert not torch.equal(made(x).logit, made(x).logit)
+    with pytest.raises(InputError):
+        build(name, **SETTINGS, drop_path=1.0)
+
+
+@pytest.mark.parametrize("name, more", VARIANTS)
+def test_what_only_training_uses_is_absent_without_auxiliary_and_the_rest_is_the_same_network(name, more):
+    trained, small = network(name, **more), network(name, auxiliary=False, **more)
+    weights = trained.state_dict()
+    extra = set(weights) - set(small.state_dict())
+    assert extra and {key.removeprefix("members.0.").removeprefix("members.1.").split(".")[0] for key in extra} <= {"decoding", "anatomy"}
+    small.load_state_dict({key: weights[key] for key in small.state_dict()}, strict=True)
+    with torch.inference_mode():
+        assert torch.equal(trained(pair()).logit, small(pair()).logit)
+    output = small.train()(pair())
+    assert output.auxiliary == {} and output.anatomy is None
+
+
+@pytest.mark.parametrize("name", ["deltanet", "slice2p5d", "subtract", "siamese_subtraction", "roi_pooled"])
+def test_anatomy_is_of_unit_length_comes_from_its_own_visit_and_only_from_outside_the_roi(name):
+    made, x = network(name).train(), pair()
+    for module in made.modules():
+        if isinstance(module, (torch.nn.Dropout, torch.nn.Dropout3d)):
+            module.eval()
+    anatomy = made(x).anatomy
+    assert torch.allclose(anatomy.norm(dim=2), torch.ones(2, 2), atol=1e-5)
+    other = x.clone()
+    other[:, 1] = pair(seed=4)[:, 1]
+    changed = made(other).anatomy
+    assert torch.allclose(changed[:, 0], anatomy[:, 0], atol=1e-6) and (changed[:, 1] - anatomy[:, 1]).abs().max() > 1e-3
+    features, roi = [torch.randn(2, dim, 2, 3, 4) for dim in made.dims], [torch.zeros(2, 24) for _ in made.dims]
+    roi[0][:, 5] = roi[1][:, 5] = 1
+    before = made.anatomy(features, roi)
+    for feature in features:
+        feature.flatten(2)[:, :, 5] += 100
+    assert torch.allclose(made.anatomy(features, roi), before, atol=1e-5)
+    assert made.anatomy(features, [torch.ones(2, 24) for _ in made.dims]).isfinite().all()
+
+
+@pytest.mark.parametrize("name, more", VARIANTS)
+def test_bfloat16_training_is_finite_and_near_full_precision(name, more):
+    made, x = network(name, dropout=0.0, **more).train(), pair(4)
+    with torch.autocast("cpu", torch.bfloat16):
+        output = made(x)
+        loss = output.logit.float().sum() + sum(output.auxiliary.values())
+        loss = loss + (0 if output.anatomy is None else identity_contrast(output.anatomy))
+    loss.backward()
+    assert loss.isfinite() and all(p.grad.isfinite().all() for p in made.parameters() if p.grad is not None)
+    assert torch.allclose(output.logit.float(), made(x).logit, atol=0.15)
+
+
+def test_a_gate_budget_is_missed_by_the_mean_gate_and_changes_with_its_target():
+    made, x, seen = network(compare="latent", gate_budget=0.3).train(), pair(), []
+    handles = [c.register_forward_hook(lambda module, inputs, output: seen.append(output.gate)) for c in made.comparisons]
+    loss = made(x).auxiliary["gate_budget"]
+    by_hand = sum((float(gate[k].mean()) - 0.3) ** 2 for gate in seen for k in range(2)) / 4
+    assert float(loss) == pytest.approx(by_hand, rel=1e-4) and by_hand > 1e-3
+    loss.backward()
+    assert made.comparisons[0].latent.gate[0].weight.grad.abs().sum() > 0
+    for handle in handles:
+        handle.remove()
+    made.gate_budget = float(torch.cat([gate.flatten() for gate in seen]).mean())
+    assert made(x).auxiliary["gate_budget"] < loss / 4
+    assert "gate_budget" not in network().train()(x).auxiliary
+    with pytest.raises(InputError):
+        network(compare="latent", gate_budget=1.0)
+
+
+def test_dropout_acts_before_the_last_layer_in_training_and_can_be_switched_off():
+    for name in ("deltanet", "resnet18"):
+        free, dropped = network(name, dropout=0.0).train(), network(name, dropout=0.9).train()
+        assert torch.equal(free(pair()).logit, free(pair()).logit) and not torch.equal(dropped(pair()).logit, dropped(pair()).logit)
+
+
+def test_an_ensemble_is_the_mean_of_its_members_and_says_what_each_of_them_says():
+    made, x = network(members=3), pair()
+    with torch.inference_mode():
+        together, alone = made(x), [member(x) for member in made.members]
+    assert len({float(output.logit[0].detach()) for output in alone}) == 3, "members start from different weights"
+    assert torch.equal(together.member_logits, torch.stack([output.logit for output in alone], 1))
+    for field in ("logit", "attention_post", "attention_pre", "change_post"):
+        by_hand = sum(getattr(output, field) for output in alone) / 3
+        assert torch.allclose(getattr(together, field), by_hand, atol=1e-6), field
+    assert torch.equal(together.embedding, torch.cat([output.embedding for output in alone], 1))
+    assert together.cpu().member_logits.shape == (2, 3) and network()(x).cpu().member_logits is None
+    training = made.train()(x)
+    assert torch.allclose(training.anatomy.norm(dim=2), torch.ones(2, 2), atol=1e-5) and float(training.auxiliary["intensity_decoding"].detach()) > 0
+
+
+def test_an_ensemble_holds_each_members_weights_under_its_number():
+    made, single = network(members=2, auxiliary=False), network(auxiliary=False)
+    assert set(made.state_dict()) == {f"members.{m}.{key}" for m in (0, 1) for key in single.state_dict()}
+    for wrong in (0, -1, 1.5, True, 10**6):
+        with pytest.raises(InputError) as misfit:
+            build("deltanet", members=wrong, **SETTINGS)
+        assert misfit.value.code == "MRD-E751"
+
+
+def test_the_demo_bundle_still_fits_and_gives_what_was_stored_with_it():
+    bundle = read_bundle(resource(DEMO_BUNDLE))
+    made = load_network(bundle, build)
+    assert set(made.state_dict()) == set(bundle.weights)
+    assert check_golden(bundle, made) < 1e-5
