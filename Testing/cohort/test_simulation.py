@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from MRDeltaNetLib.cohort.simulation import COLUMNS, simulate_cohort, write_pair
 from MRDeltaNetLib.errors import Cancelled, UsageError
 from MRDeltaNetLib.io.atomic import sha256
+from MRDeltaNetLib.io.cohort_table import read_cohort
 from MRDeltaNetLib.io.images import read_image, read_mask
 from MRDeltaNetLib.io.transforms import read_transform
 
@@ -48,6 +49,20 @@ def test_the_dictionary_explains_every_column(cohort):
     assert set(about["columns"]) == set(table(cohort)[0]) and "no patient" in about["note"]
     assert about["settings"]["setting"] == "controlled" and about["settings"]["prevalence"] == 0.5
     assert set(COLUMNS) < set(about["columns"])
+
+
+def test_the_table_and_its_dictionary_are_read_without_a_refusal(cohort):
+    read = read_cohort(cohort)
+    assert len(read.rows) == 3 and not read.notices and read.dictionary["ct_stage"].categories == ("T1", "T2", "T3", "T4")
+    assert all(COLUMNS[name].meaning for name in COLUMNS) and not any(name.startswith("latent_") for name in read.rows[0].clinical)
+
+
+def test_sets_are_drawn_by_their_shares_and_change_nothing_else(cohort, tmp_path):
+    rows = table(simulate_cohort(2, 2, "controlled", tmp_path / "sets", sets={"train": 0.5, "external": 0.5}, **TINY))
+    assert [{name: cell for name, cell in row.items() if name != "set"} for row in rows] == table(cohort)[:2]
+    assert {row["set"] for row in rows} <= {"train", "external"}
+    assert "set" not in table(cohort)[0] and "sets" not in json.loads((cohort.parent / "cohort.json").read_text(encoding="utf-8"))["settings"]
+    assert table(simulate_cohort(1, 0, "controlled", tmp_path / "all", sets={"train": 0.0, "internal": 1.0}, size=(24, 24, 8)))[0]["set"] == "internal"
 
 
 def test_a_case_is_the_same_whatever_the_number_of_cases_and_workers(cohort, tmp_path):
@@ -114,7 +129,7 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path):
 @pytest.mark.parametrize("options, code, word", [
     ({"cases": 0}, "MRD-E853", "cases"), ({"workers": 0}, "MRD-E853", "worker"), ({"setting": "best"}, "MRD-E850", "realistic"),
     ({"prevalence": 1.5}, "MRD-E854", "share"), ({"prevalence": float("nan")}, "MRD-E854", "share"), ({"reader_mm": -1.0}, "MRD-E854", "error"),
-    ({"size": (2, 2, 2)}, "MRD-E851", "voxels"), ({"seed": -3}, "MRD-E856", "zero")])
+    ({"sets": {"train": 0.5}}, "MRD-E854", "add up"), ({"sets": {"test": 1.0}}, "MRD-E854", "external"), ({"size": (2, 2, 2)}, "MRD-E851", "voxels"), ({"seed": -3}, "MRD-E856", "zero")])
 def test_impossible_cohorts_are_refused_before_anything_is_written(tmp_path, options, code, word):
     with pytest.raises(UsageError) as refused:
         simulate_cohort(**({"cases": 1, "seed": 0, "setting": "controlled", "out": tmp_path / "out"} | options))
