@@ -55,8 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
     preprocessing = PreprocessingConfig(crop_mm=tuple(options.crop_mm))
     splits = {name: demo_cases.load_or_make(name, count, options.setting, preprocessing, cache, options.workers, _say)
               for name, count in (("training", options.cases), ("validation", options.validation))}
+    # As the shipped model was trained: the same rate in all stages, every crop augmented from the first epoch on, the lowest log-loss kept.
     config = training.TrainingConfig(epochs=options.epochs, batch_size=options.batch_size, learning_rate=options.learning_rate,
-                                     precision=options.precision, seed=options.seed)
+                                     layer_decay=1.0, monitor="nll", smoothing=0.0, precision=options.precision, seed=options.seed,
+                                     augmentation=training.AugmentationConfig(probability_minority=1.0, probability_majority=1.0, ramp_epochs=0))
     settings = {"spacing_mm": list(preprocessing.spacing_mm), "crop_mm": list(preprocessing.crop_mm), "preset": options.preset}
     own = {"compare": options.compare, "content": options.content}
     network = _trained("deltanet", settings | own, splits, config, cache)
@@ -96,8 +98,8 @@ def _trained(name: str, settings: dict[str, Any], splits, config, cache: Path):
     if not stored.exists():
         torch.manual_seed(config.seed)
         learner = registry.build(name, **settings)
-        training.train(learner, splits["training"].crops, splits["validation"].crops, config,
-                       lambda done, message: _say(done, f"{name}, {message}"))
+        training.fit(learner, splits["training"].crops, splits["validation"].crops, config,
+                     progress=lambda done, message: _say(done, f"{name}, {message}"))
         kept = network.state_dict().keys()
         with atomic(stored) as temporary:
             files.save_file({key: value.contiguous() for key, value in learner.state_dict().items() if key in kept}, temporary)
@@ -119,8 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
-    parser.add_argument("--precision", choices=("32-true", "bf16-mixed"), default="bf16-mixed",
-                        help="take 32-true where the processor has no bfloat16 arithmetic")
+    parser.add_argument("--precision", choices=("auto", "32-true", "bf16-mixed"), default="auto",
+                        help="auto: bf16-mixed where the processor has bfloat16 arithmetic and it is sound")
     parser.add_argument("--baselines", nargs="*", default=["roi_pooled", "subtract"], help="also train these, for the card")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2, help="processes that simulate")
@@ -243,7 +245,7 @@ _last = {"time": 0.0}
 def _say(done: float, message: str) -> None:
     """Progress to standard error: every tenth second, and every epoch."""
     now = time.monotonic()
-    if "epoch" in message or done >= 1 or now - _last["time"] > 10:
+    if "epoch" in message and "batch" not in message or done >= 1 or now - _last["time"] > 10:
         _last["time"] = now
         print(f"{done:6.1%}  {message}", file=sys.stderr, flush=True)
 
