@@ -141,3 +141,35 @@ def test_only_content_and_latents_see_the_images():
 def test_an_unknown_comparison_is_refused_with_the_list():
     with pytest.raises(ValueError, match="anchored"):
         comparison("nearest")
+
+
+def test_full_attention_by_the_fused_kernel_equals_the_table_written_out_forward_backward_and_carried():
+    network, a, b = comparison("full"), *(features(seed).flatten(2).transpose(1, 2) for seed in (1, 2))
+    network.align.query.weight.data, network.align.key.weight.data = torch.randn(2, DIM, DIM)
+    table = network.align(a, b, frames(), GRID[0])
+    values = torch.randn(2, N, 5, requires_grad=True)
+    fused, long_way = network.align.fused(a, b, values), read(table, values, GRID[0])
+    assert torch.allclose(fused, long_way, atol=1e-5) and table[:, 0].amax(-1).mean() > 0.05, "attention is not flat"
+    goal = torch.randn_like(fused)
+    assert torch.allclose(*(torch.autograd.grad((found * goal).sum(), values, retain_graph=True)[0] for found in (fused, long_way)), atol=1e-5)
+    shares = torch.rand(2, N).softmax(1)
+    assert torch.allclose(network.align.carried(a, b, shares), (table[:, 0].transpose(1, 2) @ shares[..., None])[..., 0], atol=1e-6)
+    change = network(features(1), features(2), frames()).change
+    a, b = network.norm(a), network.norm(b)
+    expected = network.value(b) - read(network.align(a, b, frames(), GRID[0]), network.value(a), GRID[0])
+    assert torch.allclose(change, expected, atol=1e-5)
+
+
+def test_carrying_row_by_row_equals_carrying_at_once(monkeypatch):
+    align, (a, b) = comparison("full").align, (features(seed).flatten(2).transpose(1, 2) for seed in (1, 2))
+    shares = torch.rand(2, N)
+    at_once = align.carried(a, b, shares)
+    monkeypatch.setattr("MRDeltaNetLib.models.comparison._ROWS_AT_ONCE", 7)
+    assert torch.allclose(align.carried(a, b, shares), at_once, atol=1e-6)
+
+
+def test_only_latents_have_change_gates_and_they_lie_between_zero_and_one():
+    for compare in COMPARISONS:
+        gate = comparison(compare)(features(1), features(2), frames()).gate
+        assert (gate is not None) == ("latent" in compare)
+        assert gate is None or (gate.shape == (2, N) and (gate > 0).all() and (gate < 1).all())
