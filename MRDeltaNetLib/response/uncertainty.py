@@ -104,11 +104,11 @@ def resized(mask: sitk.Image, by_mm: float) -> sitk.Image | None:
     fine = inside[block]
     for axis, count in enumerate(parts):
         fine = np.repeat(fine, count, axis)
-    image = sitk.GetImageFromArray(fine.astype(np.uint8))
-    image.SetSpacing((spacing / parts)[::-1].tolist())
-    # Maurer's distance is 0 at the outermost voxels inside, whose outer faces are half a voxel further out.
-    distance = sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True))
-    kept = distance - (spacing / parts).min() / 2 <= by_mm
+    step = spacing / parts
+    if by_mm < 0:
+        kept = _beyond(~fine, step) >= -by_mm
+    else:
+        kept = fine | (_beyond(fine, step) <= by_mm)
     share = np.zeros(inside.shape, np.float32)
     share[block] = kept.reshape(tuple(chain.from_iterable(zip(inside[block].shape, parts)))).mean((1, 3, 5), dtype=np.float32)
     if share.sum() < MIN_LEFT_FRACTION * inside.sum():
@@ -116,6 +116,17 @@ def resized(mask: sitk.Image, by_mm: float) -> sitk.Image | None:
     result = sitk.GetImageFromArray(share)
     result.CopyInformation(mask)
     return result
+
+
+def _beyond(marked: np.ndarray, step_mm: np.ndarray) -> np.ndarray:
+    """Distance, mm, of every voxel's centre outside from the marked region's faces (Maurer 2003); 0 or below inside, infinite if nothing
+    is marked. step_mm: voxel size (z, y, x)."""
+    if not marked.any():
+        return np.full(marked.shape, np.inf, np.float32)
+    image = sitk.GetImageFromArray(marked.astype(np.uint8))
+    image.SetSpacing(step_mm[::-1].tolist())
+    from_centres = sitk.SignedMaurerDistanceMap(image, insideIsPositive=False, squaredDistance=False, useImageSpacing=True)
+    return sitk.GetArrayFromImage(from_centres) - np.prod(step_mm) ** (1 / 3) / 2      # faces lie half a voxel nearer than centres
 
 
 def spread(prediction: Prediction, left_out: Mapping[str, str]) -> dict[str, Any]:
