@@ -97,10 +97,10 @@ def _prepared(config: StudyConfig, progress: Progress) -> tuple["PreparedCohort"
 
 
 def _what_is_trained(config: StudyConfig, prepared: "PreparedCohort") -> dict[str, Any]:
-    """Everything that decides over the weights; name, threshold, machines and places do not."""
+    """Everything that decides over the weights; name, threshold, machines and places do not, nor do outcomes that training never sees."""
     parts = {name: plain(getattr(config, name)) for name in ("model", "preprocessing", "registration", "training", "validation")}
     start = None if config.start is None else _start_digest(config.start)
-    rows = [[row.outcome, row.centre, row.set, row.fold] for row in prepared.rows]
+    rows = [[row.outcome, row.centre, row.set, row.fold] if row.set == splitting.TRAIN else [row.set] for row in prepared.rows]
     return {**parts, "start": start, "keys": list(prepared.keys), "rows": rows}
 
 
@@ -147,7 +147,7 @@ def _conclude(config: StudyConfig, plan: splitting.Plan, prepared: "PreparedCoho
     everyone = np.full(len(prepared.rows), -1)
     everyone[cases] = [row.outcome for row in rows]
     record = {
-        "schema": SCHEMA, "name": config.name, "config": plain(config), "versions": versions() | {name: _version(name) for name in ("lightning", "sklearn")},
+        "schema": SCHEMA, "name": config.name, "config": _public(config), "versions": versions() | {name: _version(name) for name in ("lightning", "sklearn")},
         "cohort": _cohort_facts(config, prepared, table_sha256),
         "folds": {"rule": plan.rule, "seeds": list(config.validation.seeds), "repeats": 1 + max(split.repeat for split in plan.folds)},
         "members": [_member_facts(member, prepared) for member in members],
@@ -224,6 +224,11 @@ def is_simulated(table: Path) -> bool:
 def _member_facts(member: Member, prepared: "PreparedCohort") -> dict[str, Any]:
     left_out = None if member.split.repeat >= 0 else prepared.rows[int(member.split.held_out[0])].centre
     return {"name": member.name, "seed": member.seed, "repeat": member.split.repeat, "fold": member.split.fold, "centre": left_out, **member.summary}
+
+
+def _public(config: StudyConfig) -> dict[str, Any]:
+    """The config as plain JSON without its paths, which may name people and go with the bundle wherever that goes."""
+    return {name: value for name, value in plain(config).items() if name not in ("cohort", "cache", "out", "start")} | {"pretrained": config.start is not None}
 
 
 def _version(module: str) -> str | None:

@@ -44,27 +44,27 @@ def locked(out: Path) -> Iterator[None]:
 
 
 def claim(out: Path, facts: Any) -> None:
-    """Note what is trained here, or see that it is the same as what was begun here.
+    """Note what this folder is for, or see that it is the same as what was begun here.
 
-    facts   plain JSON of everything that decides over the weights
-    raises  UsageError MRD-E776 if the folder holds another study, or files of somebody else
+    facts   plain JSON of everything that decides over the result
+    raises  UsageError MRD-E776 if the folder holds another study's work, or files of somebody else
     """
     wanted, place = digest(facts), out / STUDY
     if not place.exists():
         foreign = [path.name for path in out.iterdir() if path.name != LOCK and not path.name.startswith(TEMPORARY_PREFIX)]
         if foreign:
-            raise UsageError("The output folder holds other files, which a training could overwrite", code="MRD-E776",
+            raise UsageError("The output folder holds other files, which could be overwritten", code="MRD-E776",
                              found=f"{len(foreign)} files or folders", fix="choose a new or empty folder")
         write_text(place, json.dumps({"schema": SCHEMA, "sha256": wanted}, indent=1) + "\n")
         return
     try:
-        begun = read_json(place, what="the note of what is trained here")
+        begun = read_json(place, what="the note of what the folder is for")
         same = begun["schema"] == SCHEMA and begun["sha256"] == wanted
     except (InputError, KeyError, TypeError):
         same = False
     if not same:
-        raise UsageError("The output folder holds the training of another study", code="MRD-E776",
-                         found="the model, its training, the cases or their preparation differ",
+        raise UsageError("The output folder holds the work of another training or prediction", code="MRD-E776",
+                         found="another model, other settings or, of a training, other cases",
                          fix="choose a new output folder, or repeat the earlier command with what it was begun with")
 
 

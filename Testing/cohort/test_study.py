@@ -1,0 +1,303 @@
+"""A whole study on planted crops: honest scores, an honest card, a bundle that loads, and nothing lost or believed after a stop."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("lightning.pytorch", reason="training needs the 'cohort' extra")
+pytest.importorskip("sklearn", reason="training needs the 'cohort' extra")
+
+from MRDeltaNetLib.cohort import study  # noqa: E402
+from MRDeltaNetLib.cohort.preparing import Failure, PreparedCohort  # noqa: E402
+from MRDeltaNetLib.cohort.statistics import auc_with_ci, sigmoid  # noqa: E402
+from MRDeltaNetLib.cohort.study import card, evaluation, members, shipping  # noqa: E402
+from MRDeltaNetLib.cohort.study.folder import locked  # noqa: E402
+from MRDeltaNetLib.cohort.study.record import read_record  # noqa: E402
+from MRDeltaNetLib.config import ModelConfig, PreprocessingConfig, StudyConfig, ThresholdConfig, TrainingConfig, ValidationConfig  # noqa: E402
+from MRDeltaNetLib.errors import Cancelled, EnvironmentProblem, InputError, Notice, UsageError  # noqa: E402
+from MRDeltaNetLib.io.bundle import check_golden, load_network, read_bundle  # noqa: E402
+from MRDeltaNetLib.io.cohort_table import Row  # noqa: E402
+from MRDeltaNetLib.models.registry import build  # noqa: E402
+
+_spec = importlib.util.spec_from_file_location("planted", Path(__file__).resolve().parents[1] / "planted.py")
+planted = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(planted)
+
+CASES, EXTERNAL = 24, (20, 21, 22, 23)
+SCAN = {"sequence": "T2", "manufacturer": "Made Up", "field_strength_t": 1.5, "repetition_time_ms": 4000.0, "echo_time_ms": 100.0,
+        "spacing_mm": [0.6, 0.6, 3.5], "size_voxels": [320, 320, 30]}
+
+
+def cohort(failures=()) -> PreparedCohort:
+    """Twenty training cases of two centres and four external ones, with an outcome that the crops tell."""
+    crops, outcomes = planted.planted_pairs(CASES, seed=3)
+    last = [k for label in (0, 1) for k in np.flatnonzero(outcomes == label)[-2:]]
+    order = [k for k in range(CASES) if k not in last] + last                # two external cases of each class
+    crops, outcomes = crops[order], outcomes[order]
+    rows = tuple(Row(line=k + 2, id=f"case-{k}", centre="AB"[k // 2 % 2], set="external" if k in EXTERNAL else "train", outcome=int(outcomes[k]))
+                 for k in range(CASES))
+    facts = tuple({"pre": SCAN, "post": SCAN | {"field_strength_t": 3.0}, "interval_days": 60 + k, "crop": {"sha256": f"{k:064x}"},
+                   "intensity_percentiles": {visit: np.percentile(crop[v, 0], range(101)).tolist() for v, visit in enumerate(("pre", "post"))}}
+                  for k, crop in enumerate(crops))
+    return PreparedCohort(rows, tuple(crops.astype(np.float16)), facts, tuple(f"{k + 1000:064x}" for k in range(CASES)), tuple(failures))
+
+
+def config(out: Path, **changes) -> StudyConfig:
+    made = StudyConfig(cohort=out.parent / "cohort.csv", cache=out.parent / "cache", out=out, accelerator="cpu", name="planted",
+                       model=ModelConfig("deltanet", {"preset": "tiny"}), preprocessing=PreprocessingConfig(crop_mm=(24.0, 24.0, 12.0)),
+                       training=TrainingConfig(epochs=1, batch_size=8, monitor="nll", precision="32-true"),
+                       validation=ValidationConfig(folds=2, seeds=(0,), min_events=4, group="none"))
+    return replace(made, **changes)
+
+
+def trained(out: Path, *, progress=lambda done, message: None, prepared=None, **changes) -> study.Trained:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study, "_prepared", lambda config, progress: (prepared or cohort(), "0" * 64, [Notice("MRD-W431", "as the table says")]))
+        return study.train(config(out, **changes), progress=progress)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> study.Trained:
+    return trained(tmp_path_factory.mktemp("study") / "out")
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_every_training_case_is_scored_by_the_network_that_never_saw_it(done):
+    rows = table(done.out / "oof.csv")
+    assert list(rows[0]) == ["id", "centre", "set", "outcome", "p_pcr", "p_pcr_low", "p_pcr_high", "logit", "fold"]
+    assert [row["id"] for row in rows] == [f"case-{k}" for k in range(20)] and {row["set"] for row in rows} == {"train"}
+    bundle = read_bundle(done.bundle)
+    network, crops = load_network(bundle, build), cohort().crops
+    import torch
+
+    with torch.inference_mode():
+        own = network(torch.from_numpy(np.stack(crops[:20]).astype(np.float32))).member_logits.numpy()
+    held = {member["fold"]: k for k, member in enumerate(m for m in done.record["members"] if m["centre"] is None)}
+    for k, row in enumerate(rows):
+        assert float(row["logit"]) == pytest.approx(own[k, held[int(row["fold"])]], abs=1e-4)
+
+
+def test_the_probabilities_are_the_bundles_line_and_the_record_tells_their_auc(done):
+    rows = table(done.out / "oof.csv")
+    logit, outcome = (np.array([float(row[name]) for row in rows]) for name in ("logit", "outcome"))
+    line = read_bundle(done.bundle).own["recalibration"]
+    np.testing.assert_allclose([float(row["p_pcr"]) for row in rows], sigmoid(line["slope"] * logit + line["intercept"]), atol=1e-7)
+    auc, low, high = auc_with_ci(outcome, logit)
+    assert (done.record["out_of_fold"]["auc"], *done.record["out_of_fold"]["ci"]) == pytest.approx((auc, low, high), abs=1e-6)
+
+
+def test_external_cases_are_scored_by_the_whole_ensemble_and_change_nothing(done, tmp_path):
+    rows = table(done.out / "predictions.csv")
+    assert [row["id"] for row in rows] == [f"case-{k}" for k in EXTERNAL]
+    network = load_network(read_bundle(done.bundle), build)
+    import torch
+
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(np.stack([cohort().crops[k] for k in EXTERNAL]).astype(np.float32))).logit.numpy()
+    np.testing.assert_allclose([float(row["logit"]) for row in rows], logits, atol=1e-4)
+    assert all(float(row["p_pcr_low"]) <= float(row["p_pcr"]) <= float(row["p_pcr_high"]) for row in rows)
+    whole = cohort()
+    turned = replace(whole, rows=tuple(replace(row, outcome=1 - row.outcome) if row.set == "external" else row for row in whole.rows))
+    shutil.copytree(done.out, tmp_path / "out")
+    other = trained(tmp_path / "out", prepared=turned)
+    for name in ("calibration", "threshold", "out_of_fold", "leave_one_centre_out"):
+        assert other.record[name] == done.record[name]
+    assert (other.out / "oof.csv").read_bytes() == (done.out / "oof.csv").read_bytes()
+    assert other.record["other_sets"]["external"]["auc"] == pytest.approx(1 - done.record["other_sets"]["external"]["auc"])
+
+
+def test_the_held_out_auc_of_the_bundle_is_that_of_the_external_cases(done):
+    own = read_bundle(done.bundle).own
+    assert own["held_out_auc"] == done.record["other_sets"]["external"]["auc"] and "4 external cases" in own["held_out_on"]
+    record = json.loads(json.dumps(done.record)) | {"other_sets": {}}
+    assert card.held_out(record)["auc"] == done.record["out_of_fold"]["auc"] and "out of fold" in card.held_out(record)["on"]
+
+
+def test_the_bundle_loads_gives_its_golden_output_and_knows_its_training_cases(done):
+    bundle = read_bundle(done.bundle)
+    assert check_golden(bundle, load_network(bundle, build)) <= bundle.own["golden_tolerance"]
+    assert bundle.members == 2 and not any("decoding" in name for name in bundle.weights)
+    assert bundle.own["training_keys"] == [f"{k + 1000:064x}" for k in range(20)]
+    assert bundle.own["training"]["training"]["epochs"] == 1 and str(done.out.parent) not in (done.bundle / "configs/metadata.json").read_text()
+    assert bundle.reference is not None and bundle.reference.cases == 20
+
+
+def test_no_patients_crop_is_in_the_bundle(done):
+    golden = read_bundle(done.bundle).golden["input"].float().numpy()
+    for crop in cohort().crops:
+        assert abs(np.corrcoef(golden[:, 0].ravel(), crop[:, 0].astype(np.float32).ravel())[0, 1]) < 0.2
+
+
+def test_each_centre_left_out_is_scored_by_networks_without_it(done):
+    found = done.record["leave_one_centre_out"]
+    assert set(found["centres"]) == {"A", "B"} and found["pooled"]["cases"] == 20
+    prepared = cohort()
+    for member in (m for m in done.record["members"] if m["centre"] is not None):
+        assert member["held_out"] == sum(row.centre == member["centre"] and row.set == "train" for row in prepared.rows)
+        assert member["training"] + member["stopping"] + member["held_out"] == 20
+
+
+def test_the_card_tells_what_happened(done):
+    text = (done.bundle / "docs/README.md").read_text()
+    oof = done.record["out_of_fold"]
+    for words in (f"{oof['auc']:.3f} ({oof['ci'][0]:.3f} to {oof['ci'][1]:.3f})", "| train | 20 | 10 | 10 | 2 |", "1.5, 3 T", "in-plane 0.6 mm; slices 3.5 mm",
+                  "Made Up", "60 to 79", "centre A, out of fold", "left out", "Youden index", f"{done.record['threshold']['value']:.4f}",
+                  "Few events: 10", "Research only", "MRD-W431", "mrdeltanet controls"):
+        assert words in text, words
+    assert "made-up data" not in text                                    # nothing says that this table was simulated
+
+
+def test_the_record_is_read_back_and_a_changed_one_refused(done, tmp_path):
+    assert read_record(done.out / "training.json") == json.loads(json.dumps(done.record))
+    broken = tmp_path / "training.json"
+    broken.write_text(json.dumps({name: value for name, value in done.record.items() if name != "folds"}))
+    with pytest.raises(InputError) as caught:
+        read_record(broken)
+    assert caught.value.code == "MRD-E784"
+
+
+@pytest.mark.parametrize("where", ["network 1 of 4, repeat-0-fold-0-seed-0: scoring", "network 3 of 4"])
+def test_a_stopped_study_goes_on_and_ends_with_the_same_bytes(done, tmp_path, where):
+    def stop(fraction, message):
+        if message.startswith(where):
+            raise Cancelled()
+
+    with pytest.raises(Cancelled):
+        trained(tmp_path / "out", progress=stop)
+    assert not (tmp_path / "out/training.json").exists() and not (tmp_path / "out/bundle").exists()
+    said = []
+    again = trained(tmp_path / "out", progress=lambda fraction, message: said.append(message))
+    assert any("done before" in message for message in said) == (where == "network 3 of 4")
+    for name in ("oof.csv", "oof_embeddings.csv", "predictions.csv", "embeddings.csv", "bundle/models/model.safetensors"):
+        assert (again.out / name).read_bytes() == (done.out / name).read_bytes()
+
+
+def test_a_finished_study_is_not_trained_again_but_another_threshold_is_taken(done, tmp_path):
+    shutil.copytree(done.out, tmp_path / "out")
+    said = []
+    again = trained(tmp_path / "out", threshold=ThresholdConfig(rule="specificity", specificity=0.8), progress=lambda fraction, message: said.append(message))
+    assert sum("done before" in message for message in said) == 4 and not any("epoch 1:" in message for message in said)
+    assert again.record["threshold"]["point"]["specificity"]["value"] >= 0.8 and "at least 0.8" in read_bundle(again.bundle).own["threshold_source"]
+    assert not list((tmp_path / "out").glob(".writing-*"))
+
+
+def test_changed_files_of_a_network_are_not_believed(done, tmp_path):
+    shutil.copytree(done.out, tmp_path / "out")
+    place = tmp_path / "out/members/repeat-0-fold-0-seed-0"
+    content = bytearray((place / "outputs.safetensors").read_bytes())
+    content[-1] ^= 1
+    (place / "outputs.safetensors").write_bytes(content)
+    again = trained(tmp_path / "out")
+    assert (again.out / "oof.csv").read_bytes() == (done.out / "oof.csv").read_bytes()
+
+
+def test_another_study_and_foreign_files_are_refused(done, tmp_path):
+    with pytest.raises(UsageError) as caught:
+        trained(done.out, training=TrainingConfig(epochs=2, batch_size=8))
+    assert caught.value.code == "MRD-E776"
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/thesis.docx").write_text("mine")
+    with pytest.raises(UsageError) as caught:
+        trained(tmp_path / "out")
+    assert caught.value.code == "MRD-E776" and (tmp_path / "out/thesis.docx").read_text() == "mine"
+
+
+def test_two_trainings_never_share_a_folder(tmp_path):
+    with locked(tmp_path / "out"), pytest.raises(EnvironmentProblem) as caught:
+        trained(tmp_path / "out")
+    assert caught.value.code == "MRD-E777"
+
+
+def test_more_networks_than_a_bundle_holds_are_refused_before_the_first_is_trained(tmp_path):
+    with pytest.raises(UsageError) as caught:
+        trained(tmp_path / "out", validation=ValidationConfig(folds=2, seeds=tuple(range(60)), min_events=4))
+    assert caught.value.code == "MRD-E486" and not (tmp_path / "out").exists()
+
+
+def test_weights_of_another_network_are_no_start(tmp_path):
+    from safetensors.torch import save_file
+    import torch
+
+    save_file({"elsewhere": torch.zeros(2)}, tmp_path / "start.safetensors")
+    network = build("deltanet", spacing_mm=[0.75, 0.75, 3.0], crop_mm=[24.0, 24.0, 12.0], preset="tiny")
+    for path in (tmp_path / "start.safetensors", tmp_path / "missing.safetensors"):
+        with pytest.raises(InputError) as caught:
+            members.load_start(network, path)
+        assert caught.value.code == "MRD-E782"
+    own = {name: value.clone() + 1 for name, value in network.state_dict().items() if name.startswith("encoder.")}
+    save_file({name: value.contiguous() for name, value in own.items()}, tmp_path / "encoder.safetensors")
+    assert members.load_start(network, tmp_path / "encoder.safetensors") == len(own)
+    assert all(torch.equal(network.state_dict()[name], value) for name, value in own.items())
+
+
+def test_weights_that_are_not_numbers_are_refused(done, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    place = done.out / "members/repeat-0-fold-0-seed-0/weights.safetensors"
+    weights = load_file(place)
+    first = next(name for name in weights if name.startswith("encoder"))
+    weights[first] = weights[first] * float("nan")
+    save_file(weights, tmp_path / "nan.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes(place.read_bytes()[:1000])
+    network = build("deltanet", spacing_mm=[0.75, 0.75, 3.0], crop_mm=[24.0, 24.0, 12.0], preset="tiny", auxiliary=False)
+    for name in ("nan", "cut"):
+        with pytest.raises(InputError) as caught:
+            members.load_weights(network, tmp_path / f"{name}.safetensors")
+        assert caught.value.code == "MRD-E781"
+
+
+def test_a_network_that_gives_nonsense_is_refused():
+    with pytest.raises(InputError) as caught:
+        members._refuse_nonsense(np.array([0.0, np.inf]))
+    assert caught.value.code == "MRD-E783"
+
+
+def test_a_bundle_without_a_reference_says_why():
+    prepared = cohort()
+    few = np.arange(4)
+    fake = members.Member("m", None, 0, np.zeros(CASES), np.random.default_rng(0).normal(size=(CASES, 3)), {})
+    reference, why = shipping.reference_of([fake], prepared, few)
+    assert reference is None and "4 cases" in why and shipping.no_reference(why).code == "MRD-W782"
+
+
+def test_cross_fitting_finds_a_line_that_only_fits_its_own_fold():
+    random = np.random.default_rng(1)
+    outcome = random.integers(0, 2, 400)
+    folds = np.arange(400) % 2
+    logit = random.normal(outcome * 1.5, 1.0) * np.where(folds == 0, 1.0, 4.0)      # one fold's scores are four times too far apart
+    found = evaluation.cross_fitted(outcome, logit, folds)
+    assert not 0.8 < found["slope"] < 1.2
+    assert 0.8 < evaluation.cross_fitted(outcome, random.normal(outcome * 1.5, 1.0), folds)["slope"] < 1.2
+
+
+def test_limits_follow_from_the_numbers(done):
+    record = json.loads(json.dumps(done.record))
+    record["out_of_fold"] |= {"auc": 0.9, "ci": [0.85, 0.95]}
+    record["cohort"]["train"] |= {"with_pcr": 200, "without_pcr": 800}
+    record["leave_one_centre_out"] |= {"pooled": record["leave_one_centre_out"]["pooled"] | {"auc": 0.7}, "out_of_fold_auc_of_the_same_cases": 0.9}
+    record["calibration"] |= {"method": "platt", "after_cross_fitted": {"slope": 1.0, "intercept": 0.0}}
+    text = " ".join(card.limits(record))
+    assert "lower by 0.20" in text and "Few events" not in text and "chance" not in text and "recalibrat" not in text.replace("Threshold and recalibration", "")
+    record["calibration"]["after_cross_fitted"]["slope"] = 0.5
+    record["cohort"] |= {"failed": 3, "simulated": True}
+    text = " ".join(card.limits(record))
+    assert "slope 0.50" in text and "3 cases of the table" in text and "made-up" in text
+
+
+def test_cases_that_cannot_be_prepared_are_counted(tmp_path):
+    found = trained(tmp_path / "out", prepared=cohort([Failure(26, "case-24", "MRD-E100", "not there")]),
+                    validation=ValidationConfig(folds=2, seeds=(0,), min_events=4, group="none", leave_one_centre_out=False))
+    assert found.record["cohort"]["failed"] == 1 and found.record["leave_one_centre_out"] is None
+    assert "1 cases of the table could not be prepared" in (found.bundle / "docs/README.md").read_text()
