@@ -7,6 +7,7 @@ import json
 import pickle
 import unicodedata
 from datetime import date
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -438,3 +439,18 @@ def test_any_bytes_are_read_or_refused_with_a_remedy(tmp_path_factory, content, 
     path.write_bytes(header[:place] + content + header[place:])
     errors, _ = problems(path, require_files=False)
     assert all(error.code.startswith("MRD-E4") and error.fix and str(folder) not in error.text() for error in errors)
+
+
+def test_the_documented_example_is_read(tmp_path):
+    """The table and the dictionary of docs/reference/cohort-table.md."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "cohort-table.md").read_text(encoding="utf-8")
+    table, about = (text.split(f"```{kind}\n")[1].split("```")[0] for kind in ("csv", "json"))
+    (tmp_path / "cohort.csv").write_text(table, encoding="utf-8")
+    (tmp_path / "cohort.json").write_text(about, encoding="utf-8")
+    for cell in (cell for line in table.splitlines()[1:] for cell in line.split(",") if "/" in cell):
+        place = tmp_path / cell
+        place.parent.mkdir(exist_ok=True)
+        place.mkdir() if "dicom" in cell else place.write_text(cell)
+    cohort = read_cohort(tmp_path / "cohort.csv")
+    assert [row.id for row in cohort.rows] == ["007", "1e5", "S-12"] and [row.set for row in cohort.rows] == ["train", "train", "external"]
+    assert cohort.rows[0].follow_up == {"os": (38.5, 0)} and cohort.rows[1].clinical["cea_ng_ml"] is None and cohort.rows[2].interval_days == 98
