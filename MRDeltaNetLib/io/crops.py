@@ -62,7 +62,8 @@ class CropStore:
         facts   plain JSON; "crop" (shape, SHA-256 of the file) is added
         raises  EnvironmentProblem as io/atomic; ValueError for another shape or values that are not finite as float16
         """
-        crop = np.ascontiguousarray(np.asarray(tensor), dtype=np.float16)
+        with np.errstate(over="ignore"):                          # infinities are refused below
+            crop = np.ascontiguousarray(np.asarray(tensor), dtype=np.float16)
         if crop.ndim != 5 or crop.shape[:2] != (2, 2) or not np.isfinite(crop).all():
             raise ValueError(f"not a finite crop of two visits and two channels: {crop.shape}")
         with atomic(self._crop_path(key)) as temporary:
@@ -74,8 +75,9 @@ class CropStore:
         write_text(self._facts_path(key), json.dumps(whole, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
     def _crop(self, key: str) -> np.memmap:
+        path = self._crop_path(key)
         try:
-            return np.lib.format.open_memmap(self._crop_path(key), mode="r")
+            return np.lib.format.open_memmap(path, mode="r")
         except OSError as cause:
             raise _damaged("the file is not there or cannot be opened") from cause
         except ValueError as cause:                            # cut short, another header, or Python objects inside

@@ -1,7 +1,8 @@
 """Prepare on the workers of a Dask cluster, each of which supervises worker processes of its own, exactly as on one machine.
 
-"local" makes a cluster inside this process that opens no port; an address ("tcp://host:8786") joins a running one, whose workers need
-the same versions installed and see the input files and the cache under the same paths.
+"local" makes a cluster inside this process, which nobody else can give work to: its parts talk through memory, and the status pages
+that Dask insists on are empty and bound to this machine. An address ("tcp://host:8786") joins a running one, whose workers need the same
+versions installed and see the input files and the cache under the same paths.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from MRDeltaNetLib.cohort.preparing.supervision import Worker
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError, require
 
 CONNECT_TIMEOUT_S = 30
+LOOPBACK = "127.0.0.1:0"
 
 _lock = threading.Lock()
 _idle: dict[str, list[Worker]] = {}
 _all: dict[str, list[Worker]] = {}
-"""Of this process, by run: a cluster's worker may serve several runs."""
+_over: set[str] = set()
+"""Of this process, by run, since a cluster's worker may serve several runs: workers without a task, all of them, and runs that were ended."""
 
 
 class Dask:
@@ -36,8 +39,7 @@ class Dask:
         distributed = require("distributed", "Preparing on a Dask cluster", "pip install 'mrdeltanet[cohort]'")
         self._run, self._timeout_s, self._cluster, self._ended = secrets.token_hex(8), timeout_s, None, False
         if address == "local":
-            self._cluster = distributed.LocalCluster(n_workers=workers, threads_per_worker=1, processes=False, protocol="inproc://",
-                                                     dashboard_address=None, memory_limit=0, silence_logs=logging.CRITICAL)
+            self._cluster = _own_cluster(distributed, workers)
         try:
             self._client = distributed.Client(self._cluster or address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
             self._client.wait_for_workers(1, timeout=CONNECT_TIMEOUT_S)
@@ -74,24 +76,38 @@ class Dask:
                 self._cluster.close(timeout=2)
 
 
+def _own_cluster(distributed: Any, workers: int) -> Any:
+    """A cluster of threads in this process; each supervises one worker process."""
+    dask = require("dask", "Preparing on a Dask cluster", "pip install 'mrdeltanet[cohort]'")
+    with dask.config.set({"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}):
+        return distributed.LocalCluster(n_workers=workers, threads_per_worker=1, processes=False, protocol="inproc://", memory_limit=0,
+                                        dashboard_address=LOOPBACK, worker_dashboard_address=LOOPBACK, silence_logs=logging.CRITICAL)
+
+
 def do_here(run: str, task: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
     """Runs on a worker of the cluster: one task in a supervised process of that machine."""
     with _lock:
-        worker = _idle.setdefault(run, []).pop() if _idle.get(run) else Worker()
-        if worker not in _all.setdefault(run, []):
-            _all[run].append(worker)
+        if run in _over:                                         # handed out before the end, begun after it
+            return {"failure": as_facts(EnvironmentProblem("The run was ended", code="MRD-E463", fix="start it again")), "ends_batch": True}
+        if _idle.setdefault(run, []):
+            worker = _idle[run].pop()
+        else:
+            worker = Worker()
+            _all.setdefault(run, []).append(worker)
     try:
         return worker.do(task, timeout_s)
     except EnvironmentProblem as problem:
         return {"failure": as_facts(problem), "ends_batch": True}
     finally:
         with _lock:
-            _idle.setdefault(run, []).append(worker)
+            if run not in _over:
+                _idle[run].append(worker)
 
 
 def end_here(run: str) -> None:
     """Runs on a worker of the cluster: end the run's processes."""
     with _lock:
+        _over.add(run)
         workers = _all.pop(run, [])
         _idle.pop(run, None)
     for worker in workers:
