@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from pathlib import Path
 from typing import Any, Mapping
@@ -21,7 +22,7 @@ def draw(folder: Path, results: Mapping[str, Mapping[str, Any]], sentence: str) 
     import matplotlib.pyplot as plt
 
     names = [name for name in ("model", *CONTROLS) if name in results]
-    wrapped = textwrap.fill(sentence, 105)
+    wrapped = textwrap.fill(re.sub(r"p ([<=]) ", "p\u00a0\\1\u00a0", sentence), 108)                     # "p = 0.03" stays on one line
     head = 0.62 + 0.2 * (wrapped.count("\n") + 1)
     height = 0.42 * len(names) + 1.0 + head
     with matplotlib.rc_context({"font.size": 10, "svg.hashsalt": "mrdeltanet", "svg.fonttype": "none", "font.family": "DejaVu Sans"}):

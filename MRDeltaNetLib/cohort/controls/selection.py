@@ -32,15 +32,15 @@ def select(bundle: Bundle, prepared) -> Selection:
     """
     known = [k for k, row in enumerate(prepared.rows) if row.outcome is not None]
     held = [k for k in known if prepared.rows[k].set in HELD_OUT_SETS]
-    trained_on = trained_keys(bundle)
-    if not held and trained_on and not any(key in trained_on for key in prepared.keys):
+    learned = trained_on(bundle, prepared)
+    if not held and learned is not None and not any(learned):
         held = known
     if not held:
         raise InputError("Controls on the cases that the model learned from say nothing", code="MRD-E790",
                          found=f"{len(known)} cases with an outcome, none of the sets {' and '.join(HELD_OUT_SETS)}",
                          fix="give a table with held-out rows, marked internal or external in the column 'set'; on training cases only "
                              "out-of-fold scores count, and the training folder's oof.csv holds them")
-    if leaked := [prepared.rows[k].line for k in held if prepared.keys[k] in trained_on]:
+    if leaked := [prepared.rows[k].line for k in held if learned and learned[k]]:
         raise InputError("Cases that are marked as held out are among those that the model was trained on", code="MRD-E792",
                          found=f"{len(leaked)} rows, the first on line {', '.join(map(str, leaked[:LINES_NAMED]))}",
                          fix="mark them as train in the column 'set'")
@@ -53,8 +53,10 @@ def select(bundle: Bundle, prepared) -> Selection:
                      len(prepared.rows) - len(known))
 
 
-def trained_keys(bundle: Bundle) -> frozenset[str]:
-    """Keys of the cases that the bundle was trained on, as its metadata list them under training.case_keys; empty if they do not."""
-    training = bundle.own.get("training")
-    keys = training.get("case_keys") if isinstance(training, dict) else None
-    return frozenset(key for key in keys if isinstance(key, str)) if isinstance(keys, list) else frozenset()
+def trained_on(bundle: Bundle, prepared) -> list[bool] | None:
+    """For each case, whether the bundle was trained on it: by its key, or by its crop's digest where other files or an older version made the
+    same crop. None if the bundle does not list its training cases."""
+    keys, crops = (set(found) if isinstance(found := bundle.own.get(name), list) else set() for name in ("training_keys", "training_crops_sha256"))
+    if not keys and not crops:
+        return None
+    return [key in keys or facts.get("crop", {}).get("sha256") in crops for key, facts in zip(prepared.keys, prepared.facts)]

@@ -28,7 +28,7 @@ FAILURES = {"shuffled_labels": "cannot be told from a network that was trained o
             "pre_only": "does no better than the pre-treatment scan alone",
             "wrong_patient_baseline": "does no worse with another patient's baseline, so it does not use the pair",
             "swapped_times": "does no worse with the visits swapped, so it does not tell before from after",
-            "random_roi": "does no worse with a ROI at a random place, so it does not need the outlines"}
+            "random_roi": "does no worse with a ROI at a random place, so it does not need the outlines"}   # the only one that leaves "needs both scans" standing
 """What it means when the model is not significantly better than a control, the gravest first."""
 
 LOSSES = {"post_only": "post only loses", "pre_only": "pre only", "wrong_patient_baseline": "another patient's baseline", "volume_only": "volume alone"}
@@ -45,16 +45,19 @@ def sentence(results: Mapping[str, Mapping[str, Any]], cases: int, events: int) 
     if model["ci"][0] <= 0.5:
         return f"{start} cannot be told from chance, so nothing can be said about what it needs{warnings}."
     failed = [name for name in FAILURES if name in results and not is_worse(results[name])]
-    if failed:
+    if failed and failed != ["random_roi"]:
         reasons = _listed([f"{FAILURES[name]} ({_loss(results[name])})" for name in failed])
         return f"{start}, as far as these cases can show, {reasons}{warnings}."
     if all(name in results for name in BOTH_SCANS):
         needs = "needs both scans"
         told = [f"{words} {_loss(results[name])}" for name, words in LOSSES.items() if name in results]
     else:
-        needs = "is better than every control that was asked for"
-        told = [f"{TITLES[name]} loses {_loss(results[name])}" for name in CONTROLS if name in results]
-    return f"{start} {needs}{': ' if told else ''}{_listed(told)}{warnings}."
+        needs = "is better than other controls" if failed else "is better than every control that was asked for"
+        told = [f"{TITLES[name]} loses {_loss(results[name])}" for name in CONTROLS if name in results and name not in failed]
+    outlines = f"; as far as these cases can show, it {FAILURES['random_roi']} ({_loss(results['random_roi'])})" if failed else ""
+    if failed and not told:
+        return f"{start}{outlines.replace('; as', ', as').replace('it does', 'does')}{warnings}."
+    return f"{start} {needs}: {_listed(told)}{outlines}{warnings}."
 
 
 def is_worse(control: Mapping[str, Any]) -> bool:
