@@ -110,6 +110,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "training.monitor": MONITORS, "training.precision": PRECISIONS, "validation.group": GROUPS, "threshold.rule": RULES}
 
 NEEDED = ("cohort", "cache", "out")
+_TOP = tuple(field.name for field in fields(StudyConfig) if field.name != "name")
 OF_THE_CROP = ("spacing_mm", "crop_mm")
 """Settings of every network that [preprocessing] says, so that crops and network cannot disagree."""
 
@@ -170,6 +171,17 @@ def plain(study: Any) -> Any:
 def keys() -> tuple[Key, ...]:
     """Every key that a study file may hold, in the order of config.py; what docs/reference/study-config.md lists."""
     return tuple(_keys(StudyConfig, ""))
+
+
+def default_words(key: Key) -> str:
+    """A key's default as it would be written in the file; "needed" or "none" without one."""
+    if key.default is None:
+        return "needed" if not key.table and key.name in NEEDED else "none"
+    if isinstance(key.default, bool):
+        return "`true`" if key.default else "`false`"
+    if isinstance(key.default, tuple):
+        return f"`{list(key.default)}`"
+    return f'`"{key.default}"`' if isinstance(key.default, str) else f"`{key.default}`"
 
 
 def _keys(kind: type, table: str) -> list[Key]:
@@ -245,8 +257,8 @@ def _refuse_unknown(given: Mapping[str, Any], known: tuple[str, ...], table: str
             continue
         near = difflib.get_close_matches(str(name).strip().replace("-", "_").casefold(), known, 1, 0.5)
         elsewhere = [key.table for key in keys() if key.name == name]
-        hint = (f"perhaps '{near[0]}' is meant; " if near else
-                f"'{name}' belongs into {f'[{elsewhere[0]}]' if elsewhere[0] else 'the top, above the first [table]'}; " if elsewhere else "")
+        hint = (f"'{name}' belongs into {f'[{elsewhere[0]}]' if elsewhere[0] else 'the top, above the first [table]'}; " if elsewhere else
+                f"perhaps '{near[0]}' is meant; " if near else "")
         raise UsageError(f"A key in {where} is not known, perhaps a typing error", code="MRD-E482", found=f"'{short(str(name))}'",
                          fix=f"{hint}known are {', '.join(known)}")
 
@@ -324,6 +336,9 @@ def _model(given: Mapping[str, Any]) -> dict[str, Any]:
         if not _SETTING.fullmatch(name):
             raise UsageError("A setting in [model] is not a plain lower-case name", code="MRD-E482", found=f"'{short(name)}'",
                              fix="write settings as the model's documentation names them")
+        if name in _TOP:
+            raise UsageError(f"'{name}' is not a setting of a model", code="MRD-E482", found=f"'{name}' in [model]",
+                             fix=f"'{name}' belongs into the top, above the first [table]")
         if name in OF_THE_CROP:
             raise UsageError(f"'{name}' is not set in [model]", code="MRD-E486", found=f"'{name}' in [model]",
                              fix="write it into [preprocessing], which crops and network both follow")
