@@ -415,9 +415,9 @@ def test_a_column_is_written_as_it_is_read(tmp_path):
 # all problems at once
 
 def test_all_problems_are_told_in_the_order_of_the_lines(tmp_path):
-    path = spoiled(tmp_path, {6: {"outcome": "x"}, 3: {"bmi": "400", "sex": "?"}, 4: {"id": "P001"}})
+    path = spoiled(tmp_path, {6: {"outcome": "x"}, 3: {"bmi": "400", "sex": "?"}, 4: {"id": "P001", "bmi": "400"}})
     errors, _ = problems(path)
-    assert [error.code for error in errors] == ["MRD-E445", "MRD-E443", "MRD-E442", "MRD-E449"]
+    assert [error.code for error in errors] == ["MRD-E445", "MRD-E443", "MRD-E445", "MRD-E442", "MRD-E449"]
     with pytest.raises(InputError) as raised:
         read_cohort(path)
     assert raised.value.code == "MRD-E445"

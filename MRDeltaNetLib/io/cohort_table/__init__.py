@@ -101,8 +101,9 @@ def examine(path: Path | str, limits: GateLimits = GateLimits(), *, require_outc
         return Examination(None, len(table.rows), found.all(), table.notices)
     folder = path.absolute().parent
     rows = read_rows(table, dictionary, folder, found, require_outcome=require_outcome, require_files=require_files)
-    notices = table.notices + check_across(rows, found) + _notices(table, dictionary, rows)
+    told = check_across(rows, found)
     clean = tuple(row for row in rows if row.line not in found.lines)
+    notices = table.notices + told + _notices(table, dictionary, clean)
     cohort = Cohort(clean, {name: column for name, column in dictionary.items() if name in table.header}, folder, table.sha256, notices)
     return Examination(cohort, len(table.rows), found.all(), notices)
 

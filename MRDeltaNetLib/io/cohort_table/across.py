@@ -15,26 +15,29 @@ from MRDeltaNetLib.io.cohort_table.values import likeness
 def check_across(rows: tuple[Row, ...], found: Problems) -> tuple[Notice, ...]:
     """Check rows against each other; the later line of two is the one refused.
 
+    rows     of every line; ids are compared in all of them, the rest only in those without a refusal so far
     found    gets InputError MRD-E442 (names that are one or look like one), E456 (one patient in two folds or sets), E451 (folds not whole),
              E453 (a file used twice)
     returns  warnings MRD-W433
     """
-    _names(rows, found)
-    _centres(rows, found)
-    _folds(rows, found)
-    _files(rows, found)
-    return _leading_zeros(rows)
+    clean = tuple(row for row in rows if row.line not in found.lines)
+    _names(tuple(row for row in rows if row.id), {row.line for row in clean}, found)
+    _centres(clean, found)
+    _folds(clean, found)
+    _files(clean, found)
+    return _leading_zeros(clean)
 
 
-def _names(rows: tuple[Row, ...], found: Problems) -> None:
+def _names(rows: tuple[Row, ...], clean: set[int], found: Problems) -> None:
+    """One patient in two rows; whether in two sets or folds can be said of clean lines only."""
     seen: dict[str, Row] = {}
     for row in rows:
         other = seen.setdefault(likeness(row.id), row)
         if other is row:
             continue
         if other.id == row.id:
-            apart = [name for name in ("set", "fold", "centre") if getattr(other, name) != getattr(row, name)]
-            if {"set", "fold"} & set(apart):
+            apart = [name for name in ("set", "fold") if getattr(other, name) != getattr(row, name)]
+            if apart and {row.line, other.line} <= clean:
                 found.cell(row.line, "id", f"one patient is in two {'sets' if 'set' in apart else 'folds'}, so that the test would know the training",
                            code="MRD-E456", found=f"the id of line {other.line} again", fix="give each patient one row, in one set and fold")
             else:

@@ -112,14 +112,13 @@ def check_columns(table: Table, dictionary: Mapping[str, Column], found: Problem
 
 
 def read_rows(table: Table, dictionary: Mapping[str, Column], folder: Path, found: Problems, *, require_outcome: bool, require_files: bool) -> tuple[Row, ...]:
-    """Every row of which all cells can be used; found gets what cannot (MRD-E441 to E452, E454)."""
+    """Every row; found gets the cells that cannot be used (MRD-E441 to E452, E454), which are None (or empty, or the default) in their row."""
     reader = _RowReader(table.header, dictionary, folder, found, require_outcome, require_files)
-    rows = (reader.read(line, cells) for line, cells in table.rows)
-    return tuple(row for row in rows if row is not None)
+    return tuple(reader.read(line, cells) for line, cells in table.rows)
 
 
 class _RowReader:
-    """Reads one row after the other; each refusal is kept with line and column, and its row left out."""
+    """Reads one row after the other; each refusal is kept with line and column."""
 
     def __init__(self, header: tuple[str, ...], dictionary: Mapping[str, Column], folder: Path, found: Problems, require_outcome: bool,
                  require_files: bool) -> None:
@@ -128,18 +127,17 @@ class _RowReader:
         self.declared = {name: column for name, column in dictionary.items() if name in self.place and name not in own_columns(header)
                          and not name.startswith(LATENT_PREFIX)}
         self.endpoints = endpoints(header)
-        self.line, self.cells, self.good = 0, (), True
+        self.line, self.cells = 0, ()
 
-    def read(self, line: int, cells: tuple[str, ...]) -> Row | None:
-        """The row, or None if a cell of it was refused."""
-        self.line, self.cells, self.good = line, cells, True
+    def read(self, line: int, cells: tuple[str, ...]) -> Row:
+        """What the row says."""
+        self.line, self.cells = line, cells
         outcome = self._take("outcome", lambda c: values.binary(c, "the outcome", "1 for pathological complete response and 0 for none, as numbers"))
         if outcome is None and self.require_outcome and not self._text("outcome") and "outcome" in self.place:
             self._refuse("outcome", "the outcome is unknown", code="MRD-E449", fix="leave out patients without an outcome, or give them to `predict` only")
         response = self._take("complete_response", lambda c: values.binary(c, "complete_response", "1 if a reader sees no viable tumour after treatment, else 0"))
-        row = Row(line, self._take("id", values.identifier) or "", self._take("centre", values.identifier), self._set(), self._fold(), outcome, bool(response),
-                  self._files(), self._options(), *self._dates(), self._clinical(), self._follow_up(), self._volumes())
-        return row if self.good else None
+        return Row(line, self._take("id", values.identifier) or "", self._take("centre", values.identifier), self._set(), self._fold(), outcome, bool(response),
+                   self._files(), self._options(), *self._dates(), self._clinical(), self._follow_up(), self._volumes())
 
     def _text(self, name: str) -> str:
         return self.cells[self.place[name]] if name in self.place else ""
@@ -151,12 +149,10 @@ class _RowReader:
         try:
             return read(self._text(name))
         except CellProblem as problem:
-            self.good = False
             self.found.add(problem.placed(self.line, name), self.line)
             return None
 
     def _refuse(self, column: str, what: str, *, code: str, found: str = "", fix: str = "") -> None:
-        self.good = False
         self.found.cell(self.line, column, what, code=code, found=found, fix=fix)
 
     def _set(self) -> str:
