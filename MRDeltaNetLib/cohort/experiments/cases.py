@@ -107,8 +107,8 @@ class Cases:
 
 
 def load_or_make(split: str, count: int, cache: Path, *, workers: int = 1, progress: Progress = silent, setting: str = "controlled",
-                 scanner: str | None = None) -> Cases:
-    """The first `count` cases of a set; those in the cache that the same code made with the same settings are not made again.
+                 scanner: str | None = None, first: int = 0) -> Cases:
+    """`count` cases of a set, from number `first` on; those in the cache that the same code made with the same settings are not made again.
 
     split    a key of FIRST_SEED; case k has seed FIRST_SEED[split] + k
     cache    folder; cases lie in a folder of it that is named by a digest of code and settings
@@ -117,7 +117,7 @@ def load_or_make(split: str, count: int, cache: Path, *, workers: int = 1, progr
     facts = [setting, scanner, SPACING_MM, STORED_MM, SCAN_VOXELS, WHOLE_VOXELS, code_sha256(phantom, preprocessing_package)]
     folder = Path(cache) / f"cases-{digest(facts)}"
     folder.mkdir(parents=True, exist_ok=True)
-    seeds = [FIRST_SEED[split] + k for k in range(count)]
+    seeds = [FIRST_SEED[split] + first + k for k in range(count)]
     jobs = [(seed, setting, scanner, folder) for seed in seeds if not (folder / f"{seed}.json").exists()]
     if jobs:
         # Spawned, because a forked child of a process that has used torch threads can hang.
@@ -161,7 +161,8 @@ class MisalignedCrops(Crops):
     def __init__(self, cases: Cases, condition: Condition, *, seed: int, again: bool = False, outcomes: np.ndarray | None = None) -> None:
         self.cases, self.condition, self.seed, self.again = cases, condition, seed, again
         self.visits = np.zeros(len(cases), int)
-        super().__init__(_Drawn(self), cases.outcomes if outcomes is None else outcomes)
+        super().__init__(_Drawn(self), cases.outcomes if outcomes is None else outcomes,
+                         keys=[f"{fact['seed']}-{condition}-{seed}-{again}" for fact in cases.facts])
 
     def draw(self, index: int) -> np.ndarray:
         """Crop float32 (2, 2, D, H, W) of one case, of its next visit."""
@@ -206,7 +207,7 @@ def taken(scans: np.ndarray, outlines: np.ndarray, condition: Condition, rng: np
     first = int(np.clip(round(slice_ - (voxels[0] - 1) / 2), 0, outlines.shape[1] - voxels[0]))
     window = slice(first, first + voxels[0])
     ones = np.ones(2)
-    image = _resampled(torch.from_numpy(scans[:, window].astype(np.float32)), middle_mm - moved, ones, np.zeros((2, 2)), "border", voxels[1:])
+    image = _resampled(torch.from_numpy(scans[:, window].astype(np.float32)), middle_mm - moved, ones, np.zeros((2, 2)), "border", voxels[1:], "bicubic")
     roi = _resampled(masks[:, window], middle_mm - moved - np.array(shifts), np.array(sizes), centres + moved + np.array(shifts) - middle_mm, "zeros",
                      voxels[1:]) * keep[:, window]
     crop = torch.stack([image, _softened(roi.clamp(0, 1))], 1)
@@ -257,8 +258,9 @@ def _union_centre(masks: np.ndarray) -> tuple[np.ndarray, float]:
     return _centroid_mm(union), middle
 
 
-def _resampled(stack: torch.Tensor, offset_mm: np.ndarray, size: np.ndarray, about_mm: np.ndarray, outside: str, plane: tuple[int, int]) -> torch.Tensor:
-    """(V, D, H, W) on a plane of (y, x) voxels, bicubic in plane: value at p is read from about + (p - about) / size + offset.
+def _resampled(stack: torch.Tensor, offset_mm: np.ndarray, size: np.ndarray, about_mm: np.ndarray, outside: str, plane: tuple[int, int],
+               kind: str = "bilinear") -> torch.Tensor:
+    """(V, D, H, W) on a plane of (y, x) voxels, interpolated in plane: value at p is read from about + (p - about) / size + offset.
 
     p, about_mm (V, 2) and offset_mm (V, 2) in (y, x) mm; p from the middle of the new plane, what is read from the middle of the old one
     """
@@ -269,7 +271,7 @@ def _resampled(stack: torch.Tensor, offset_mm: np.ndarray, size: np.ndarray, abo
         read = about_mm[:, axis:axis + 1] + (place[None] - about_mm[:, axis:axis + 1]) / size[:, None] + offset_mm[:, axis:axis + 1]
         axes.append(torch.from_numpy((2 * read / (step * (height, width)[axis])).astype(np.float32)))
     grid = torch.stack([axes[1][:, None, :].expand(-1, plane[0], -1), axes[0][:, :, None].expand(-1, -1, plane[1])], -1)
-    return F.grid_sample(stack, grid, mode="bicubic", padding_mode=outside, align_corners=False)
+    return F.grid_sample(stack, grid, mode=kind, padding_mode=outside, align_corners=False)
 
 
 def _softened(roi: torch.Tensor) -> torch.Tensor:
