@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import shutil
@@ -16,8 +17,11 @@ from safetensors.torch import load_file, save_file
 from MRDeltaNetLib.config import PreprocessingConfig
 from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.io import bundle as bundles
+from MRDeltaNetLib.io import reference as references
 from MRDeltaNetLib.io.atomic import sha256
+from MRDeltaNetLib.io.reference import Reference
 from MRDeltaNetLib.resources import resource
+from MRDeltaNetLib.response.familiarity import fit_reference
 
 
 class Small(torch.nn.Module):
@@ -283,3 +287,139 @@ def test_the_demo_bundle_is_valid_small_and_honest():
     first_paragraph = read.card.split("\n\n")[1].lower()
     assert "simulated" in first_paragraph or "made-up" in first_paragraph
     assert f"{read.own['held_out_auc']:.3f}" in read.card
+
+
+@pytest.fixture(scope="module")
+def known() -> Reference:
+    """Of 30 made-up training cases with an embedding of 5 numbers."""
+    rng = np.random.default_rng(0)
+    scan = {"manufacturer": "Maker", "field_strength_t": 1.5, "repetition_time_ms": 4000.0, "echo_time_ms": 90.0, "spacing_mm": (0.7, 0.7, 3.0)}
+    return fit_reference(rng.normal(size=(30, 5)), rng.normal(size=(30, 2, 101)),
+                         [{"pre": scan | {"echo_time_ms": 90.0 + k}, "post": scan, "interval_days": 60 + k} for k in range(30)])
+
+
+@pytest.fixture
+def with_reference(tmp_path, known):
+    place = tmp_path / "bundle"
+    bundles.write_bundle(place, network=Small(), metadata=metadata(), card="# Card\n", golden_input=torch.randn(2, 2, 4, 8, 8), licence="L\n", reference=known)
+    return place
+
+
+def test_a_reference_of_the_training_cases_comes_back_as_it_was_written(with_reference, known):
+    read = bundles.read_bundle(with_reference)
+    for name in references.SHAPES:
+        assert np.array_equal(getattr(read.reference, name), getattr(known, name)) and getattr(read.reference, name).dtype == np.float32, name
+    assert read.reference.header == known.header and read.reference.header.numbers["pre"]["echo_time_ms"] == (90.0, 119.0)
+    assert read.reference.header.makers == {"pre": ("maker",), "post": ("maker",)} and read.reference.header.interval_days == (60, 89)
+    assert read.public_facts()["reference_cases"] == 30 and set(json.loads((with_reference / bundles.MANIFEST).read_text())["files"]) == {*bundles.FILES, bundles.REFERENCE}
+
+
+def test_a_bundle_without_reference_reads_as_before(folder):
+    read = bundles.read_bundle(folder)
+    assert read.reference is None and read.public_facts()["reference_cases"] is None and not (folder / bundles.REFERENCE).exists()
+    assert set(json.loads((folder / bundles.MANIFEST).read_text())["files"]) == set(bundles.FILES)
+
+
+def test_the_same_reference_gives_the_same_bytes(tmp_path, known):
+    for name in ("one", "two"):
+        references.write_reference(known, tmp_path / name)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_writing_again_without_a_reference_removes_the_earlier_one(with_reference):
+    bundles.write_bundle(with_reference, network=Small(), metadata=metadata(), card="# Card\n", golden_input=torch.randn(2, 2, 4, 8, 8), licence="L\n")
+    assert bundles.read_bundle(with_reference).reference is None
+
+
+def test_a_flipped_byte_in_the_reference_is_noticed(with_reference):
+    raw = bytearray((with_reference / bundles.REFERENCE).read_bytes())
+    raw[-3] ^= 1
+    (with_reference / bundles.REFERENCE).write_bytes(raw)
+    assert refusal(with_reference).code == "MRD-E503"
+
+
+def test_a_reference_that_the_manifest_does_not_list_or_that_is_missing_is_refused(with_reference, known):
+    (with_reference / bundles.REFERENCE).unlink()
+    problem = refusal(with_reference)
+    assert problem.code == "MRD-E502" and bundles.REFERENCE in problem.found
+    manifest = json.loads((with_reference / bundles.MANIFEST).read_text())
+    del manifest["files"][bundles.REFERENCE]
+    (with_reference / bundles.MANIFEST).write_text(json.dumps(manifest))
+    assert bundles.read_bundle(with_reference).reference is None
+    references.write_reference(known, with_reference / bundles.REFERENCE)
+    assert refusal(with_reference).code == "MRD-E502"
+
+
+def stored(known, **changes) -> tuple[dict, dict]:
+    """Tensors and texts of a reference file, changed; None takes one away."""
+    tensors = {name: torch.from_numpy(np.array(getattr(known, name))) for name in references.SHAPES}
+    header = changes.pop("header", json.dumps(references._header_json(known.header)))
+    texts = changes.pop("texts", {"header": header})
+    return {name: value for name, value in (tensors | changes).items() if value is not None}, texts
+
+
+def ranges(**changes) -> str:
+    return json.dumps({"numbers": {}, "makers": {}, "interval_days": None} | changes)
+
+
+HOSTILE_REFERENCE = {
+    "a tensor is missing": {"embedding_mean": None}, "a foreign tensor": {"more": torch.zeros(1)}, "mean of another length": {"embedding_mean": torch.zeros(7)},
+    "precision not square": {"embedding_precision": torch.ones(5, 6)}, "flat precision": {"embedding_precision": torch.ones(25)},
+    "precision not symmetric": {"embedding_precision": torch.eye(5) + torch.ones(5, 5).triu(1)}, "negative precision": {"embedding_precision": -torch.eye(5)},
+    "NaN mean": {"embedding_mean": torch.full((5,), torch.nan)}, "infinite distance": {"embedding_distances": torch.full((30,), torch.inf)},
+    "negative distance": {"percentile_distances": torch.full((30,), -1.0)}, "distances out of order": {"embedding_distances": torch.arange(30.0).flip(0)},
+    "other numbers of cases": {"embedding_distances": torch.arange(29.0)}, "zero spread": {"percentile_sd": torch.zeros(2, 101)}, "three visits": {"percentile_mean": torch.zeros(3, 101)},
+    "no case at all": {"embedding_distances": torch.zeros(0), "percentile_distances": torch.zeros(0)}, "whole numbers": {"embedding_mean": torch.zeros(5, dtype=torch.int32)},
+    "half precision": {"embedding_mean": torch.zeros(5, dtype=torch.float16)}, "an embedding of 5000": {"embedding_mean": torch.zeros(5000)},
+    "no header": {"texts": {}}, "a text beside the header": {"texts": {"header": ranges(), "more": "x"}}, "header is no JSON": {"header": "{"}, "header with NaN": {"header": ranges(interval_days="X").replace('"X"', "[NaN, 1]")},
+    "header is a list": {"header": "[]"}, "unknown key": {"header": ranges(more=1)}, "unknown fact": {"header": ranges(numbers={"pre": {"patient_name": [0, 1]}})},
+    "unknown visit": {"header": ranges(numbers={"third": {}})}, "reversed range": {"header": ranges(interval_days=[9, 1])}, "range of texts": {"header": ranges(interval_days=["a", "b"])},
+    "one bound": {"header": ranges(interval_days=[1])}, "true as a bound": {"header": ranges(interval_days=[True, True])}, "maker of 1000 letters": {"header": ranges(makers={"pre": ["x" * 1000]})},
+    "a thousand makers": {"header": ranges(makers={"pre": [f"m{k}" for k in range(1000)]})}, "maker with a line break": {"header": ranges(makers={"pre": ["a\nb"]})},
+    "makers as text": {"header": ranges(makers={"pre": "siemens"})}, "a key twice": {"header": '{"numbers": {}, "numbers": {}, "makers": {}, "interval_days": null}'},
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE_REFERENCE)
+def test_a_reference_that_is_not_as_it_should_be_is_refused(with_reference, known, case):
+    tensors, texts = stored(known, **HOSTILE_REFERENCE[case])
+    save_file(tensors, with_reference / bundles.REFERENCE, metadata=texts)
+    reseal(with_reference)
+    problem = refusal(with_reference)
+    assert problem.code == "MRD-E508" and "again" in problem.fix
+
+
+@pytest.mark.parametrize("raw", [b"", b"not a tensor file", (1 << 60).to_bytes(8, "little") + b"{}", pickle.dumps([1, 2, 3])], ids=["empty", "text", "header of 2^60 bytes", "pickle"])
+def test_a_damaged_reference_is_refused(with_reference, raw):
+    (with_reference / bundles.REFERENCE).write_bytes(raw)
+    reseal(with_reference)
+    assert refusal(with_reference).code == "MRD-E508"
+
+
+def test_a_reference_that_could_not_be_read_back_is_not_written(tmp_path, known):
+    with pytest.raises(InputError) as caught:
+        references.write_reference(dataclasses.replace(known, embedding_mean=np.full(5, np.nan)), tmp_path / "reference")
+    assert caught.value.code == "MRD-E508" and not (tmp_path / "reference").exists()
+
+
+@pytest.mark.parametrize("members", [0, -1, 101, 10**6, 2.0, "3", True, None, [2]])
+def test_a_number_of_members_that_is_none_is_refused(members):
+    with pytest.raises(InputError) as caught:
+        bundles.check_metadata(metadata(network={"name": "small", "settings": {"members": members}}))
+    assert caught.value.code == "MRD-E504" and "members" in caught.value.what
+
+
+def test_an_ensemble_goes_into_a_bundle_and_comes_out_with_every_member(tmp_path):
+    from MRDeltaNetLib.models import registry
+
+    settings = {"preset": "tiny", "spacing_mm": [2.0, 2.0, 5.0], "crop_mm": [64.0, 64.0, 40.0], "auxiliary": False, "members": 2}
+    torch.manual_seed(1)
+    ensemble = registry.build("deltanet", **settings)
+    pair = torch.rand(2, 2, *ensemble.geometry.voxels)
+    bundles.write_bundle(tmp_path / "b", network=ensemble, metadata=metadata(network={"name": "deltanet", "settings": settings}), card="# Card\n",
+                         golden_input=pair, licence="L\n")
+    read = bundles.read_bundle(tmp_path / "b")
+    network = bundles.load_network(read, registry.build)
+    assert read.members == 2 and read.public_facts()["members"] == 2 and bundles.check_golden(read, network) < 1e-4
+    with torch.inference_mode():
+        assert network(pair[None]).member_logits.shape == (1, 2)

@@ -23,6 +23,7 @@ from MRDeltaNetLib.io import results
 from MRDeltaNetLib.io.results import (IMAGE_FILES, MANIFEST, RESULT, check_output_folder, result_json, staged, write_images_and_numbers,
                                       write_manifest, write_results)
 from MRDeltaNetLib.resources import resource
+from Testing.made_up_result import FAMILIARITY, SPREAD
 
 OBLIQUE = sitk.Euler3DTransform((0, 0, 0), 0.2, -0.3, 0.4).GetMatrix()
 DIRECTIONS = {"oblique": OBLIQUE, "left-handed": (-1, 0, 0, 0, 1, 0, 0, 0, 1), "permuted": (0, 0, 1, 1, 0, 0, 0, 1, 0)}
@@ -49,7 +50,7 @@ def made_up(direction=OBLIQUE):
     masks = {name: picture(k, direction, mask=True) for k, name in enumerate(("pre_mask", "post_mask", "residual_mask"))}
     others = {name: picture(10 + k, direction) for k, name in enumerate(("pre", "post", "pre_common", "post_common", "attention_pre", "attention_post", "change_post"))}
     facts = {"formula": "s_i / max s", "unit": "share", "resolution_mm": (6.0, 6.0, 6.0), "sees_image_content": True, "largest_token": np.float32(0.25)}
-    return Result(p_pcr=np.float32(0.75), logit=1.0986, threshold=0.5, predicted_class="pCR",
+    return Result(p_pcr=np.float32(0.75), p_pcr_low=np.float32(0.5), p_pcr_high=0.875, spread=SPREAD, familiarity=FAMILIARITY, logit=1.0986, threshold=0.5, predicted_class="pCR",
                   measures={"pre_volume_ml": 20.0, "post_volume_ml": np.float64(5.0), "volume_change_percent": -75.0, "residual_volume_ml": None},
                   registration={"method": "rigid", "refined_without_tumour": True, "rotation_deg": 3.25, "masks_left_out_sha256": {"pre": SHA, "post": None}},
                   warnings=(Notice("MRD-W338", "The visits are 400 days apart <b>&", "look"),), images=masks | others,
@@ -83,6 +84,44 @@ def test_result_and_manifest_follow_their_schemas(tmp_path):
     write_results(made_up(), tmp_path, manifest=MANIFEST_FACTS)
     follows(json.loads((tmp_path / RESULT).read_text()), "result-1.schema.json")
     follows(json.loads((tmp_path / MANIFEST).read_text()), "manifest-1.schema.json")
+
+
+EARLIER = Path(__file__).with_name("earlier") / "result-of-version-0.1.0.json"
+
+
+def test_a_result_of_the_first_version_still_follows_the_schema_and_gives_its_alignment_on():
+    """It has no range and no light; written by the program as it was then."""
+    earlier = json.loads(EARLIER.read_text(encoding="utf-8"))
+    assert "p_pcr_low" not in earlier and earlier["p_pcr"] > 0
+    follows(earlier, "result-1.schema.json")
+
+
+def test_an_alignment_of_the_first_version_is_recognised_beside_its_transform(tmp_path):
+    from MRDeltaNetLib import runner
+    from MRDeltaNetLib.io.jobs import Job
+
+    (tmp_path / RESULT).write_bytes(EARLIER.read_bytes())
+    job = Job(pre="pre.nrrd", post="post.nrrd", out=str(tmp_path / "out"), transform=str(tmp_path / "registration.tfm"), steps=("masks", "predict"))
+    found = runner._earlier_alignment(job)
+    assert found["masks_left_out_sha256"] == json.loads(EARLIER.read_text())["registration"]["masks_left_out_sha256"]
+
+
+@pytest.mark.parametrize("without", ["p_pcr_high", "spread", "familiarity"])
+def test_a_range_comes_whole_or_not_at_all(without):
+    with pytest.raises(jsonschema.ValidationError):
+        follows({name: value for name, value in result_json(made_up()).items() if name != without}, "result-1.schema.json")
+
+
+@pytest.mark.parametrize("change", [{"p_pcr_low": -0.1}, {"p_pcr_high": 2}, {"familiarity": {**FAMILIARITY, "light": "blue"}}, {"familiarity": {**FAMILIARITY, "more": 1}},
+                                    {"spread": {**SPREAD, "members": 0}}, {"spread": {**SPREAD, "outline_p_pcr": {"both_larger_2mm": 1.5}}}, {"spread": {**SPREAD, "outline_p_pcr": {"else": 0.5}}}])
+def test_the_schema_refuses_a_range_or_light_that_is_wrong(change):
+    with pytest.raises(jsonschema.ValidationError):
+        follows({**result_json(made_up()), **change}, "result-1.schema.json")
+
+
+def test_range_and_light_are_those_of_the_result():
+    found = result_json(made_up())
+    assert (found["p_pcr_low"], found["p_pcr_high"]) == (0.5, 0.875) and found["spread"] == SPREAD and found["familiarity"] == FAMILIARITY
 
 
 def test_a_result_of_nothing_but_a_start_follows_the_schema():

@@ -47,7 +47,7 @@ def test_a_ball_becomes_a_ball_of_the_changed_radius(by_mm):
     """On fine voxels, where a ball is a ball; thick slices make stairs of it (next test)."""
     drawn = ball(12.0, (0.6, 0.5, 0.7))
     radius, found = ((volume_mm3(one) * 3 / (4 * np.pi)) ** (1 / 3) for one in (drawn, uncertainty.resized(drawn, by_mm)))
-    assert found - radius == pytest.approx(by_mm, abs=0.2)
+    assert found - radius == pytest.approx(by_mm, abs=0.3)                               # half a voxel
 
 
 @pytest.mark.parametrize("spacing", [(0.7, 0.7, 3.0), (0.9, 0.9, 4.0), (2.5, 1.0, 1.5)])
