@@ -110,6 +110,13 @@ def test_events_of_the_test_sets_do_not_count_for_training(tmp_path, rows):
     assert [error.code for error in report.errors] == ["MRD-E455"] and [n.text for n in told(report, "MRD-W442")] == ["Only one outcome is in set external"]
 
 
+def test_events_are_judged_once_every_row_can_be_read(tmp_path, rows):
+    for n, row in enumerate(rows):
+        row["outcome"] = str(int(n < 9)) if n != 30 else "2"
+    report = check(tmp_path, rows)
+    assert [error.code for error in report.errors] == ["MRD-E449"] and "once all can be read" in report.lines[0]
+
+
 def test_a_table_for_prediction_needs_no_events(tmp_path, rows):
     assert not check(tmp_path, [{k: v for k, v in row.items() if k != "outcome"} for row in rows], require_outcome=False).errors
 

@@ -40,17 +40,19 @@ def check_cohort(path: Path | str, limits: GateLimits = GateLimits(), validation
     validation       its min_events and folds are what a training would ask for
     require_outcome  False for a table that is for prediction only
     require_files    False for a table whose images are not looked at
-    returns          Report; counts and values are those of the rows without a refusal
+    returns          Report; counts and values are those of the rows without a refusal. Whether events are enough is only judged when
+                     every row can be read: those that cannot might be the missing ones
     """
     examined = examine(path, limits, require_outcome=require_outcome, require_files=require_files)
     if examined.cohort is None or not examined.cohort.rows:
         return Report((), examined.notices, examined.errors)
     cohort = examined.cohort
+    complete = len(cohort.rows) == examined.total and not examined.errors
     first = f"{examined.total} patient{'' if examined.total == 1 else 's'}"
     if len(cohort.rows) < examined.total:
-        first += f"; the numbers below are of the {len(cohort.rows)} without a refusal"
+        first += f"; the numbers below are of the {len(cohort.rows)} without a refusal, and whether events are enough is told once all can be read"
     lines, notices, errors = [first], list(examined.notices), list(examined.errors)
-    for part_lines, part_notices, part_errors in (check_counts(cohort.rows, validation, require_outcome), check_plausibility(cohort, limits),
+    for part_lines, part_notices, part_errors in (check_counts(cohort.rows, validation, complete and require_outcome), check_plausibility(cohort, limits),
                                                   check_files(cohort.rows, require_files)):
         lines, notices, errors = lines + part_lines, notices + part_notices, errors + part_errors
     if drafts := [name for name, column in cohort.dictionary.items() if column.meaning.startswith(DRAFT)]:

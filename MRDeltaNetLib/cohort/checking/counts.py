@@ -22,10 +22,11 @@ WIDE = 0.25
 Findings = tuple[list[str], list[Notice], list[InputError]]
 
 
-def check_counts(rows: tuple[Row, ...], validation: ValidationConfig = ValidationConfig(), require_outcome: bool = True) -> Findings:
+def check_counts(rows: tuple[Row, ...], validation: ValidationConfig = ValidationConfig(), judge_events: bool = True) -> Findings:
     """Counts of sets, centres, folds and follow-up.
 
-    returns  lines, warnings MRD-W439, W440, W442, refusals E450, E455
+    judge_events  whether too few events are refused; not where rows are missing or outcomes are not needed
+    returns       lines, warnings MRD-W439, W440, W442, refusals E450, E455
     """
     lines, notices, errors = [], [], []
     for name in SETS:
@@ -44,9 +45,9 @@ def check_counts(rows: tuple[Row, ...], validation: ValidationConfig = Validatio
         lines += [f"{word.capitalize()} {short(str(value))}: {_counted(group)}" for value, group in _groups(rows, of)]
     lines += _follow_up_lines(rows)
     notices += _one_class(rows) + _centres_in_one_fold(rows)
-    if require_outcome:
-        errors += enough_events(rows, validation.min_events)
-    return lines, notices, errors + _all_censored(rows)
+    if judge_events:
+        errors += enough_events(rows, validation.min_events) + _all_censored(rows)
+    return lines, notices, errors
 
 
 def enough_events(rows: Iterable[Row], min_events: int) -> list[InputError]:
