@@ -140,7 +140,7 @@ def _drawn_parts(outcome: np.ndarray, centre: np.ndarray, config: ValidationConf
     if rarest < config.folds * MIN_OF_EACH_CLASS:
         raise InputError("There are too few cases of the rarer outcome for this many folds", code="MRD-E775",
                          found=f"{rarest} cases, {config.folds} folds of which each needs {MIN_OF_EACH_CLASS}",
-                         fix=f"choose at most {max(2, rarest // MIN_OF_EACH_CLASS)} folds, or add cases")
+                         fix=f"choose at most {rarest // MIN_OF_EACH_CLASS} folds, or add cases" if rarest >= 2 * MIN_OF_EACH_CLASS else "add cases")
     return _by_case(outcome, centre, config, seed), f"{_times(config)} folds stratified by outcome and centre"
 
 
