@@ -21,6 +21,7 @@ BiasChoice = choice("BiasChoice", BIAS_CORRECTIONS)
 DeviceChoice = choice("DeviceChoice", DEVICES)
 ProgressChoice = choice("ProgressChoice", PROGRESS)
 SettingChoice = choice("SettingChoice", ("controlled", "realistic"))
+ScannersChoice = choice("ScannersChoice", ("balanced", "confounded"))
 
 Pre = Annotated[Optional[str], typer.Option("--pre", metavar="PATH", help="Scan before treatment: DICOM folder, NIfTI, NRRD or MHA.")]
 Post = Annotated[Optional[str], typer.Option("--post", metavar="PATH", help="Scan after treatment: DICOM folder, NIfTI, NRRD or MHA.")]

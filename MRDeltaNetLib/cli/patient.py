@@ -10,7 +10,7 @@ import typer
 
 from MRDeltaNetLib.cli.options import (
     AssumeRas, BiasChoice, Clinical, CompleteResponse, Device, DeviceChoice, Out, Post, PostLabel, PostMask, PostSeries, Pre,
-    PreLabel, PreMask, PreSeries, Progress, ProgressChoice, RegistrationChoice, ResidualLabel, ResidualMask, Seed, SettingChoice,
+    PreLabel, PreMask, PreSeries, Progress, ProgressChoice, RegistrationChoice, ResidualLabel, ResidualMask, ScannersChoice, Seed, SettingChoice,
     VolumeIndex, guarded)
 from MRDeltaNetLib.errors import UsageError
 
@@ -73,6 +73,7 @@ def simulate(cases: Annotated[int, typer.Option("--cases", metavar="N", min=1, m
              out: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder for the cohort.")],
              seed: Seed = 0,
              setting: Annotated[SettingChoice, typer.Option("--setting", help="controlled: volume change says nothing; realistic: it says a little.")] = SettingChoice("controlled"),
+             scanners: Annotated[Optional[ScannersChoice], typer.Option("--scanners", help="Four centres with a scanner each; confounded: their shares of responders differ, so that a model can cheat.")] = None,
              workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, max=256, help="Processes.")] = 1,
              progress: Progress = ProgressChoice("bar")) -> None:
     """Write a cohort of simulated pairs with masks, and cohort.csv with outcome, latent truth and clinical columns."""
@@ -81,7 +82,8 @@ def simulate(cases: Annotated[int, typer.Option("--cases", metavar="N", min=1, m
         from MRDeltaNetLib.cohort.simulation import simulate_cohort
         from MRDeltaNetLib.doorway import progress_for, stoppable
         with progress_for(progress.value) as bar:
-            simulate_cohort(cases, seed, setting.value, Path(out), workers=workers, progress=stoppable(bar))
+            simulate_cohort(cases, seed, setting.value, Path(out), workers=workers, scanners=None if scanners is None else scanners.value,
+                            progress=stoppable(bar))
         typer.echo(f"{cases} simulated pairs: {Path(out) / 'cohort.csv'}")
         return 0
 

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 
 from MRDeltaNetLib.errors import UsageError
 from MRDeltaNetLib.imaging.phantom import draw_case, simulate_pair
+from MRDeltaNetLib.imaging.phantom.contrast import SCANNERS
 from MRDeltaNetLib.imaging.phantom.treatment import PREVALENCE, SETTINGS
 from MRDeltaNetLib.io.atomic import write_text
 from MRDeltaNetLib.io.cohort_table import LATENT_PREFIX, SETS, Column
@@ -51,6 +52,11 @@ COLUMNS = {
 }
 """Columns of cohort.csv; columns latent_* are the hidden truth (imaging/phantom/treatment), never input for a model."""
 
+SCANNER_COLUMN = {"centre": Column("own", meaning="drawn at random; each centre has its own simulated scanner (imaging/phantom/contrast)")}
+SCANNER_MIXES = ("balanced", "confounded")
+CONFOUNDED_PREVALENCE = {"A": 0.2, "B": 0.4, "C": 0.6, "D": 0.8}
+"""Share of complete responders by scanner in the confounded mix: looks and headers then tell the outcome, with no biology in them."""
+
 SET_COLUMN = {"set": Column("own", meaning="train, internal or external; drawn at random, so that the sets differ by chance only")}
 
 
@@ -66,7 +72,7 @@ def write_pair(folder: Path | str, seed: int, setting: str = "controlled", **opt
 
 def simulate_cohort(cases: int, seed: int, setting: str, out: Path | str, *, workers: int = 1, size: tuple[int, int, int] | None = None,
                     spacing_mm: tuple[float, float, float] | None = None, prevalence: float | None = None, reader_mm: float = 0.0,
-                    sets: Mapping[str, float] | None = None, progress: Progress = silent) -> Path:
+                    sets: Mapping[str, float] | None = None, scanners: str | None = None, progress: Progress = silent) -> Path:
     """Write a simulated cohort: case-0001/{pre,post,pre_mask,post_mask,residual_mask}.nrrd with the true transform, and cohort.csv.
 
     cases       how many; case n of a seed is the same however many there are and however many workers write them
@@ -78,6 +84,8 @@ def simulate_cohort(cases: int, seed: int, setting: str, out: Path | str, *, wor
     reader_mm   SD of a smooth error of the masks' borders, as between readers; 0: the masks are the truth
     sets        share of each set in the long run, {"train": 0.7, "internal": 0.15, "external": 0.15}: gives the table a column "set";
                 None: no such column. A case's set does not change its images
+    scanners    None: every scan looks like the measured one, and centres mean nothing. "balanced": four centres, each with its own
+                simulated scanner, all with the same prevalence. "confounded": the same with CONFOUNDED_PREVALENCE instead of prevalence
     returns     cohort.csv, written last: where it lies, the cohort is whole; cohort.json beside it is its data dictionary
     raises      UsageError; Cancelled from progress, leaving whole cases but no table
     """
@@ -85,14 +93,16 @@ def simulate_cohort(cases: int, seed: int, setting: str, out: Path | str, *, wor
     prevalence = PREVALENCE.get(setting) if prevalence is None else prevalence
     _check(cases, seed, workers, setting, prevalence, reader_mm, out)
     _check_sets(sets)
-    plans = [_Plan(number, seed, setting, bool(np.random.default_rng([seed, number, 5]).random() < prevalence), size, spacing_mm, reader_mm, out, sets)
-             for number in range(1, cases + 1)]
+    if scanners is not None and scanners not in SCANNER_MIXES:
+        raise UsageError("The simulation knows no such mix of scanners", code="MRD-E862", fix=f"choose one of {', '.join(SCANNER_MIXES)}")
+    plans = [_Plan(number, seed, setting, prevalence, size, spacing_mm, reader_mm, out, sets, scanners) for number in range(1, cases + 1)]
     draw_case(plans[0].case_seed, setting=setting, size=size, spacing_mm=spacing_mm)      # refuses a size or spacing before anything is written
     settings = {"cases": cases, "seed": seed, "setting": setting, "prevalence": prevalence, "reader_mm": reader_mm,
                 "size": size, "spacing_mm": spacing_mm} | ({} if sets is None else {"sets": dict(sets)})
+    settings |= {} if scanners is None else {"scanners": scanners}
     _refuse_another_cohort(out, settings)
     (out / "cohort.csv").unlink(missing_ok=True)
-    rows, columns = [{}] * cases, COLUMNS if sets is None else COLUMNS | SET_COLUMN
+    rows, columns = [{}] * cases, COLUMNS | ({} if scanners is None else SCANNER_COLUMN) | ({} if sets is None else SET_COLUMN)
     _write_dictionary(out, settings, columns)
     for done, row in enumerate(_rows(plans, workers), start=1):
         rows[int(row["id"].split("-")[1]) - 1] = row
@@ -106,11 +116,16 @@ def simulate_cohort(cases: int, seed: int, setting: str, out: Path | str, *, wor
 class _Plan:
     """One case of a cohort, small enough to send to another process."""
 
-    def __init__(self, number: int, seed: int, setting: str, responder: bool, size, spacing_mm, reader_mm: float, out: Path,
-                 sets: Mapping[str, float] | None = None) -> None:
+    def __init__(self, number: int, seed: int, setting: str, prevalence: float, size, spacing_mm, reader_mm: float, out: Path,
+                 sets: Mapping[str, float] | None = None, scanners: str | None = None) -> None:
         self.number, self.case_seed, self.out = number, (seed + 1) * SEED_STEP + number, out
-        self.options = {"setting": setting, "responder": responder, "size": size, "spacing_mm": spacing_mm, "reader_mm": reader_mm}
-        self.centre = CENTRES[int(np.random.default_rng([seed, number, 6]).choice(3, p=(0.5, 0.3, 0.2)))]
+        if scanners is None:
+            scanner, self.centre = None, CENTRES[int(np.random.default_rng([seed, number, 6]).choice(3, p=(0.5, 0.3, 0.2)))]
+        else:
+            scanner = self.centre = list(SCANNERS)[int(np.random.default_rng([seed, number, 6]).integers(len(SCANNERS)))]
+            prevalence = CONFOUNDED_PREVALENCE[scanner] if scanners == "confounded" else prevalence
+        responder = bool(np.random.default_rng([seed, number, 5]).random() < prevalence)
+        self.options = {"setting": setting, "responder": responder, "size": size, "spacing_mm": spacing_mm, "reader_mm": reader_mm, "scanner": scanner}
         self.set = None if sets is None else str(np.random.default_rng([seed, number, 7]).choice(list(sets), p=list(sets.values())))
 
 

@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _summarise(options.out) if options.name == "tables" else _run(options)
     except MRDeltaNetError as problem:
         print(f"{problem.code}: {problem.what}. {problem.found or ''} {problem.fix or ''}".strip(), file=sys.stderr)
-        return problem.status
+        return problem.exit_status
 
 
 def cells_of(name: str):

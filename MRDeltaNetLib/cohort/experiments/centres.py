@@ -1,6 +1,6 @@
 """Experiment 3b: centre shift. Four simulated scanners; each left out in turn, beside a random split of the same size.
 
-"balanced": every scanner has the same share of responders. "confounded": shares differ (SHARES), so that looks alone tell something: a random
+"balanced": every scanner has the same share of responders. "confounded": shares differ (simulation.CONFOUNDED_PREVALENCE), so that looks alone tell something: a random
 split rewards a network that reads the scanner, a left-out centre does not.
 """
 
@@ -14,13 +14,12 @@ import numpy as np
 from MRDeltaNetLib.cohort.experiments.alignment import MODELS
 from MRDeltaNetLib.cohort.experiments.cases import Cases, load_or_make
 from MRDeltaNetLib.cohort.experiments.grid import Cell, Sets
+from MRDeltaNetLib.cohort.simulation import CONFOUNDED_PREVALENCE
 from MRDeltaNetLib.imaging.phantom.contrast import SCANNERS
 from MRDeltaNetLib.progress import Progress, part
 
 EACH = 200
 """Cases of each scanner that a confounded draw chooses from and a balanced one takes whole."""
-SHARES = {"A": 0.2, "B": 0.4, "C": 0.6, "D": 0.8}
-"""Share of responders by scanner in the confounded mix."""
 MODEL = "roi_pooled"
 VALIDATION = 0.2
 
@@ -47,7 +46,7 @@ def scanner_sets(cell: Cell, cache: Path, workers: int, progress: Progress) -> S
     pools = []
     for number, scanner in enumerate(SCANNERS):
         cases = load_or_make("training", EACH, cache, workers=workers, progress=part(progress, 0.0, 0.0), scanner=scanner, first=number * EACH)
-        chosen = chosen_by_share(cases.outcomes, 0.5 if cell.mix == "balanced" else SHARES[scanner])
+        chosen = chosen_by_share(cases.outcomes, 0.5 if cell.mix == "balanced" else CONFOUNDED_PREVALENCE[scanner])
         pools.append(replace(cases.subset(chosen), facts=tuple(cases.facts[int(k)] | {"scanner": scanner} for k in chosen)))
     inside, outside = cell.scanners
     if outside[0] in SCANNERS:
