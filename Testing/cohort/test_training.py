@@ -12,9 +12,10 @@ import torch
 
 pytest.importorskip("lightning.pytorch", reason="training needs the 'cohort' extra")
 
-from MRDeltaNetLib.cohort.augmentation import AugmentationConfig, _affine, _sample, augment  # noqa: E402
+from MRDeltaNetLib.cohort.augmentation import _affine, _sample, augment, probabilities, ramp  # noqa: E402
 from MRDeltaNetLib.cohort.statistics import auc_with_ci, youden_threshold  # noqa: E402
-from MRDeltaNetLib.cohort.training import BalancedBatches, Crops, TrainingConfig, scores, train  # noqa: E402
+from MRDeltaNetLib.cohort.training import BalancedBatches, Crops, ShuffledBatches, TrainingConfig, choose_precision, fit, outputs, scores  # noqa: E402
+from MRDeltaNetLib.config import AugmentationConfig  # noqa: E402
 from MRDeltaNetLib.errors import InputError, UsageError  # noqa: E402
 from MRDeltaNetLib.models.registry import build  # noqa: E402
 
@@ -37,18 +38,21 @@ def learned(tasks, outcomes, epochs):
     torch.manual_seed(0)
     network = build("deltanet", preset="tiny", crop_mm=(24.0, 24.0, 12.0))
     config = TrainingConfig(epochs=epochs, learning_rate=2e-3, augmentation=STILL)
-    history = train(network, Crops(tasks["training"][0], outcomes), Crops(*tasks["validation"]), config)
-    return network, history
+    fitted = fit(network, Crops(tasks["training"][0], outcomes), Crops(*tasks["validation"]), config)
+    return network, fitted
 
 
 def test_a_planted_task_that_needs_both_scans_is_learned(tasks):
-    network, history = learned(tasks, tasks["training"][1], epochs=6)
+    network, fitted = learned(tasks, tasks["training"][1], epochs=6)
     outcome = tasks["test"][1]
     auc, lower, _ = auc_with_ci(outcome, scores(network, Crops(*tasks["test"])))
     wrong, _, _ = auc_with_ci(outcome, scores(network, Crops(*tasks["test"]), pre_of=np.roll(np.arange(len(outcome)), 1)))
     assert lower > planted.POST_ALONE_AUC, f"AUC {auc:.3f}"
     assert wrong < planted.POST_ALONE_AUC, "the baseline of another patient must cost accuracy"
-    assert [entry["epoch"] for entry in history] == list(range(len(history))) and np.isfinite(history[-1]["train_loss"])
+    assert [entry["epoch"] for entry in fitted.history] == list(range(6)) and np.isfinite(fitted.history[-1]["train_loss"])
+    assert {"train_focal", "train_intensity_decoding", "train_response", "train_identity"} <= fitted.history[-1].keys()
+    assert "train_response" not in fitted.history[0], "contrast rises from 0"
+    assert not network.training and fitted.best_value == max(entry["monitor"] for entry in fitted.history)
 
 
 def test_shuffled_outcomes_teach_nothing(tasks):
@@ -65,17 +69,75 @@ def test_balanced_batches_hold_both_classes_alike_and_go_once_through_the_larger
     assert set(np.concatenate(batches)) == set(range(26))
 
 
+@pytest.mark.parametrize("make", [lambda **place: BalancedBatches(np.array([0] * 21 + [1] * 5), 8, seed=3, **place),
+                                  lambda **place: ShuffledBatches(26, 8, seed=3, **place)])
+def test_batches_follow_from_seed_and_epoch_alone_and_ranks_share_each_batch(make):
+    whole = make()
+    first = list(whole)
+    assert list(whole) == first, "the same epoch twice"
+    whole.set_epoch(1)
+    assert list(whole) != first
+    parts = [list(make(rank=rank, ranks=2)) for rank in (0, 1)]
+    assert [sorted(a + b) for a, b in zip(*parts)] == [sorted(batch) for batch in first]
+    assert {len(batch) for part in parts for batch in part} == {4}
+
+
+def test_each_rank_gets_both_classes_alike():
+    outcomes = np.array([0] * 21 + [1] * 5)
+    assert all(outcomes[batch].sum() == 2 for rank in (0, 1) for batch in BalancedBatches(outcomes, 8, 0, rank=rank, ranks=2))
+
+
+def test_without_balance_an_epoch_holds_every_case():
+    drawn = np.concatenate(list(ShuffledBatches(26, 8, seed=0)))
+    assert len(drawn) == 32 and set(drawn) == set(range(26))
+
+
+@pytest.mark.parametrize(("batch_size", "ranks"), [(7, 1), (0, 1), (6, 2)])
+def test_a_batch_that_cannot_be_shared_equally_is_refused(batch_size, ranks):
+    with pytest.raises(UsageError) as caught:
+        BalancedBatches(np.arange(10) % 2, batch_size, 0, ranks=ranks)
+    assert caught.value.code == "MRD-E767" and str(2 * ranks) in caught.value.fix
+
+
 def test_training_on_one_class_is_refused():
     with pytest.raises(InputError) as caught:
         BalancedBatches(np.zeros(10), 4, seed=0)
     assert caught.value.code == "MRD-E760" and "missing class" in caught.value.fix
 
 
+def test_cases_without_an_outcome_and_validation_cases_of_one_class_are_refused(tasks):
+    crops, outcomes = tasks["validation"]
+    network = build("deltanet", preset="tiny", crop_mm=(24.0, 24.0, 12.0))
+    for training, validation in ((Crops(crops), Crops(crops, outcomes)), (Crops(crops, outcomes), Crops(crops, np.zeros(len(crops))))):
+        with pytest.raises(InputError) as caught:
+            fit(network, training, validation)
+        assert caught.value.code == "MRD-E760"
+
+
+@pytest.mark.parametrize("config", [TrainingConfig(monitor="accuracy"), TrainingConfig(epochs=0)])
+def test_settings_that_mean_nothing_are_refused(tasks, config):
+    with pytest.raises(UsageError) as caught:
+        fit(build("deltanet", preset="tiny", crop_mm=(24.0, 24.0, 12.0)), Crops(*tasks["validation"]), Crops(*tasks["validation"]), config)
+    assert caught.value.code == "MRD-E769"
+
+
 def test_bfloat16_on_a_cpu_is_refused_for_crops_where_its_gradient_is_wrong(tasks):
     network = build("deltanet", preset="tiny", crop_mm=(24.0, 24.0, 12.0))
     with pytest.raises(UsageError) as caught:
-        train(network, Crops(*tasks["training"]), Crops(*tasks["validation"]), TrainingConfig(precision="bf16-mixed"))
+        fit(network, Crops(*tasks["training"]), Crops(*tasks["validation"]), TrainingConfig(precision="bf16-mixed"))
     assert caught.value.code == "MRD-E762" and "32-true" in caught.value.fix
+
+
+def test_auto_takes_bfloat16_only_where_the_processor_has_it_and_the_network_is_sound(monkeypatch):
+    narrow, wide = (build("deltanet", preset="tiny", crop_mm=(size, size, 12.0)) for size in (24.0, 48.0))
+    for there in (True, False):
+        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+            monkeypatch.setattr(torch.cpu, name, lambda there=there: there, raising=False)
+        assert choose_precision("auto", wide, "cpu") == ("bf16-mixed" if there else "32-true")
+        assert choose_precision("auto", narrow, "cpu") == "32-true"
+    wide.encoder.stem.append(torch.nn.Conv3d(2, 2, 7))
+    with pytest.raises(UsageError, match="MRD-E762"):
+        choose_precision("bf16-mixed", wide, "cpu")
 
 
 def test_training_that_diverges_is_said_and_gives_no_network(tasks):
@@ -83,7 +145,7 @@ def test_training_that_diverges_is_said_and_gives_no_network(tasks):
     broken = tasks["training"][0][:16].copy()
     broken[:, 0, 0, 0, 0, 0] = np.nan
     with pytest.raises(InputError) as caught:
-        train(network, Crops(broken, np.arange(16) % 2), Crops(*tasks["validation"]), TrainingConfig(epochs=1, batch_size=4))
+        fit(network, Crops(broken, np.arange(16) % 2), Crops(*tasks["validation"]), TrainingConfig(epochs=1, batch_size=4))
     assert caught.value.code == "MRD-E761" and "learning rate" in caught.value.fix
 
 
@@ -97,6 +159,23 @@ def crops() -> torch.Tensor:
 
 def test_augmentation_that_may_do_nothing_changes_nothing():
     assert torch.allclose(augment(crops(), SPACING, NOTHING, torch.Generator()), crops(), atol=1e-5)
+
+
+def test_the_dynamic_rule_augments_the_rarer_class_more_and_rises_over_the_epochs():
+    outcome, config = torch.tensor([0.0, 1.0, 1.0]), AugmentationConfig()
+    for counts, expected in (((80, 20), [0.5, 0.9, 0.9]), ((20, 80), [0.9, 0.5, 0.5]), ((50, 50), [0.9, 0.9, 0.9])):
+        assert probabilities(outcome, counts, 10, config).tolist() == pytest.approx(expected)
+        assert probabilities(outcome, counts, 5, config).tolist() == pytest.approx([p / 2 for p in expected])
+    assert [ramp(epoch, 4) for epoch in (0, 1, 4, 9)] == [0.0, 0.25, 1.0, 1.0] and ramp(0, 0) == 1.0
+
+
+def test_each_case_is_changed_with_its_own_probability():
+    x = crops()[:1].expand(600, -1, -1, -1, -1, -1)
+    chance = torch.tensor([0.0, 0.3, 1.0]).repeat_interleave(200)
+    found = augment(x, SPACING, replace(NOTHING, offset_sd=1.0), torch.Generator().manual_seed(0), chance)
+    changed = (found[:, :, 0] - x[:, :, 0]).abs().amax((1, 2, 3, 4)).gt(1e-6).view(3, 200).float().mean(1)
+    assert changed[0] == 0 and changed[2] == 1 and abs(changed[1] - 0.3) < 0.1
+    assert torch.equal(found[:200], x[:200])
 
 
 def test_both_visits_are_flipped_together():
@@ -163,3 +242,12 @@ def test_an_auc_of_one_class_is_refused():
 
 def test_youden_threshold_separates_what_can_be_separated():
     assert youden_threshold([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9]) == pytest.approx(0.4)
+
+
+def test_outputs_of_an_ensemble_hold_its_members_and_their_mean(tasks):
+    torch.manual_seed(0)
+    network = build("roi_pooled", members=2, preset="tiny", crop_mm=(24.0, 24.0, 12.0))
+    cases = Crops(tasks["test"][0][:5])
+    logit, embedding, members = outputs(network, cases, batch_size=2)
+    assert members.shape == (5, 2) and np.allclose(members.mean(1), logit, atol=1e-6) and embedding.shape[0] == 5
+    assert np.allclose(scores(network, cases, batch_size=5), logit, atol=1e-5) and outputs(network.members[0], cases)[2] is None
