@@ -39,7 +39,7 @@ bench: env  ## time every step, each beside a peer in the same run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m Testing.bench
 
-demo-model: env  ## train the demo model on simulated cases again (about an hour on two cores)
+demo-model: env  ## train the demo model on simulated cases again (about 50 minutes on two cores)
 	$(BIN)/python -m MRDeltaNetLib.cohort.demo_model --out Resources/models/demo
 
 wheel: env  ## build the wheel into dist/
