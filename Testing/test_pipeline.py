@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,8 +13,9 @@ import torch
 
 from MRDeltaNetLib import pipeline
 from MRDeltaNetLib.config import GateLimits, PreprocessingConfig, RegistrationConfig, RunConfig
-from MRDeltaNetLib.errors import Cancelled, InputError, OutOfMemory, UsageError
+from MRDeltaNetLib.errors import Cancelled, InputError, Notice, OutOfMemory, UsageError
 from MRDeltaNetLib.imaging import registration
+from MRDeltaNetLib.response import familiarity, uncertainty
 from MRDeltaNetLib.response.prediction import Prediction
 from Testing.simulated import case_of, corners_mm, small_pair
 
@@ -271,3 +273,83 @@ def test_how_a_file_stores_its_axes_changes_nothing(pair, result, order, flips):
     assert found.p_pcr == pytest.approx(result.p_pcr, abs=1e-6)
     for name, value in result.measures.items():
         assert found.measures[name] == pytest.approx(value, rel=1e-6), name
+
+
+def test_the_outlines_given_to_the_network_are_the_case_s_own_moved_ones(pair):
+    """They reach the network with the case, the answers make the range, and a threshold inside it is warned about."""
+    seen = {}
+
+    def by_outline(prepared, bundle, config):
+        seen.update(prepared.outlines)
+        answers = {name: 0.3 + 0.1 * k for k, name in enumerate(prepared.outlines)}
+        return replace(stand_in(prepared, bundle, config), p_pcr=0.45, predicted_class="non-pCR", outline_p_pcr=answers)
+
+    found = pipeline.run(case_of(pair), RunConfig(), bundle=BUNDLE, predict=by_outline)
+    assert set(seen) | set(found.spread["outlines_left_out"]) == set(uncertainty.NAMES) and len(seen) >= 5
+    assert found.p_pcr_low == 0.3 and found.p_pcr_high == max(found.spread["outline_p_pcr"].values()) > 0.5
+    assert "MRD-W713" in {notice.code for notice in found.warnings}
+    assert found.familiarity["light"] == "not known"
+    (used,) = [step["parameters"] for step in found.history if step["step"] == "predict"]
+    assert used["outline_step_mm"] == uncertainty.STEP_MM and used["outlines"] == uncertainty.NAMES
+
+
+def test_without_a_class_nothing_is_said_about_a_class(pair):
+    def crossing(prepared, bundle, config):
+        return replace(stand_in(prepared, bundle, config), p_pcr=0.45, outline_p_pcr={"both_larger_2mm": 0.9})
+
+    case = case_of(pair)
+    carried = replace(case, timepoints=(case.pre, replace(case.post, mask=None, residual=None, mask_source=None)))
+    codes = {notice.code for notice in pipeline.run(carried, RunConfig(), bundle=BUNDLE, predict=crossing).warnings}
+    assert "MRD-W712" in codes and "MRD-W713" not in codes
+
+
+def test_a_prepared_case_s_own_facts_judge_the_case_as_ordinary_and_another_maker_as_not(pair):
+    """A reference is made from what prepare_case says of training cases; the same case in a run is then compared like with like."""
+    prepared = pipeline.prepare_case(case_of(pair), BUNDLE.preprocessing)
+    curve = np.array([prepared.facts["intensity_percentiles"][role] for role in ("pre", "post")])
+    rng = np.random.default_rng(0)
+    known = familiarity.fit_reference(rng.normal(size=(40, 4)), curve + rng.normal(0, 0.05, (40, 2, 1)), [prepared.facts] * 40)
+
+    def embedded(prepared, bundle, config):
+        one = stand_in(prepared, bundle, config)
+        one.output.embedding = torch.zeros(1, 4)
+        return one
+
+    bundle = SimpleNamespace(**{**vars(BUNDLE), "reference": known})
+    found = pipeline.run(case_of(pair), RunConfig(), bundle=bundle, predict=embedded)
+    assert found.familiarity["light"] == "green" and found.familiarity["training_cases"] == 40
+    intensity = found.familiarity["parts"][1]
+    assert intensity["name"] == "intensity" and intensity["distance"] < 1          # the very curve that the reference is centred on
+    wider = replace(known, header=replace(known.header, numbers={"post": {"spacing_z_mm": (1.0, 2.0)}}))
+    odd = pipeline.run(case_of(pair), RunConfig(), bundle=SimpleNamespace(**{**vars(BUNDLE), "reference": wider}), predict=embedded)
+    assert odd.familiarity["light"] == "amber" and "MRD-W714" in {notice.code for notice in odd.warnings}
+
+
+def test_a_case_of_a_cohort_goes_the_way_of_a_single_run(pair, result):
+    """Same alignment, measures and masks; the facts are plain JSON, and their percentiles are those of the crop."""
+    found = pipeline.prepare_case(case_of(pair), BUNDLE.preprocessing, RegistrationConfig(), notices=(Notice("MRD-W338", "far apart"),))
+    assert found.facts == json.loads(json.dumps(found.facts, allow_nan=False))
+    assert found.facts["measures"] == result.measures and found.facts["registration"] == json.loads(json.dumps(result.registration))
+    assert found.facts["mask_sources"] == result.mask_sources and found.facts["notices"][0] == {"code": "MRD-W338", "text": "far apart", "fix": ""}
+    point = np.array([10.0, -20.0, 30.0])
+    told = found.facts["transform"]
+    assert np.array(told["matrix"]) @ point + told["offset_mm"] == pytest.approx(result.transform.TransformPoint(point.tolist()), abs=1e-9)
+    for visit, role in enumerate(("pre", "post")):
+        levels = found.facts["intensity_percentiles"][role]
+        assert len(levels) == len(pipeline.PERCENTS) == 101 and levels == sorted(levels)
+        image = found.prepared.tensor[visit, 0]
+        assert (levels[0], levels[-1]) == pytest.approx((float(image.min()), float(image.max())))
+        assert found.facts[role]["size_voxels"] == list(getattr(pair, role).GetSize())
+
+
+def test_a_cohort_s_case_is_refused_and_stopped_as_a_single_run_is(pair):
+    case = case_of(pair)
+    with pytest.raises(InputError) as caught:
+        pipeline.prepare_case(replace(case, timepoints=(replace(case.pre, mask=None, mask_source=None), case.post)))
+    assert caught.value.code == "MRD-E350"
+
+    def stop(done, message):
+        raise Cancelled()
+
+    with pytest.raises(Cancelled):
+        pipeline.prepare_case(case, progress=stop)
