@@ -16,6 +16,12 @@ class Subtract(PairNetwork):
     delta at both scales. attention_post is the share of each token in these pooled inputs; attention_pre is the same map,
     because every post token is compared with the pre token of its own place."""
 
+    map_formulas = {
+        "attention_post": "s_i = mean over scales of the weight of token i in the global mean, the global maxima and the mean over the post ROI of "
+                          "the change; sum s_i = 1; shown as s_i / max s",
+        "attention_pre": "the same map as attention_post: each post token is compared with the pre token of its own place",
+        "change_post": "c_i = |V (b_i - a_i)|, length of the change at the same place, at the finest scale"}
+
     def __init__(self, *, spacing_mm=(0.75, 0.75, 3.0), crop_mm=(96.0, 96.0, 72.0), preset: str = "base",
                  auxiliary: bool = True, dropout: float = 0.3, drop_path: float | None = None) -> None:
         super().__init__(spacing_mm=spacing_mm, crop_mm=crop_mm, preset=preset, auxiliary=auxiliary, drop_path=drop_path)

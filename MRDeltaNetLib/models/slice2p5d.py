@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 from monai.networks.blocks import Convolution
 from monai.networks.layers import DropPath
+from torch import nn
 
 from MRDeltaNetLib.models.deltanet import DeltaNet
 from MRDeltaNetLib.models.encoder import Geometry, SelfAttention
@@ -18,9 +18,8 @@ SLICE_STRIDES = ((1, 8, 8), (1, 16, 16))
 class Slice2p5D(DeltaNet):
     """DeltaNet with tokens slice x patch: same settings, comparison, head and maps; 6 x 6 mm tokens of one slice at 0.75 mm pixels.
 
-    Self-attention of the coarse scale runs over the patches of all slices, so that slices are read as a sequence. Because no
-    kernel crosses more than one neighbouring slice, slice spacing may differ from the one it was trained with in what it sees
-    (not in the crop's size). The crop may have any number of slices.
+    Convolutions see a slice and its two neighbours; self-attention of the coarse scale runs over the patches of all slices, so that
+    slices are read as a sequence. The crop may have any number of slices.
     """
 
     strides = SLICE_STRIDES
