@@ -239,7 +239,7 @@ def _table(kind: type, given: Any, table: str, base: Path | None) -> dict[str, A
     if not isinstance(given, Mapping):
         raise UsageError(f"'{table}' is a table of keys, not one value", code="MRD-E484", found=_found(given), fix=f"write [{table}] and its keys below it")
     if kind is ModelConfig:
-        return _model(given)
+        return _model(given, base)
     hints = get_type_hints(kind)
     _refuse_unknown(given, tuple(hints), table)
     values = {}
@@ -321,8 +321,8 @@ def _path(dotted: str, value: Any, base: Path | None) -> Path:
     return Path(value) if base is None else base / value
 
 
-def _model(given: Mapping[str, Any]) -> dict[str, Any]:
-    """[model]: its name, and plain settings that the model itself checks when it is built."""
+def _model(given: Mapping[str, Any], base: Path | None) -> dict[str, Any]:
+    """[model]: its name, and plain settings that the model itself checks when it is built; fusion's `imaging` is a folder."""
     settings = {name: value for name, value in given.items() if name != "name"}
     values: dict[str, Any] = {"settings": settings}
     if "name" in given:
@@ -330,6 +330,8 @@ def _model(given: Mapping[str, Any]) -> dict[str, Any]:
         if not _SETTING.fullmatch(values["name"]):
             raise UsageError("'model.name' is not a plain lower-case name", code="MRD-E485", found=f"{len(values['name'])} characters",
                              fix="take a name that `mrdeltanet train --help` lists")
+    if values.get("name") == "fusion" and "imaging" in settings:
+        settings["imaging"] = str(_path("model.imaging", settings["imaging"], base))
     if len(settings) > MAX_SETTINGS:
         raise UsageError("[model] has too many settings", code="MRD-E485", found=f"{len(settings)}", fix=f"at most {MAX_SETTINGS} are possible")
     for name, value in settings.items():

@@ -49,8 +49,8 @@ def place(tmp_path_factory) -> Path:
     study.train(StudyConfig(cohort=simulated, cache=place / "cache", out=place / "out", accelerator="cpu", name="small",
                             model=ModelConfig("deltanet", {"preset": "tiny"}),
                             preprocessing=PreprocessingConfig(spacing_mm=(1.5, 1.5, 3.0), crop_mm=(48.0, 48.0, 36.0)),
-                            registration=RegistrationConfig(iterations=10, samples_per_level=(500, 500, 500), min_similarity_peak=0.0,
-                                                            min_mutual_information_nats=0.0, min_similarity_gain_percent=-100.0),
+                            registration=RegistrationConfig(method="none", iterations=10, min_similarity_peak=0.0, min_mutual_information_nats=0.0,
+                                                            min_similarity_gain_percent=-100.0),
                             training=TrainingConfig(epochs=1, batch_size=4, monitor="nll", precision="32-true"),
                             validation=ValidationConfig(folds=2, seeds=(0,), min_events=2, group="none", leave_one_centre_out=False)))
     return place

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("lightning.pytorch", reason="training needs the 'cohort' extra")
 pytest.importorskip("sklearn", reason="training needs the 'cohort' extra")
 
-from MRDeltaNetLib.cohort import study  # noqa: E402
+from MRDeltaNetLib.cohort import study, tabular  # noqa: E402
 from MRDeltaNetLib.cohort.preparing import Failure, PreparedCohort  # noqa: E402
 from MRDeltaNetLib.cohort.statistics import auc_with_ci, sigmoid  # noqa: E402
 from MRDeltaNetLib.cohort.study import card, evaluation, members, shipping  # noqa: E402
@@ -24,13 +24,15 @@ from MRDeltaNetLib.cohort.study.record import read_record  # noqa: E402
 from MRDeltaNetLib.config import ModelConfig, PreprocessingConfig, StudyConfig, ThresholdConfig, TrainingConfig, ValidationConfig  # noqa: E402
 from MRDeltaNetLib.errors import Cancelled, EnvironmentProblem, InputError, Notice, UsageError  # noqa: E402
 from MRDeltaNetLib.io.bundle import check_golden, load_network, read_bundle  # noqa: E402
-from MRDeltaNetLib.io.cohort_table import Row  # noqa: E402
+from MRDeltaNetLib.io.cohort_table import Column, Row  # noqa: E402
+from MRDeltaNetLib.io.table_model import read_table_model  # noqa: E402
 from MRDeltaNetLib.models.registry import build  # noqa: E402
 
 _spec = importlib.util.spec_from_file_location("planted", Path(__file__).resolve().parents[1] / "planted.py")
 planted = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(planted)
 
+DICTIONARY = {"age": Column("number"), "stage": Column("category")}
 CASES, EXTERNAL = 24, (20, 21, 22, 23)
 SCAN = {"sequence": "T2", "manufacturer": "Made Up", "field_strength_t": 1.5, "repetition_time_ms": 4000.0, "echo_time_ms": 100.0,
         "spacing_mm": [0.6, 0.6, 3.5], "size_voxels": [320, 320, 30]}
@@ -42,7 +44,8 @@ def cohort(failures=()) -> PreparedCohort:
     last = [k for label in (0, 1) for k in np.flatnonzero(outcomes == label)[-2:]]
     order = [k for k in range(CASES) if k not in last] + last                # two external cases of each class
     crops, outcomes = crops[order], outcomes[order]
-    rows = tuple(Row(line=k + 2, id=f"case-{k}", centre="AB"[k // 2 % 2], set="external" if k in EXTERNAL else "train", outcome=int(outcomes[k]))
+    rows = tuple(Row(line=k + 2, id=f"case-{k}", centre="AB"[k // 2 % 2], set="external" if k in EXTERNAL else "train", outcome=int(outcomes[k]),
+                     clinical={"age": 50.0 + 7 * k % 31, "stage": "T3" if k % 3 else "T4"})
                  for k in range(CASES))
     facts = tuple({"pre": SCAN, "post": SCAN | {"field_strength_t": 3.0}, "interval_days": 60 + k, "crop": {"sha256": f"{k:064x}"},
                    "intensity_percentiles": {visit: np.percentile(crop[v, 0], range(101)).tolist() for v, visit in enumerate(("pre", "post"))}}
@@ -60,7 +63,7 @@ def config(out: Path, **changes) -> StudyConfig:
 
 def trained(out: Path, *, progress=lambda done, message: None, prepared=None, **changes) -> study.Trained:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study, "_prepared", lambda config, progress: (prepared or cohort(), "0" * 64, [Notice("MRD-W431", "as the table says")]))
+        patch.setattr(study, "_prepared", lambda config, progress: (prepared or cohort(), "0" * 64, [Notice("MRD-W431", "as the table says")], DICTIONARY))
         return study.train(config(out, **changes), progress=progress)
 
 
@@ -301,3 +304,45 @@ def test_cases_that_cannot_be_prepared_are_counted(tmp_path):
                     validation=ValidationConfig(folds=2, seeds=(0,), min_events=4, group="none", leave_one_centre_out=False))
     assert found.record["cohort"]["failed"] == 1 and found.record["leave_one_centre_out"] is None
     assert "1 cases of the table could not be prepared" in (found.bundle / "docs/README.md").read_text()
+
+
+MEASURES = {"pre_volume_ml": 20.0, "post_volume_ml": 5.0, "pre_longest_in_plane_diameter_mm": 40.0, "post_longest_in_plane_diameter_mm": 20.0,
+            "volume_change_percent": -75.0}
+
+
+def measured() -> PreparedCohort:
+    """The cohort with volumes that tell a little of the outcome."""
+    made, random = cohort(), np.random.default_rng(2)
+    facts = tuple(one | {"measures": MEASURES | {"post_volume_ml": float(np.exp(random.normal(1.5 - 0.8 * row.outcome, 1.0)))}}
+                  for row, one in zip(made.rows, made.facts))
+    return replace(made, facts=facts)
+
+
+@pytest.mark.parametrize("name", ["volume_logistic", "clinical_logistic", "delta_radiomics"])
+def test_a_tabular_model_goes_through_the_same_folds_and_is_shipped_with_line_and_threshold(done, tmp_path, name):
+    found = trained(tmp_path / "out", prepared=measured(), model=ModelConfig(name, {}))
+    rows, networks = table(found.out / "oof.csv"), table(done.out / "oof.csv")
+    assert [(row["id"], row["fold"]) for row in rows] == [(row["id"], row["fold"]) for row in networks]
+    model = read_table_model(found.bundle)
+    assert model.name == name and model.threshold == found.record["threshold"]["value"] and model.trained_on["cases"] == 20
+    inputs = {"dictionary": DICTIONARY, "spacing_mm": (0.75, 0.75, 3.0)}
+    logits, _ = tabular.tabular_logits(replace(model, unseen="reference"), measured(), **inputs)
+    predicted = table(found.out / "predictions.csv")
+    np.testing.assert_allclose([float(row["p_pcr"]) for row in predicted], sigmoid(logits[list(EXTERNAL)]), atol=1e-7)
+    text = (found.out / "card.md").read_text()
+    assert name in text and "Few events: 10" in text and not (found.out / "bundle").exists()
+
+
+def test_fusion_takes_the_out_of_fold_scores_of_the_imaging_model(done, tmp_path):
+    found = trained(tmp_path / "out", prepared=measured(), model=ModelConfig("fusion", {"imaging": str(done.out)}))
+    model = read_table_model(found.bundle)
+    assert set(model.columns) == {"age", "stage", "imaging logit"}
+    logits = np.array([float(row["logit"]) for row in table(done.out / "oof.csv")])
+    assert model.columns["imaging logit"].mean == pytest.approx(logits.mean(), abs=1e-6)
+    assert str(done.out) not in (found.out / "training.json").read_text()
+    with pytest.raises(UsageError) as caught:
+        trained(tmp_path / "none", prepared=measured(), model=ModelConfig("fusion", {}))
+    assert caught.value.code == "MRD-E486"
+    with pytest.raises(InputError) as caught:
+        trained(tmp_path / "none", prepared=measured(), model=ModelConfig("fusion", {"imaging": str(tmp_path)}))
+    assert caught.value.code == "MRD-E784"

@@ -7,7 +7,7 @@ Training cases alone set weights, recalibration and threshold; internal and exte
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from MRDeltaNetLib.cohort import scores_table, splitting
 from MRDeltaNetLib.cohort.calibration import Recalibration, Threshold, choose_threshold, recalibrated
-from MRDeltaNetLib.cohort.study import card, evaluation
+from MRDeltaNetLib.cohort.study import card, evaluation, tables
 from MRDeltaNetLib.cohort.study.folder import BUNDLE, MEMBERS, RECORD, claim, clean, digest, locked
 from MRDeltaNetLib.cohort.study.members import Member, accelerator_of, member_name, train_member
 from MRDeltaNetLib.cohort.study.record import SCHEMA, write_record
@@ -40,7 +40,7 @@ OTHER_SETS = ("internal", "external")
 
 @dataclass(frozen=True)
 class Trained:
-    """What a study gave. out: its folder; bundle: of the model in it; record: training.json; notices: what the user should know."""
+    """What a study gave. out: its folder; bundle: the model in it (of a tabular model model.json); record: training.json; notices: what the user should know."""
 
     out: Path
     bundle: Path
@@ -51,7 +51,7 @@ class Trained:
         """One line for a person."""
         oof = self.record["out_of_fold"]
         return (f"out-of-fold AUC {oof['auc']:.3f} ({oof['ci'][0]:.3f} to {oof['ci'][1]:.3f}) on {oof['cases']} training cases; "
-                f"threshold {self.record['threshold']['value']:.3f}; {len(self.record['members'])} networks")
+                f"threshold {self.record['threshold']['value']:.3f}; {len(self.record['members'])} models")
 
 
 def train(config: StudyConfig, *, progress: Progress = silent) -> Trained:
@@ -66,23 +66,29 @@ def train(config: StudyConfig, *, progress: Progress = silent) -> Trained:
              UsageError MRD-E486, E776; EnvironmentProblem MRD-E777 (two trainings on one folder), E810 to E813; Cancelled. Whatever was finished stays.
     """
     _set_threads(config)
-    prepared, table_sha256, notices = _prepared(config, part(progress, 0.0, PREPARING))
+    prepared, table_sha256, notices, dictionary = _prepared(config, part(progress, 0.0, PREPARING))
     plan = splitting.plan([row.outcome for row in prepared.rows], [row.centre for row in prepared.rows], [row.set for row in prepared.rows],
                           [row.fold for row in prepared.rows], config.validation, config.training.seed)
-    _refuse_too_many(config, plan)
+    inputs = tables.inputs_of(config, prepared, dictionary) if tables.is_table(config.model.name) else None
+    if inputs is None:
+        _refuse_too_many(config, plan)
     notices += plan.notices
     config.out.parent.mkdir(parents=True, exist_ok=True)
     with locked(config.out):
         clean(config.out)
         claim(config.out, _what_is_trained(config, prepared))
-        members = _members(config, plan, prepared, part(progress, PREPARING, TRAINING))
-        record, more = _conclude(config, plan, prepared, members, table_sha256, notices)
+        if inputs is None:
+            members = _members(config, plan, prepared, part(progress, PREPARING, TRAINING))
+        else:
+            members, more = tables.table_members(plan, prepared, config, inputs)
+            notices += more
+        record, more = _conclude(config, plan, prepared, members, table_sha256, notices, inputs)
         progress(1.0, "done")
-    return Trained(config.out, config.out / BUNDLE, record, tuple(notices) + more)
+    return Trained(config.out, config.out / (BUNDLE if inputs is None else tables.MODEL), record, tuple(notices) + more)
 
 
-def _prepared(config: StudyConfig, progress: Progress) -> tuple["PreparedCohort", str, list[Notice]]:
-    """The prepared cases, the table's digest, and notices. Cases that cannot be prepared are left out, and counted."""
+def _prepared(config: StudyConfig, progress: Progress) -> tuple["PreparedCohort", str, list[Notice], Mapping[str, Any]]:
+    """The prepared cases, the table's digest, notices, and the data dictionary. Cases that cannot be prepared are left out, and counted."""
     from MRDeltaNetLib.cohort.preparing import CasesFailed, load_prepared, prepare_cohort
     from MRDeltaNetLib.io.cohort_table import read_cohort
 
@@ -93,13 +99,14 @@ def _prepared(config: StudyConfig, progress: Progress) -> tuple["PreparedCohort"
     except CasesFailed as problem:
         notices.append(Notice("MRD-W780", f"{problem.what}; the study goes on without them ({problem.found})", problem.fix))
     prepared = load_prepared(cohort, config.cache, config.preprocessing, config.registration)
-    return prepared, cohort.sha256, notices
+    return prepared, cohort.sha256, notices, cohort.dictionary
 
 
 def _what_is_trained(config: StudyConfig, prepared: "PreparedCohort") -> dict[str, Any]:
     """Everything that decides over the weights; name, threshold, machines and places do not, nor do outcomes that training never sees."""
     parts = {name: plain(getattr(config, name)) for name in ("model", "preprocessing", "registration", "training", "validation")}
     start = None if config.start is None else _start_digest(config.start)
+    parts["model"]["settings"].pop(tables.IMAGING, None)
     rows = [[row.outcome, row.centre, row.set, row.fold] if row.set == splitting.TRAIN else [row.set] for row in prepared.rows]
     return {**parts, "start": start, "keys": list(prepared.keys), "rows": rows}
 
@@ -132,22 +139,27 @@ def _members(config: StudyConfig, plan: splitting.Plan, prepared: "PreparedCohor
 
 
 def _conclude(config: StudyConfig, plan: splitting.Plan, prepared: "PreparedCohort", members: Sequence[Member], table_sha256: str,
-              notices: Sequence[Notice]) -> tuple[dict[str, Any], tuple[Notice, ...]]:
-    """Scores, recalibration, threshold, tables, bundle, and training.json last of all; the record, and notices of these steps."""
+              notices: Sequence[Notice], inputs: Mapping[str, Any] | None) -> tuple[dict[str, Any], tuple[Notice, ...]]:
+    """Scores, recalibration, threshold, tables, model, and training.json last of all; the record, and notices of these steps.
+
+    inputs  of a tabular model; None for networks
+    """
     in_folds = [member for member in members if member.split.repeat >= 0]
     oof = evaluation.out_of_fold(plan.folds, in_folds, len(prepared.rows))
     cases = np.array(sorted(oof))
     rows = [prepared.rows[k] for k in cases]
     outcome, logit = np.array([row.outcome for row in rows]), np.array([oof[int(k)].mean() for k in cases])
-    line = recalibrated(outcome, logit, sampled=0.5 if config.training.balanced else float(outcome.mean()), prevalence=config.threshold.prevalence)
+    balanced = config.training.balanced and inputs is None
+    line = recalibrated(outcome, logit, sampled=0.5 if balanced else float(outcome.mean()), prevalence=config.threshold.prevalence)
     threshold = choose_threshold(outcome, line.probability(logit), config.threshold)
     fold_of = _fold_of(plan)
     _write_oof(config.out, prepared, oof, in_folds, line, fold_of)
-    others = _others(config.out, prepared, in_folds, line, threshold)
+    table, final = (None, in_folds) if inputs is None else _final(prepared, cases, config, inputs, in_folds[0])
+    others = _others(config.out, prepared, final, line, threshold)
     everyone = np.full(len(prepared.rows), -1)
     everyone[cases] = [row.outcome for row in rows]
     record = {
-        "schema": SCHEMA, "name": config.name, "config": _public(config), "versions": versions() | {name: _version(name) for name in ("lightning", "sklearn")},
+        "schema": SCHEMA, "name": config.name, "kind": "networks" if table is None else "table", "config": _public(config), "versions": versions() | {name: _version(name) for name in ("lightning", "sklearn")},
         "cohort": _cohort_facts(config, prepared, table_sha256),
         "folds": {"rule": plan.rule, "seeds": list(config.validation.seeds), "repeats": 1 + max(split.repeat for split in plan.folds)},
         "members": [_member_facts(member, prepared) for member in members],
@@ -157,14 +169,24 @@ def _conclude(config: StudyConfig, plan: splitting.Plan, prepared: "PreparedCoho
         "threshold": {"value": threshold.value, "source": threshold.source, "rule": config.threshold.rule, "point": asdict(threshold.point)},
         "bundle": {}, "notices": [asdict(notice) for notice in (*notices, *line.notices)]}
     record["held_out"] = card.held_out(record)
-    from MRDeltaNetLib.cohort.study.shipping import no_reference, ship
+    more = line.notices
+    if table is not None:
+        record["bundle"] = {"sha256": tables.ship_table(config.out, table, line, threshold, record), "members": 1, "reference": False}
+    else:
+        from MRDeltaNetLib.cohort.study.shipping import no_reference, ship
 
-    digest_, why = ship(config.out, config, in_folds, prepared, cases, record)
-    more = line.notices + ((no_reference(why),) if why else ())
-    record["bundle"] = {"sha256": digest_, "members": len(in_folds), "reference": not why}
+        digest_, why = ship(config.out, config, in_folds, prepared, cases, record)
+        more += (no_reference(why),) if why else ()
+        record["bundle"] = {"sha256": digest_, "members": len(in_folds), "reference": not why}
     record["notices"] = [asdict(notice) for notice in (*notices, *more)]
     write_record(config.out / RECORD, record)
     return record, more
+
+
+def _final(prepared: "PreparedCohort", train: np.ndarray, config: StudyConfig, inputs: Mapping[str, Any], like: Member) -> tuple[Any, list[Member]]:
+    """A tabular model of all training cases, and it as the one member that scores all others."""
+    table, logits = tables.final_model(prepared, train, config, inputs)
+    return table, [replace(like, name="all training cases", logits=logits)]
 
 
 def _fold_of(plan: splitting.Plan) -> dict[int, int]:
@@ -228,7 +250,9 @@ def _member_facts(member: Member, prepared: "PreparedCohort") -> dict[str, Any]:
 
 def _public(config: StudyConfig) -> dict[str, Any]:
     """The config as plain JSON without its paths, which may name people and go with the bundle wherever that goes."""
-    return {name: value for name, value in plain(config).items() if name not in ("cohort", "cache", "out", "start")} | {"pretrained": config.start is not None}
+    public = {name: value for name, value in plain(config).items() if name not in ("cohort", "cache", "out", "start")}
+    public["model"]["settings"].pop(tables.IMAGING, None)
+    return public | {"pretrained": config.start is not None}
 
 
 def _version(module: str) -> str | None:

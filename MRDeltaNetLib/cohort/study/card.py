@@ -95,14 +95,11 @@ def card(record: Mapping[str, Any]) -> str:
     return "\n".join([
         f"# {record['name']}", "",
         *(["**Trained on made-up data.** No patient was involved; nothing is known about real scans.", ""] if cohort["simulated"] else []),
-        f"Out of fold, on {oof['cases']} training cases, each scored only by networks that never saw it, its AUC is **{_auc(oof)}**. "
+        f"Out of fold, on {oof['cases']} training cases, each scored only by models that never saw it, its AUC is **{_auc(oof)}**. "
         f"{_held_out_words(record)}", "",
         f"Intended use: {INTENDED_USE_DEMO if cohort['simulated'] else INTENDED_USE}", "",
         "## What it does", "",
-        "It reads a T2-weighted pelvis before and after neoadjuvant treatment, with the tumour outlined before and the tumour bed after, and gives "
-        "P(pCR), the probability of pathological complete response, with a range.", "",
-        f"{len(_fold_members(record))} members `{model['name']}`, settings `{json.dumps(model['settings'], sort_keys=True)}`, whose mean logit is the score; "
-        f"crop {crop} mm at {spacing} mm.", "",
+        *_what_it_does(record, model, f"crop {crop} mm at {spacing} mm"), "",
         "## What it learned from", "",
         f"{trained_on(record)[:1].upper()}{trained_on(record)[1:]}.", "",
         *_table(("set", "cases", "pCR", "non-pCR", "centres"),
@@ -111,7 +108,7 @@ def card(record: Mapping[str, Any]) -> str:
         f"Scans: {scan_words(cohort['scans'])}; makers: {', '.join(cohort['scans']['manufacturers']) or 'unknown'}; "
         f"days between the scans: {_span(cohort['scans']['interval_days']) if cohort['scans']['interval_days'] else 'unknown'}.", "",
         "## How well it did", "",
-        f"Folds: {record['folds']['rule']}; networks a fold: {len(record['folds']['seeds'])}. AUC with DeLong's 95 % interval on the logit scale.", "",
+        f"Folds: {record['folds']['rule']}; models a fold: {len({member['seed'] for member in record['members']})}. AUC with DeLong's 95 % interval on the logit scale.", "",
         *_table(("cases", "pCR", "non-pCR", "AUC (95 % interval)"), _auc_rows(record)), "",
         *_left_out_lines(record),
         "## Calibration", "",
@@ -125,6 +122,16 @@ def card(record: Mapping[str, Any]) -> str:
         *(f"- {sentence}" for sentence in limits(record)), "",
         *(["## Warnings of the training", "", *(f"- {notice['code']}: {notice['text']}." for notice in record["notices"]), ""] if record["notices"] else []),
         f"Made {date.today().isoformat()} by MRDeltaNet {record['versions']['mrdeltanet']}; table SHA-256 {cohort['sha256'][:16]}.", ""])
+
+
+def _what_it_does(record: Mapping[str, Any], model: Mapping[str, Any], crop: str) -> list[str]:
+    settings = json.dumps(model["settings"], sort_keys=True)
+    if record["kind"] == "table":
+        return [f"A logistic model of values in a table, `{model['name']}`, settings `{settings}`. It gives P(pCR), the probability of pathological complete "
+                f"response. The shipped one is fitted on all training cases. Outlines and {crop} where it measures images."]
+    return ["It reads a T2-weighted pelvis before and after neoadjuvant treatment, with the tumour outlined before and the tumour bed after, and gives "
+            "P(pCR), the probability of pathological complete response, with a range.", "",
+            f"{len(_fold_members(record))} members `{model['name']}`, settings `{settings}`, whose mean logit is the score; {crop}."]
 
 
 def metadata(record: Mapping[str, Any], network: Mapping[str, Any], keys: Mapping[str, list[str]]) -> dict[str, Any]:
@@ -186,7 +193,7 @@ def _fold_members(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _auc_rows(record: Mapping[str, Any]) -> Iterable[tuple[Any, ...]]:
     named = {"training cases, out of fold": record["out_of_fold"],
              **{f"centre {name}, out of fold": found for name, found in record["per_centre"].items()},
-             **{f"{name} set, whole ensemble": found for name, found in record["other_sets"].items()}}
+             **{f"{name} set, shipped model": found for name, found in record["other_sets"].items()}}
     for name, found in named.items():
         yield name, found["with_pcr"], found["without_pcr"], _auc(found)
 
@@ -199,18 +206,18 @@ def _left_out_lines(record: Mapping[str, Any]) -> list[str]:
             for name, found in left_out["centres"].items()]
     rows.append(("all of them", left_out["pooled"]["with_pcr"], left_out["pooled"]["without_pcr"], _auc(left_out["pooled"]),
                  _one(left_out["out_of_fold_auc_of_the_same_cases"])))
-    return ["Each centre scored by networks that were trained without it, beside the same cases out of fold:", "",
+    return ["Each centre scored by models that were trained without it, beside the same cases out of fold:", "",
             *_table(("left out", "pCR", "non-pCR", "AUC without it (95 % interval)", "AUC out of fold"), rows), ""]
 
 
 def _calibration_lines(found: Mapping[str, Any]) -> list[str]:
     same = "after recalibration, same cases (1 and 0 by construction)" if found["method"] == "platt" else "after the prior shift"
-    names = {"before": "network's logit, as trained", "after": same, "after_cross_fitted": "after recalibration on the other folds"}
+    names = {"before": "logit as trained", "after": same, "after_cross_fitted": "after recalibration on the other folds"}
     rows = [(words, _fit(found[name], "slope"), _fit(found[name], "intercept"), "not computable" if found[name] is None else f"{found[name]['brier']:.3f}")
             for name, words in names.items()]
     return [f"Method: {found['method']}; training saw {100 * found['sampled_share']:.0f} % pCR, the training cases have {100 * found['training_share']:.1f} %, "
-            f"P(pCR) is meant for {100 * found['prevalence_of_use']:.1f} %. The whole ensemble averages more networks than an out-of-fold score does, "
-            "so its probabilities may be a little less extreme than these.", "",
+            f"P(pCR) is meant for {100 * found['prevalence_of_use']:.1f} %. The shipped model is not the one that gave these out-of-fold scores: an ensemble "
+            "averages more networks, so that its probabilities may be a little less extreme.", "",
             *_table(("out-of-fold scores", "slope (95 % interval)", "intercept (95 % interval)", "Brier"), rows)]
 
 

@@ -1,0 +1,106 @@
+"""Tabular models in a study: the same folds, the same tables, the same recalibration; shipped as model.json instead of a bundle.
+
+The model that is shipped is fitted on all training cases; those of the folds only give the out-of-fold scores.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+
+from MRDeltaNetLib.cohort import tabular
+from MRDeltaNetLib.cohort.calibration import Recalibration, Threshold
+from MRDeltaNetLib.cohort.splitting import Plan
+from MRDeltaNetLib.cohort.study.card import card
+from MRDeltaNetLib.cohort.study.members import Member, member_name
+from MRDeltaNetLib.cohort.tabular import features
+from MRDeltaNetLib.config import StudyConfig
+from MRDeltaNetLib.errors import InputError, Notice, UsageError
+from MRDeltaNetLib.io.atomic import write_text
+from MRDeltaNetLib.io.table_model import TableModel, write_table_model
+
+MODEL, CARD = "model.json", "card.md"
+IMAGING = "imaging"
+"""Setting of [model] for fusion: the output folder of the imaging model's own training."""
+
+
+def is_table(name: str) -> bool:
+    """Whether a model's name is that of a tabular model."""
+    return name in tabular.names()
+
+
+def inputs_of(config: StudyConfig, prepared: Any, dictionary: Mapping[str, Any]) -> dict[str, Any]:
+    """What the tabular models take beside the cases.
+
+    raises  UsageError MRD-E486 for fusion without `imaging`; InputError MRD-E784 if that training did not score every case
+    """
+    found = {"dictionary": dictionary, "spacing_mm": config.preprocessing.spacing_mm}
+    if config.model.name != "fusion":
+        return found
+    if IMAGING not in config.model.settings:
+        raise UsageError("Fusion needs the scores of an imaging model", code="MRD-E486", found="no 'imaging' in [model]",
+                         fix="write imaging = \"FOLDER\", the output folder of the imaging model's training on the same table")
+    return found | {"logits": imaging_logits(Path(config.model.settings[IMAGING]), prepared)}
+
+
+def imaging_logits(out: Path, prepared: Any) -> np.ndarray:
+    """(n,) of an earlier training: out-of-fold for its training cases, of the whole ensemble for the others.
+
+    raises  InputError MRD-E784 if a case has no score there, or changed its set
+    """
+    scores: dict[tuple[str, str], float] = {}
+    try:
+        for name in ("oof.csv", "predictions.csv"):
+            with open(out / name, newline="", encoding="utf-8") as stream:
+                scores |= {(row["id"].removeprefix("'"), row["set"]): float(row["logit"]) for row in csv.DictReader(stream)}
+    except (OSError, KeyError, ValueError) as cause:
+        raise _no_scores("its tables of scores cannot be read") from cause
+    if missing := sum((row.id, row.set) not in scores for row in prepared.rows):
+        raise _no_scores(f"{missing} of {len(prepared.rows)} cases have no score there, or are in another set")
+    return np.array([scores[row.id, row.set] for row in prepared.rows])
+
+
+def table_members(plan: Plan, prepared: Any, config: StudyConfig, inputs: Mapping[str, Any]) -> tuple[list[Member], tuple[Notice, ...]]:
+    """One model a split, fitted on its training and stopping cases together, for there is nothing to stop; and what had to be assumed.
+
+    A category that no case of a fold had counts there as the reference.
+    """
+    found, notices, seed = [], {}, config.validation.seeds[0]
+    for split in (*plan.folds, *plan.centres):
+        fitted_on = np.sort(np.concatenate([split.training, split.stopping]))
+        model = replace(_fit(config, prepared, fitted_on, inputs, seed), unseen="reference")
+        logits, more = tabular.tabular_logits(model, prepared, **inputs)
+        notices |= {notice.code: notice for notice in more}
+        summary = {"epochs": 0, "best_epoch": 0, "best_value": None, "monitor": "none", "training": len(fitted_on), "stopping": 0,
+                   "held_out": len(split.held_out), "history": [], "weights_sha256": None}
+        found.append(Member(member_name(split, seed), split, seed, np.asarray(logits, float), np.zeros((len(prepared.rows), 0)), summary))
+    return found, tuple(notices[code] for code in sorted(notices))
+
+
+def final_model(prepared: Any, train: np.ndarray, config: StudyConfig, inputs: Mapping[str, Any]) -> tuple[TableModel, np.ndarray]:
+    """The model of all training cases, and its logits (n,) of every case, before recalibration."""
+    model = _fit(config, prepared, train, inputs, config.validation.seeds[0])
+    return model, np.asarray(tabular.tabular_logits(replace(model, unseen="reference"), prepared, **inputs)[0], float)
+
+
+def ship_table(out: Path, model: TableModel, line: Recalibration, threshold: Threshold, record: Mapping[str, Any]) -> str:
+    """Write OUT/model.json and OUT/card.md; the SHA-256 of the model's content."""
+    made = replace(model, recalibration={"slope": line.slope, "intercept": line.intercept}, threshold=threshold.value, threshold_source=threshold.source,
+                   trained_on=dict(model.trained_on) | {"table_sha256": record["cohort"]["sha256"]})
+    digest = write_table_model(out / MODEL, made)
+    write_text(out / CARD, card(record))
+    return digest
+
+
+def _fit(config: StudyConfig, prepared: Any, indices: Sequence[int], inputs: Mapping[str, Any], seed: int) -> TableModel:
+    own = dict(inputs) | ({"logits": inputs["logits"][indices]} if "logits" in inputs else {})
+    return tabular.fit_tabular(config.model.name, features.subset(prepared, indices), seed=seed, **own)
+
+
+def _no_scores(found: str) -> InputError:
+    return InputError("The imaging model's training cannot be used for fusion", code="MRD-E784", found=found,
+                      fix="train the imaging model on the same table first, and name its output folder as 'imaging'")
