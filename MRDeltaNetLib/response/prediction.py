@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from MRDeltaNetLib.models.output import NetworkOutput
 
 BATCH_VOXELS = 700_000
-"""Other outlines go through the network together as long as a batch has no more crop voxels than this (about 1.2 GB of activations
-in the base network, 0.3 GB in the tiny one); a larger crop goes alone."""
+"""Other outlines go through the network together as long as a batch has no more crop voxels than this: all six at the demo model's
+crop, one at a time at the full crop (393,216 voxels), which so needs no more memory than a single case."""
 
 _INSTALL_TORCH = "install PyTorch (in 3D Slicer: the PyTorch extension)"
 
