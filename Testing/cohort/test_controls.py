@@ -239,6 +239,19 @@ def test_a_better_control_is_no_loss_even_when_it_is_significant():
     assert "no better than volume alone (difference +0.09, p < 0.001)" in story.sentence(results, 120, 40)
 
 
+def test_too_few_cases_are_not_taken_for_no_difference():
+    results = numbers(wrong_patient_baseline=0.05)
+    results["wrong_patient_baseline"]["difference_ci"] = [-0.30, 0.20]
+    text = story.sentence(results, 10, 5)
+    assert "too few to tell whether it is better than another patient's baseline (difference -0.05, p = 0.40)" in text
+    assert "does not use the pair" not in text and "needs both scans" not in text
+    results["wrong_patient_baseline"]["difference_ci"] = [-0.09, 0.02]
+    assert "does not use the pair" in story.sentence(results, 400, 100)
+    results["volume_only"] = results["volume_only"] | {"difference": -0.05, "delong_p": 0.3, "difference_ci": [-0.15, 0.05]}
+    both = story.sentence(results, 400, 100)
+    assert "does not use the pair" in both and "too few to tell whether it is better than volumes only" in both
+
+
 def test_chance_and_leaks_are_said_first_and_last():
     assert "cannot be told from chance" in story.sentence(numbers(model=0.53), 60, 20)
     leak = story.sentence(numbers(shuffled_labels=0.1), 60, 20)

@@ -2,7 +2,8 @@
 
 A claim that the model needs something is made only where taking it away costs AUC with p < LEVEL. "Needs both scans" is claimed only
 if every one of its tests says so; such a claim needs no correction for several tests (intersection-union test, Berger 1982).
-Without a significant loss nothing is proved either way, and the sentence says "no better, as far as these cases can show".
+Without a significant loss the sentence says "no better, as far as these cases can show" only if a loss of RELEVANT can be ruled out,
+and that the cases are too few to tell if it cannot.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 LEVEL = 0.05
+
+RELEVANT = 0.10
+"""A loss of AUC that would matter. Where the interval of an unproved loss reaches it, the cases are too few, and nothing is said about the model."""
 
 CONTROLS = ("volume_only", "pre_only", "post_only", "wrong_patient_baseline", "swapped_times", "shuffled_labels", "random_roi", "scanner_only")
 """In the order in which they are reported."""
@@ -44,7 +48,13 @@ def sentence(results: Mapping[str, Mapping[str, Any]], cases: int, events: int) 
     warnings = _warnings(results)
     if model["ci"][0] <= 0.5:
         return f"{start} cannot be told from chance, so nothing can be said about what it needs{warnings}."
-    failed = [name for name in FAILURES if name in results and not is_worse(results[name])]
+    unbeaten = [name for name in FAILURES if name in results and not is_worse(results[name])]
+    failed = [name for name in unbeaten if not is_open(results[name])]
+    still_open = [f"{TITLES[name]} ({_loss(results[name])})" for name in unbeaten if name not in failed]
+    if still_open:
+        warnings = f"; these cases are too few to tell whether it is better than {_listed(still_open)}{warnings}"
+        if not failed:
+            return f"{start} is better than chance{warnings}."
     if failed and failed != ["random_roi"]:
         reasons = _listed([f"{FAILURES[name]} ({_loss(results[name])})" for name in failed])
         return f"{start}, as far as these cases can show, {reasons}{warnings}."
@@ -63,6 +73,11 @@ def sentence(results: Mapping[str, Mapping[str, Any]], cases: int, events: int) 
 def is_worse(control: Mapping[str, Any]) -> bool:
     """Whether a control's AUC is below the model's, with p < LEVEL."""
     return control["difference"] < 0 and control["delong_p"] < LEVEL
+
+
+def is_open(control: Mapping[str, Any]) -> bool:
+    """Whether a control that is not significantly worse might still be much worse: its interval reaches a loss of RELEVANT."""
+    return not is_worse(control) and control.get("difference_ci", (0.0, 0.0))[0] < -RELEVANT
 
 
 def p_text(p: float) -> str:
