@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import typer
 
-from MRDeltaNetLib.cli import model, patient
+from MRDeltaNetLib.cli import cohort, model, patient, study
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Treatment response from MRI before and after neoadjuvant treatment. Research use only.")
-for command in (patient.run, patient.check, patient.demo, patient.simulate, model.info):
+for command in (patient.run, patient.check, patient.demo, patient.simulate, study.train, study.pretrain, study.controls, study.predict, model.info):
     app.command()(command)
 
 model_app = typer.Typer(no_args_is_help=True, help="Model bundles.")
 model_app.command()(model.verify)
 app.add_typer(model_app, name="model")
+
+cohort_app = typer.Typer(no_args_is_help=True, help="Tables of patients.")
+cohort_app.command()(cohort.check)
+cohort_app.command()(cohort.prepare)
+app.add_typer(cohort_app, name="cohort")

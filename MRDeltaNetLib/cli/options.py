@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Callable, Optional
+from typing import TYPE_CHECKING, Annotated, Callable, Optional
 
 import typer
 
 from MRDeltaNetLib.config import BIAS_CORRECTIONS, DEVICES, REGISTRATION_METHODS
 from MRDeltaNetLib.io.jobs import PROGRESS
+
+if TYPE_CHECKING:
+    from MRDeltaNetLib.errors import Notice
 
 
 def choice(name: str, values: tuple[str, ...]) -> type[Enum]:
@@ -40,7 +43,14 @@ Clinical = Annotated[Optional[str], typer.Option("--clinical", metavar="FILE.jso
 Device = Annotated[DeviceChoice, typer.Option("--device", help="Where the network runs.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of every random choice.")]
 Progress = Annotated[ProgressChoice, typer.Option("--progress", help="How progress is shown; json prints one object a line.")]
+Workers = Annotated[int, typer.Option("--workers", metavar="N", min=1, max=256, help="Processes that simulate or prepare cases.")]
 Out = Annotated[Optional[str], typer.Option("--out", metavar="DIR", help="Folder for everything that is written.")]
+
+
+def tell(notices: "tuple[Notice, ...]") -> None:
+    """Print warnings, each with its remedy."""
+    for notice in notices:
+        typer.echo(f"Warning {notice.code}: {notice.text}." + (f"\nWhat to do: {notice.fix}." if notice.fix else ""))
 
 
 def guarded(action: Callable[[], int], mode: str = "none") -> int:

@@ -11,7 +11,7 @@ import typer
 from MRDeltaNetLib.cli.options import (
     AssumeRas, BiasChoice, Clinical, CompleteResponse, Device, DeviceChoice, Out, Post, PostLabel, PostMask, PostSeries, Pre,
     PreLabel, PreMask, PreSeries, Progress, ProgressChoice, RegistrationChoice, ResidualLabel, ResidualMask, ScannersChoice, Seed, SettingChoice,
-    VolumeIndex, guarded)
+    VolumeIndex, Workers, guarded, tell)
 from MRDeltaNetLib.errors import UsageError
 
 
@@ -44,8 +44,7 @@ def check(pre: Pre = None, post: Post = None, pre_series: PreSeries = None, post
         found = inspect(_job(given | {"out": "."}, "check"))
         for line in found.lines:
             typer.echo(line)
-        for notice in found.notices:
-            typer.echo(f"Warning {notice.code}: {notice.text}." + (f"\nWhat to do: {notice.fix}." if notice.fix else ""))
+        tell(found.notices)
         for error in found.errors:
             typer.echo(error.text(), err=True)
         if not found.errors:
@@ -74,7 +73,8 @@ def simulate(cases: Annotated[int, typer.Option("--cases", metavar="N", min=1, m
              seed: Seed = 0,
              setting: Annotated[SettingChoice, typer.Option("--setting", help="controlled: volume change says nothing; realistic: it says a little.")] = SettingChoice("controlled"),
              scanners: Annotated[Optional[ScannersChoice], typer.Option("--scanners", help="Four centres with a scanner each; confounded: their shares of responders differ, so that a model can cheat.")] = None,
-             workers: Annotated[int, typer.Option("--workers", metavar="N", min=1, max=256, help="Processes.")] = 1,
+             external: Annotated[float, typer.Option("--external", metavar="SHARE", min=0.0, max=0.9, help="Share of cases in the set 'external', which no training sees; writes the column 'set'.")] = 0.0,
+             workers: Workers = 1,
              progress: Progress = ProgressChoice("bar")) -> None:
     """Write a cohort of simulated pairs with masks, and cohort.csv with outcome, latent truth and clinical columns."""
 
@@ -83,7 +83,7 @@ def simulate(cases: Annotated[int, typer.Option("--cases", metavar="N", min=1, m
         from MRDeltaNetLib.doorway import progress_for, stoppable
         with progress_for(progress.value) as bar:
             simulate_cohort(cases, seed, setting.value, Path(out), workers=workers, scanners=None if scanners is None else scanners.value,
-                            progress=stoppable(bar))
+                            sets={"train": 1 - external, "external": external} if external else None, progress=stoppable(bar))
         typer.echo(f"{cases} simulated pairs: {Path(out) / 'cohort.csv'}")
         return 0
 

@@ -16,7 +16,7 @@ from MRDeltaNetLib.cohort import splitting
 from MRDeltaNetLib.cohort.study.folder import locked
 from MRDeltaNetLib.cohort.study.members import accelerator_of, network_settings
 from MRDeltaNetLib.config import StudyConfig
-from MRDeltaNetLib.errors import InputError, Notice, UsageError, require
+from MRDeltaNetLib.errors import Notice, UsageError, require
 from MRDeltaNetLib.progress import Progress, part, silent
 
 FOLDER, WEIGHTS = "pretraining", "weights.safetensors"
@@ -59,8 +59,6 @@ def pretrain(config: StudyConfig, *, progress: Progress = silent) -> Pretrained:
     except CasesFailed as problem:
         notices.append(Notice("MRD-W780", f"{problem.what}; pretraining goes on without them ({problem.found})", problem.fix))
     prepared = load_prepared(cohort, config.cache, config.preprocessing, config.registration)
-    if not prepared.crops:
-        raise InputError("No case of the table could be prepared", code="MRD-E779", fix="read failures.csv in the cache folder")
     torch.manual_seed(config.training.seed)
     network = registry.build(config.model.name, **network_settings(config))
     crops = Crops(prepared.crops, np.zeros(len(prepared.crops)), prepared.keys)

@@ -1,0 +1,93 @@
+"""Commands of a study: train, pretrain, ablate, controls, predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from MRDeltaNetLib.cli.options import Device, DeviceChoice, Progress, ProgressChoice, Seed, Workers, guarded, tell
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="The study: table, folders, model, training (docs/reference/study-config.md).")]
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The model: a bundle's folder, or the model.json of a tabular model.")]
+Table = Annotated[Path, typer.Argument(metavar="COHORT.csv", help="The table: one row a patient (docs/reference/cohort-table.md).")]
+Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for everything that is written.")]
+Cache = Annotated[Optional[Path], typer.Option("--cache", metavar="CACHE", help="Folder of prepared crops, shared with other commands. Default: cache, below the output folder.")]
+
+
+def train(config: Config, progress: Progress = ProgressChoice("bar")) -> None:
+    """Train a model on your own cohort with out-of-fold scores, recalibration and a locked threshold; writes a bundle. Resumable."""
+
+    def work() -> int:
+        from MRDeltaNetLib.cohort.study import train as train_study
+        from MRDeltaNetLib.doorway import progress_for, stoppable
+        from MRDeltaNetLib.io.study import read_study
+        with progress_for(progress.value) as bar:
+            trained = train_study(read_study(config), progress=stoppable(bar))
+        tell(trained.notices)
+        typer.echo(f"{trained.text()}\nModel: {trained.bundle}")
+        return 0
+
+    raise typer.Exit(guarded(work, progress.value))
+
+
+def pretrain(config: Config, progress: Progress = ProgressChoice("bar")) -> None:
+    """Let the network learn the order of visits and hidden tumour signal first, without outcomes; name the weights as 'start' in CONFIG.toml."""
+
+    def work() -> int:
+        from MRDeltaNetLib.cohort.study.pretraining import pretrain as pretrain_study
+        from MRDeltaNetLib.doorway import progress_for, stoppable
+        from MRDeltaNetLib.io.study import read_study
+        with progress_for(progress.value) as bar:
+            pretrained = pretrain_study(read_study(config), progress=stoppable(bar))
+        tell(pretrained.notices)
+        best = max(pretrained.history, key=lambda epoch: epoch["value"])
+        typer.echo(f"{pretrained.cases} pairs; of those held out, the order of {best['validation_right']:.0%} was told at the best epoch\n"
+                   f"Weights: {pretrained.weights}")
+        return 0
+
+    raise typer.Exit(guarded(work, progress.value))
+
+
+def controls(bundle: Bundle, table: Table, out: Folder, cache: Cache = None, workers: Workers = 1,
+             epochs: Annotated[Optional[int], typer.Option("--epochs", metavar="N", min=1, help="Train rivals for at most so many epochs. Default: as the model was.")] = None,
+             members: Annotated[int, typer.Option("--members", metavar="N", min=1, max=64, help="Networks a trained rival.")] = 1,
+             seed: Seed = 0, device: Device = DeviceChoice("auto"), progress: Progress = ProgressChoice("bar")) -> None:
+    """Volume only, one scan only, wrong patient, swapped, shuffled labels, random ROI, scanner only: beside the model, on held-out cases."""
+
+    def work() -> int:
+        from MRDeltaNetLib.cohort.controls import run_controls
+        from MRDeltaNetLib.cohort.predicting import prepare_for
+        from MRDeltaNetLib.doorway import progress_for, stoppable
+        from MRDeltaNetLib.io.bundle import read_bundle
+        from MRDeltaNetLib.io.cohort_table import read_cohort
+        from MRDeltaNetLib.progress import part
+        from MRDeltaNetLib.response.prediction import choose_device
+        read, cohort = read_bundle(bundle), read_cohort(table, require_outcome=False)
+        accelerator = choose_device(device.value)[0].type
+        with progress_for(progress.value) as bar:
+            stop = stoppable(bar)
+            prepared = prepare_for(read, cohort, cache or out / "cache", workers, part(stop, 0.0, 0.2))
+            found = run_controls(read, prepared, out, epochs=epochs, members=members, seed=seed, accelerator=accelerator, progress=part(stop, 0.2, 1.0))
+        tell((*cohort.notices, *found.notices))
+        typer.echo(f"{found.sentence}\nNumbers: {out / 'controls.json'}\nFigure:  {out / 'controls.png'}")
+        return 0
+
+    raise typer.Exit(guarded(work, progress.value))
+
+
+def predict(bundle: Bundle, table: Table, out: Folder, cache: Cache = None, workers: Workers = 1, device: Device = DeviceChoice("auto"),
+            progress: Progress = ProgressChoice("bar")) -> None:
+    """Predict every case of a table: predictions.csv with P(pCR) and its range, embeddings.csv. Resumable."""
+
+    def work() -> int:
+        from MRDeltaNetLib.cohort.predicting import predict_cohort
+        from MRDeltaNetLib.doorway import progress_for, stoppable
+        with progress_for(progress.value) as bar:
+            predicted = predict_cohort(bundle, table, out, cache=cache, workers=workers, device=device.value, progress=stoppable(bar))
+        tell(predicted.notices)
+        typer.echo(predicted.text())
+        return 0
+
+    raise typer.Exit(guarded(work, progress.value))
