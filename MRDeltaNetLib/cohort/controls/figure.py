@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any, Mapping
 
-from MRDeltaNetLib.cohort.controls.story import CONTROLS, TITLES, is_worse, p_text
+from MRDeltaNetLib.cohort.controls.story import CONTROLS, TITLES, is_open, is_worse, p_text
 from MRDeltaNetLib.errors import require
 from MRDeltaNetLib.io.atomic import atomic
 
@@ -56,8 +56,8 @@ def _line(axis, height: float, name: str, result: Mapping[str, Any]) -> None:
     plain = name == "model" or is_worse(result)
     colour = MODEL_COLOUR if name == "model" else WORSE_COLOUR if plain else LEVEL_COLOUR
     axis.plot(result["ci"], [height, height], color=colour, linewidth=2.2 if name == "model" else 1.5, solid_capstyle="round")
-    axis.plot(result["auc"], height, marker="o" if plain else "D", color=colour, markersize=8 if name == "model" else 6)
+    axis.plot(result["auc"], height, marker="o" if plain else "D", color=colour, markersize=8 if name == "model" else 6, clip_on=False)
     text = {"transform": axis.get_yaxis_transform(), "va": "center", "ha": "left", "color": colour, "fontsize": 9.5}
     axis.text(1.03, height, f"{result['auc']:.2f}", **text)
     if name != "model":
-        axis.text(1.17, height, f"{result['difference']:+.2f}, {p_text(result['delong_p'])}{'' if plain else ': not worse'}", **text)
+        axis.text(1.17, height, f"{result['difference']:+.2f}, {p_text(result['delong_p'])}{'' if plain else ': too few cases' if is_open(result) else ': not worse'}", **text)
