@@ -27,6 +27,7 @@ from MRDeltaNetLib.io.bundle import check_golden, load_network, read_bundle  # n
 from MRDeltaNetLib.io.cohort_table import Column, Row  # noqa: E402
 from MRDeltaNetLib.io.table_model import read_table_model  # noqa: E402
 from MRDeltaNetLib.models.registry import build  # noqa: E402
+from MRDeltaNetLib.resources import resource  # noqa: E402
 
 _spec = importlib.util.spec_from_file_location("planted", Path(__file__).resolve().parents[1] / "planted.py")
 planted = importlib.util.module_from_spec(_spec)
@@ -135,6 +136,12 @@ def test_the_bundle_loads_gives_its_golden_output_and_knows_its_training_cases(d
     assert bundle.own["training_keys"] == [f"{k + 1000:064x}" for k in range(20)]
     assert bundle.own["training"]["training"]["epochs"] == 1 and str(done.out.parent) not in (done.bundle / "configs/metadata.json").read_text()
     assert bundle.reference is not None and bundle.reference.cases == 20
+
+
+def test_the_metadata_are_a_monai_bundles(done):
+    jsonschema = pytest.importorskip("jsonschema", reason="the schema is checked with jsonschema")
+    jsonschema.validate(json.loads((done.bundle / "configs/metadata.json").read_text()),
+                        json.loads(resource("schemas/monai-bundle-metadata.schema.json").read_text()))
 
 
 def test_no_patients_crop_is_in_the_bundle(done):
