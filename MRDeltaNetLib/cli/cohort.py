@@ -51,7 +51,7 @@ def prepare(table: Table,
         from MRDeltaNetLib.doorway import progress_for, stoppable
         from MRDeltaNetLib.io.cohort_table import read_cohort
         preprocessing, registration = _wanted(config, model)
-        cohort = read_cohort(table, require_outcome=False)
+        cohort = read_cohort(table, require_outcome=False, require_files=False)       # a missing file is that case's failure, not the batch's
         tell(cohort.notices)
         with progress_for(progress.value) as bar:
             summary = prepare_cohort(cohort, out, preprocessing, registration, workers=workers, shard=_shard(shard), dask=dask,

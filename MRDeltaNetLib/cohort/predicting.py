@@ -80,7 +80,7 @@ def predict_cohort(bundle_path: Path | str, table: Path | str, out: Path | str, 
 
     out, bundle = Path(out), read_bundle(Path(bundle_path))
     network = load_network(bundle, registry.build)
-    cohort = read_cohort(table, require_outcome=False)
+    cohort = read_cohort(table, require_outcome=False, require_files=False)           # a missing file is that case's failure, not the batch's
     with locked(out):
         clean(out)
         claim(out, {"predicts with": bundle.sha256})
