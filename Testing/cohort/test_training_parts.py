@@ -244,10 +244,29 @@ def test_two_processes_learn_what_one_learns(tmp_path):
     assert said[-1][0] == 1.0 and (tmp_path / "done.json").exists()
 
 
-@pytest.mark.slow
-def test_an_error_in_one_of_two_processes_is_told_and_ends_both(tmp_path):
-    crops = cases(12)
-    broken = np.full_like(crops.crops, np.nan)
+def test_errors_of_a_process_are_told_as_they_are_and_a_silent_end_too():
+    from multiprocessing import Pipe
+
+    from MRDeltaNetLib.cohort.training.distributing import _listen
+
+    receivers, senders = zip(*(Pipe(duplex=False) for _ in range(2)))
+    said = []
+    senders[0].send(("progress", (0.5, "epoch 1")))
+    senders[0].send(("done", None))
+    senders[1].send(("error", ("InputError", "Training diverged", {"code": "MRD-E761", "found": "in epoch 1", "fix": "lower it"})))
     with pytest.raises(InputError) as caught:
-        fit(network(), Crops(broken, crops.outcomes), cases(8, 1), TrainingConfig(epochs=1, batch_size=4), devices=2, folder=tmp_path)
-    assert caught.value.code == "MRD-E761" and not (tmp_path / "done.json").exists()
+        _listen(list(receivers), lambda *report: said.append(report))
+    assert caught.value.code == "MRD-E761" and caught.value.found == "in epoch 1"
+    senders[1].close()
+    with pytest.raises(EOFError):
+        _listen([receivers[1]], lambda *report: None)
+
+
+def test_a_process_that_ends_without_a_word_is_told():
+    from types import SimpleNamespace
+
+    from MRDeltaNetLib.cohort.training import distributing
+
+    with pytest.raises(EnvironmentProblem) as caught:
+        distributing.train_in_processes(SimpleNamespace(devices=1), lambda *report: None)          # no job: the process fails at once
+    assert caught.value.code == "MRD-E772" and "1" in caught.value.found

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
 import os
 import socket
 import threading
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
@@ -73,7 +75,8 @@ def _work(job: "Job", rank: int, port: int, threads: int, sender: Connection) ->
     torch.set_num_threads(threads)
     tell = lambda done, message: sender.send(("progress", (done, message))) if rank == 0 else None
     try:
-        train_here(job, tell, rank)
+        # torch sends tensors to other processes as shared memory: without a copy all ranks would step on the same weights.
+        train_here(replace(job, network=copy.deepcopy(job.network)), tell, rank)
         sender.send(("done", None))
     except errors.MRDeltaNetError as error:
         details = {"code": error.code, "found": error.found, "fix": error.fix}
