@@ -324,3 +324,47 @@ def test_the_measured_ranges_are_those_of_the_real_scan(real_data):
                          ("subcutaneous_fat", "subcutaneous"), ("marrow", "marrow")):
         low, high = contrast.MEASURED_RATIO[tissue]
         assert low <= contrast.SIGNAL[name] / contrast.SIGNAL["fat"] <= high
+
+
+class TestScanners:
+    SMALL = {"size": (96, 96, 12), "spacing_mm": (0.75, 0.75, 3.0)}
+
+    @pytest.fixture(scope="class")
+    def pairs(self):
+        return {name: simulate_pair(5, scanner=name, **TestScanners.SMALL) for name in (None, *contrast.SCANNERS)}
+
+    def test_same_patient_same_masks_other_looks(self, pairs):
+        measured = pairs[None]
+        for name in contrast.SCANNERS:
+            assert pairs[name].outcome == measured.outcome and pairs[name].latent == measured.latent
+            assert np.array_equal(sitk.GetArrayFromImage(pairs[name].pre_mask), sitk.GetArrayFromImage(measured.pre_mask))
+            assert not np.allclose(sitk.GetArrayFromImage(pairs[name].pre), sitk.GetArrayFromImage(measured.pre))
+
+    def test_default_scanner_leaves_every_byte_as_it_was(self):
+        """Digest of this case's voxels from the version before there were scanners."""
+        import hashlib
+
+        pair = simulate_pair(123, size=(64, 64, 20), spacing_mm=(1, 1, 3))
+        voxels = b"".join(sitk.GetArrayFromImage(getattr(pair, name)).tobytes() for name in ("pre", "post", "pre_mask", "post_mask"))
+        assert hashlib.sha256(voxels).hexdigest()[:16] == "d84ff2846b0c06cb"
+
+    def test_contrast_is_a_power_of_the_signal_and_blur_keeps_the_mean(self):
+        signal = np.linspace(0, 1.2, 4096, dtype=np.float32).reshape(4, 32, 32)
+        scanner = contrast.Scanner(contrast=1.25)
+        assert np.allclose(contrast.recorded(signal, (0.7, 0.7, 3.0), scanner), signal ** 1.25, atol=1e-6)
+        assert contrast.recorded(signal, (0.7, 0.7, 3.0), contrast.DEFAULT_SCANNER) is signal
+        point = np.zeros((9, 41, 41), np.float32)
+        point[4, 20, 20] = 1
+        blurred = contrast.recorded(point, (0.5, 0.5, 3.0), contrast.Scanner(blur_mm=(2.0, 0.0)))
+        profile = blurred[4, 20]
+        assert blurred.sum() == pytest.approx(1, abs=0.01) and blurred[3].max() == 0
+        assert profile[20 + 2] / profile[20] == pytest.approx(0.5, abs=0.06)                 # half the maximum at half the width, 1 mm = 2 voxels
+
+    def test_noise_follows_the_scanner(self):
+        sharp, noisy = (np.mean([contrast.draw_noise_and_gain(np.random.default_rng(k), contrast.SCANNERS[name])[0] for k in range(50)]) for name in "AD")
+        assert noisy / sharp == pytest.approx(contrast.SCANNERS["D"].noise / contrast.SCANNERS["A"].noise, rel=1e-6)
+
+    def test_unknown_scanner_is_refused(self):
+        with pytest.raises(UsageError) as caught:
+            simulate_pair(1, scanner="E")
+        assert caught.value.code == "MRD-E857"

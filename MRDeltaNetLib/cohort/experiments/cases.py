@@ -26,6 +26,7 @@ from MRDeltaNetLib.case import Timepoint
 from MRDeltaNetLib.cohort.demo_cases import code_sha256, digest
 from MRDeltaNetLib.cohort.training import Crops
 from MRDeltaNetLib.config import PreprocessingConfig
+from MRDeltaNetLib.errors import require
 from MRDeltaNetLib.imaging import phantom
 from MRDeltaNetLib.imaging import preprocessing as preprocessing_package
 from MRDeltaNetLib.imaging.phantom import simulate_pair
@@ -119,7 +120,11 @@ def load_or_make(split: str, count: int, cache: Path, *, workers: int = 1, progr
     folder.mkdir(parents=True, exist_ok=True)
     seeds = [FIRST_SEED[split] + first + k for k in range(count)]
     jobs = [(seed, setting, scanner, folder) for seed in seeds if not (folder / f"{seed}.json").exists()]
-    if jobs:
+    if workers == 1:
+        for done, job in enumerate(jobs, start=1):
+            _store_case(job)
+            progress(done / len(jobs), f"{split}: case {done} of {len(jobs)}")
+    elif jobs:
         # Spawned, because a forked child of a process that has used torch threads can hang.
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
             for done, _ in enumerate(pool.map(_store_case, jobs, chunksize=4), start=1):
@@ -276,16 +281,9 @@ def _resampled(stack: torch.Tensor, offset_mm: np.ndarray, size: np.ndarray, abo
 
 def _softened(roi: torch.Tensor) -> torch.Tensor:
     """Outlines (V, D, H, W) with the in-plane Gaussian that `prepare` gives the ROI channel."""
-    for axis, step in ((2, SPACING_MM[1]), (3, SPACING_MM[0])):
-        sigma = ROI_SIGMA_MM / step
-        reach = int(4 * sigma) + 1
-        kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
-        shape = [1, 1, 1, 1]
-        shape[axis] = 2 * reach + 1
-        pad = (reach, reach) if axis == 3 else (0, 0, reach, reach)
-        flat = F.pad(roi.flatten(0, 1)[:, None], pad)
-        roi = F.conv2d(flat, (kernel / kernel.sum()).view(shape))[:, 0].unflatten(0, roi.shape[:2])
-    return roi
+    intensity = require("monai.transforms.intensity.array", "Preprocessing", "pip install monai")
+    soft = intensity.GaussianSmooth(sigma=(0.0, ROI_SIGMA_MM / SPACING_MM[1], ROI_SIGMA_MM / SPACING_MM[0]))(roi)
+    return require("monai.utils.type_conversion", "Preprocessing", "pip install monai").convert_to_tensor(soft, track_meta=False).clamp(0.0, 1.0)
 
 
 def _normalisation(image: sitk.Image, mask: sitk.Image) -> Normalisation:
