@@ -129,13 +129,13 @@ def test_bfloat16_on_a_cpu_is_refused_for_crops_where_its_gradient_is_wrong(task
 
 
 def test_auto_takes_bfloat16_only_where_the_processor_has_it_and_the_network_is_sound(monkeypatch):
-    narrow, wide = (build("deltanet", preset="tiny", crop_mm=(size, size, 12.0)) for size in (24.0, 48.0))
+    narrow, flat, wide = (build("deltanet", preset="tiny", crop_mm=crop) for crop in ((24.0, 24.0, 24.0), (48.0, 48.0, 12.0), (48.0, 48.0, 24.0)))
     for there in (True, False):
         for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
             monkeypatch.setattr(torch.cpu, name, lambda there=there: there, raising=False)
         assert choose_precision("auto", wide, "cpu") == ("bf16-mixed" if there else "32-true")
-        assert choose_precision("auto", narrow, "cpu") == "32-true"
-    wide.encoder.stem.append(torch.nn.Conv3d(2, 2, 7))
+        assert choose_precision("auto", narrow, "cpu") == choose_precision("auto", flat, "cpu") == "32-true"
+    wide.encoder.stem.append(torch.nn.Conv3d(32, 32, 5, padding=2))
     with pytest.raises(UsageError, match="MRD-E762"):
         choose_precision("bf16-mixed", wide, "cpu")
 

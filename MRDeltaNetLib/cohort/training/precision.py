@@ -7,8 +7,8 @@ from torch import nn
 
 from MRDeltaNetLib.errors import UsageError
 
-SOUND_BFLOAT16_WIDTH = 8
-"""Fine tokens across a crop from which bfloat16 training on a CPU was found right."""
+SOUND_BFLOAT16_WIDTH, SOUND_BFLOAT16_DEPTH = 8, 4
+"""Smallest map (voxels across and through it) over which 3-D convolutions were found to train rightly in bfloat16 on a CPU."""
 
 SOUND_BFLOAT16_KERNEL = 4
 """Largest kernel of a 3-D convolution whose bfloat16 weight gradient was found right on a CPU."""
@@ -26,26 +26,37 @@ def choose_precision(wanted: str, network: nn.Module, accelerator: str) -> str:
         fast = {"cpu": _cpu_has_bfloat16, "cuda": _cuda_has_bfloat16}.get(accelerator, lambda: False)()
         return "bf16-mixed" if fast and (accelerator != "cpu" or bfloat16_is_sound_on_cpu(network)) else "32-true"
     if wanted != "32-true" and accelerator == "cpu" and not bfloat16_is_sound_on_cpu(network):
-        raise UsageError("Training this network in bfloat16 on a CPU is not sound: it needs a wider crop or smaller kernels", code="MRD-E762",
-                         found=f"{network.geometry.tokens(0)[2]} tokens across, {SOUND_BFLOAT16_WIDTH} needed; convolutions "
-                               f"{_largest_kernel(network)} voxels wide, {SOUND_BFLOAT16_KERNEL} allowed", fix="take precision 32-true")
+        raise UsageError("Training this network in bfloat16 on a CPU is not sound: it needs a larger crop or smaller kernels", code="MRD-E762",
+                         found=f"convolutions in 3-D over maps from {SOUND_BFLOAT16_DEPTH} x {SOUND_BFLOAT16_WIDTH} x {SOUND_BFLOAT16_WIDTH} "
+                               f"voxels, with kernels up to {SOUND_BFLOAT16_KERNEL}, are known to be right, and this network has others",
+                         fix="take precision 32-true")
     return wanted
 
 
 def bfloat16_is_sound_on_cpu(network: nn.Module) -> bool:
-    """Whether torch 2.13 computes the network's bfloat16 weight gradients on a CPU rightly.
+    """Whether torch 2.13 computes the network's bfloat16 weight gradients on a CPU rightly; found by one forward pass of zeros.
 
-    Seen wrong (memory that was never written was read, or memory beyond the end was written): 3-D convolutions over maps four voxels wide
-    or less, and 7 x 7 x 7 kernels with stride 2, whose gradient was infinite. Seen right to 0.3 %: kernels up to 4 over maps of 8
-    and more. Convolutions in one or two dimensions were not tried, so they count as unsound.
+    Seen wrong (memory that was never written was read, or memory beyond the end was written): 3-D convolutions over maps four voxels
+    wide, or two deep (3 x 3 x 3 kernels, 64 channels, maps of 2 x 8 x 8: infinite or NaN), and 7 x 7 x 7 kernels with stride 2 (infinite).
+    Seen right: kernels up to 4 over maps 8 wide and 4 deep, and more. Convolutions in one or two dimensions were not tried, so they count
+    as unsound.
     """
-    kinds = [module for module in network.modules() if isinstance(module, _convolutions)]
-    return (all(isinstance(module, nn.Conv3d) for module in kinds) and _largest_kernel(network) <= SOUND_BFLOAT16_KERNEL
-            and network.geometry.tokens(0)[2] >= SOUND_BFLOAT16_WIDTH)
+    found: list[bool] = []
 
+    def look(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        depth, *plane = inputs[0].shape[2:] if isinstance(module, nn.Conv3d) else (0, 0)
+        found.append(depth >= SOUND_BFLOAT16_DEPTH and min(plane) >= SOUND_BFLOAT16_WIDTH and max(module.kernel_size) <= SOUND_BFLOAT16_KERNEL)
 
-def _largest_kernel(network: nn.Module) -> int:
-    return max((max(module.kernel_size) for module in network.modules() if isinstance(module, _convolutions)), default=1)
+    handles = [module.register_forward_pre_hook(look) for module in network.modules() if isinstance(module, _convolutions)]
+    training = network.training
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, 2, 2, *network.geometry.voxels))
+    finally:
+        network.train(training)
+        for handle in handles:
+            handle.remove()
+    return all(found)
 
 
 def _cpu_has_bfloat16() -> bool:
