@@ -50,6 +50,23 @@ def pretrain(config: Config, progress: Progress = ProgressChoice("bar")) -> None
     raise typer.Exit(guarded(work, progress.value))
 
 
+def ablate(config: Config, only: Annotated[Optional[list[str]], typer.Option("--only", metavar="NAME", help="A variant to do, beside the reference; may be given several times.")] = None,
+           progress: Progress = ProgressChoice("bar")) -> None:
+    """The study again with one thing changed at a time: a table and a plot of what each part of the model is worth. Resumable."""
+
+    def work() -> int:
+        from MRDeltaNetLib.cohort.ablation import TABLE, ablate as ablate_study
+        from MRDeltaNetLib.doorway import progress_for, stoppable
+        from MRDeltaNetLib.io.study import read_study
+        with progress_for(progress.value) as bar:
+            found = ablate_study(read_study(config), only=tuple(only or ()), progress=stoppable(bar))
+        tell(found.notices)
+        typer.echo(f"{len(found.rows)} variants: {found.folder / TABLE}")
+        return 0
+
+    raise typer.Exit(guarded(work, progress.value))
+
+
 def controls(bundle: Bundle, table: Table, out: Folder, cache: Cache = None, workers: Workers = 1,
              epochs: Annotated[Optional[int], typer.Option("--epochs", metavar="N", min=1, help="Train rivals for at most so many epochs. Default: as the model was.")] = None,
              members: Annotated[int, typer.Option("--members", metavar="N", min=1, max=64, help="Networks a trained rival.")] = 1,

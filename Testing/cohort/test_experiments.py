@@ -275,3 +275,39 @@ def test_left_out_scanner_is_never_trained_on(mix, tmp_path, monkeypatch):
         if "without" in cell.name:
             trained = {fact["scanner"] for fact in sets.training.facts + sets.validation.facts}
             assert trained == set(cell.scanners[0]) and {fact["scanner"] for fact in sets.test.facts} == set(cell.scanners[1])
+
+
+class TestSimulatedCentres:
+    def test_each_centre_has_its_scanner_and_the_table_can_be_read(self, tmp_path):
+        from MRDeltaNetLib.cohort.simulation import simulate_cohort
+        from MRDeltaNetLib.imaging.phantom.contrast import SCANNERS
+        from MRDeltaNetLib.io.cohort_table import read_cohort
+        from MRDeltaNetLib.io.images import read_image
+
+        table = simulate_cohort(6, 3, "controlled", tmp_path / "cohort", size=(64, 64, 12), spacing_mm=(1.5, 1.5, 4.0), scanners="balanced")
+        rows = read_cohort(table).rows
+        assert {row.centre for row in rows} <= set(SCANNERS) and len({row.centre for row in rows}) > 1
+        for row in rows:
+            bright = np.percentile(_voxels(read_image(table.parent / row.files["pre"])), 99)
+            low, high = SCANNERS[row.centre].gain
+            assert 0.7 * low < bright < 2.5 * high
+
+    def test_confounded_shares_follow_the_scanner(self):
+        from MRDeltaNetLib.cohort.simulation import CONFOUNDED_PREVALENCE, _Plan
+
+        plans = [_Plan(number, 1, "controlled", 0.5, None, None, 0.0, None, scanners="confounded") for number in range(1, 2001)]
+        for scanner, share in CONFOUNDED_PREVALENCE.items():
+            assert np.mean([plan.options["responder"] for plan in plans if plan.centre == scanner]) == pytest.approx(share, abs=0.07)
+
+    def test_unknown_mix_is_refused(self, tmp_path):
+        from MRDeltaNetLib.cohort.simulation import simulate_cohort
+
+        with pytest.raises(UsageError) as caught:
+            simulate_cohort(2, 0, "controlled", tmp_path, scanners="wild")
+        assert caught.value.code == "MRD-E862"
+
+
+def _voxels(image) -> np.ndarray:
+    import SimpleITK as sitk
+
+    return sitk.GetArrayFromImage(image)
