@@ -27,6 +27,8 @@ IMAGES = ("pre", "post", "pre_mask", "post_mask", "residual_mask")
 TRANSFORM = "transform_pre_to_post"
 CENTRES = ("A", "B", "C")
 MAX_CASES = 100_000
+COARSE = (96, 96, 20)
+"""Voxels of quick scans, about 2 x 2 x 5 mm, that still show a whole pelvis: to try commands on, not to learn from."""
 SEED_STEP = 10**9
 """Case n of a cohort has the seed (seed + 1) * SEED_STEP + n, far from the small seeds of single pairs and of the demo model's training."""
 NOTE = "simulated pelvis, no patient; results on it are no clinical claim"
