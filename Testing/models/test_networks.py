@@ -350,14 +350,13 @@ def test_anatomy_is_of_unit_length_comes_from_its_own_visit_and_only_from_outsid
 
 
 @pytest.mark.parametrize("name, more", VARIANTS)
-def test_bfloat16_training_is_finite_and_near_full_precision(name, more):
+def test_bfloat16_answers_are_finite_and_near_full_precision(name, more):
+    """Forward only: over maps as small as these, torch computes bfloat16 weight gradients wrongly on a CPU, and the trainer refuses them."""
     made, x = network(name, dropout=0.0, **more).train(), pair(4)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         output = made(x)
-        loss = output.logit.float().sum() + sum(output.auxiliary.values())
-        loss = loss + (0 if output.anatomy is None else identity_contrast(output.anatomy))
-    loss.backward()
-    assert loss.isfinite() and all(p.grad.isfinite().all() for p in made.parameters() if p.grad is not None)
+        losses = [*output.auxiliary.values(), *([] if output.anatomy is None else [identity_contrast(output.anatomy)])]
+    assert all(loss.isfinite() for loss in losses)
     assert torch.allclose(output.logit.float(), made(x).logit, atol=0.15)
 
 
