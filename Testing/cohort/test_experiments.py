@@ -288,7 +288,7 @@ class TestSimulatedCentres:
         rows = read_cohort(table).rows
         assert {row.centre for row in rows} <= set(SCANNERS) and len({row.centre for row in rows}) > 1
         for row in rows:
-            bright = np.percentile(_voxels(read_image(table.parent / row.files["pre"])), 99)
+            bright = np.percentile(_voxels(read_image(table.parent / row.files["pre"]).image), 99)
             low, high = SCANNERS[row.centre].gain
             assert 0.7 * low < bright < 2.5 * high
 
