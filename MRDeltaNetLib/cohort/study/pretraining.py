@@ -43,7 +43,7 @@ def pretrain(config: StudyConfig, *, progress: Progress = silent) -> Pretrained:
     """
     from MRDeltaNetLib.cohort.preparing import CasesFailed, load_prepared, prepare_cohort
     from MRDeltaNetLib.cohort.training import Crops
-    from MRDeltaNetLib.cohort.training import pretrain as fit_pretext
+    from MRDeltaNetLib.cohort.training.pretraining import pretrain as fit_pretext
     from MRDeltaNetLib.io.cohort_table import read_cohort
     from MRDeltaNetLib.models import registry
 
