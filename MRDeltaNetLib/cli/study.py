@@ -10,7 +10,7 @@ import typer
 from MRDeltaNetLib.cli.options import Device, DeviceChoice, Progress, ProgressChoice, Seed, Workers, guarded, tell
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="The study: table, folders, model, training (docs/reference/study-config.md).")]
-Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The model: a bundle's folder, or the model.json of a tabular model.")]
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The model: the folder of its bundle.")]
 Table = Annotated[Path, typer.Argument(metavar="COHORT.csv", help="The table: one row a patient (docs/reference/cohort-table.md).")]
 Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for everything that is written.")]
 Cache = Annotated[Optional[Path], typer.Option("--cache", metavar="CACHE", help="Folder of prepared crops, shared with other commands. Default: cache, below the output folder.")]
@@ -42,7 +42,7 @@ def pretrain(config: Config, progress: Progress = ProgressChoice("bar")) -> None
         with progress_for(progress.value) as bar:
             pretrained = pretrain_study(read_study(config), progress=stoppable(bar))
         tell(pretrained.notices)
-        best = max(pretrained.history, key=lambda epoch: epoch["value"])
+        best = [epoch for epoch in pretrained.history if epoch["best"]][-1]
         typer.echo(f"{pretrained.cases} pairs; of those held out, the order of {best['validation_right']:.0%} was told at the best epoch\n"
                    f"Weights: {pretrained.weights}")
         return 0
