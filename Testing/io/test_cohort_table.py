@@ -454,3 +454,18 @@ def test_the_documented_example_is_read(tmp_path):
     cohort = read_cohort(tmp_path / "cohort.csv")
     assert [row.id for row in cohort.rows] == ["007", "1e5", "S-12"] and [row.set for row in cohort.rows] == ["train", "train", "external"]
     assert cohort.rows[0].follow_up == {"os": (38.5, 0)} and cohort.rows[1].clinical["cea_ng_ml"] is None and cohort.rows[2].interval_days == 98
+
+
+@pytest.mark.parametrize("cell", ["MUSTERMANN", "MUSTERMANN; Erika", "1958-03-02", "02.03.1958", "2/3/1958", "00123456789", "PAT-0815"])
+@pytest.mark.parametrize("column, more", [("age_years", {}), ("sex", {}), ("outcome", {}), ("set", {}), ("interval_days", {}), ("fold", {"fold": "1"}),
+                                          ("pre_label", {"pre_label": "1"}), ("pre_volume_ml", {"pre_volume_ml": "1"}), ("death_event", {"death_time_months": "2", "death_event": "1"})])
+def test_a_name_a_date_or_an_id_that_slipped_into_another_column_is_not_said_back(tmp_path, column, more, cell):
+    errors, notices = problems(spoiled(tmp_path, {5: {column: cell}}, more=more))
+    assert any(f"Line 5, column '{column}'" in error.text() for error in errors)
+    assert all(cell not in said.text() for said in errors) and all(cell not in notice.text for notice in notices)
+
+
+@pytest.mark.parametrize("column, cell", [("age_years", "4,2"), ("outcome", "2"), ("outcome", "yes"), ("sex", "Female"), ("sex", "X")])
+def test_what_names_nobody_is_said_back(tmp_path, column, cell):
+    errors, _ = problems(spoiled(tmp_path, {5: {column: f'"{cell}"' if "," in cell else cell}}))
+    assert f"'{cell}'" in errors[0].found

@@ -160,7 +160,7 @@ class _RowReader:
         if "set" not in self.place or given in SETS:
             return given or "train"
         near = difflib.get_close_matches(given.casefold(), SETS, 1, 0.5)
-        self._refuse("set", "there is no such set" if given else "the cell is empty", code="MRD-E451", found=f"'{short(given, 20)}'" if given else "",
+        self._refuse("set", "there is no such set" if given else "the cell is empty", code="MRD-E451", found=values.seen(given) if given else "",
                      fix=(f"perhaps '{near[0]}' is meant; " if near else "") + f"write one of {', '.join(SETS)}")
         return "train"
 

@@ -38,6 +38,10 @@ UNIT_FACTORS = {10.0: "ten times", 100.0: "a hundred times (such as cm and m)", 
 _LOOK_ALIKE = str.maketrans("авекмнорстухіјѕԁԛԝ" "αβεζηικμνορτυχ" "\u2010\u2011\u2012\u2013\u2014\u2212", "abekmhopctyxijsdqw" "abezhikmnoptyx" "------")
 """Cyrillic and Greek letters (in small letters, as they look in capitals) that look like Latin ones, and dashes that look like a hyphen."""
 
+_SHORT_NUMBER = re.compile(r"[<>\u2264\u2265~]?[+-]?[0-9][0-9.,]{0,6}([eE][+-]?[0-9]{1,3})?%?")
+_LIKE_A_DATE = re.compile(r"[0-9]{1,4}([./-])[0-9]{1,2}\1[0-9]{1,4}")
+_PLAIN_WORDS = frozenset({"yes", "no", "true", "false", "pcr", "non-pcr", "inf", "-inf", "infinity", "nan", "test", "training", "validation"})
+
 _SPACE_OUTSIDE_NUMBERS = re.compile(r"(?<![0-9])\s+|\s+(?![0-9])")
 
 
@@ -66,6 +70,16 @@ def likeness(name: str) -> str:
     """
     folded = unicodedata.normalize("NFKC", name).casefold().translate(_LOOK_ALIKE)
     return _SPACE_OUTSIDE_NUMBERS.sub("", folded)
+
+
+def seen(cell: str) -> str:
+    """A cell as it may stand in a message. In a table whose cells slipped sideways a name, date or id stands under any column, so that only
+    what names nobody is said back: short numbers, some plain words, one or two characters; of anything else what kind of text it is."""
+    if len(cell) <= 2 or cell.casefold() in _PLAIN_WORDS or (_SHORT_NUMBER.fullmatch(cell) and not _LIKE_A_DATE.fullmatch(cell)):
+        return f"'{short(cell)}'"
+    if _LIKE_A_DATE.fullmatch(cell):
+        return "what looks like a date"
+    return f"{len(cell)} digits" if cell.isdecimal() else f"a text of {len(cell)} characters"
 
 
 def number(cell: str, column: Column) -> float | None:
@@ -101,7 +115,7 @@ def category(cell: str, column: Column) -> str | None:
         return None
     near = next((c for c in column.categories if likeness(c) == likeness(text)), None) or next(
         iter(difflib.get_close_matches(text, column.categories, 1, 0.6)), None)
-    raise CellProblem("the value is none of the declared categories", code="MRD-E446", found=f"'{short(text)}'; declared are "
+    raise CellProblem("the value is none of the declared categories", code="MRD-E446", found=(f"'{short(text)}'" if near else seen(text)) + "; declared are "
                       + short(", ".join(column.categories), 120), fix=(f"perhaps '{near}' is meant; " if near else "")
                       + "correct it, or add the category to the data dictionary before training")
 
@@ -146,7 +160,7 @@ def binary(cell: str, what: str, meaning: str, *, code: str = "MRD-E449") -> int
     if _unknown(cell, Column("number")):
         return None
     hint = "the table may count classes from 1: write 0 for 1 and 1 for 2 if so, and see which of them is the event; " if cell == "2" else ""
-    raise CellProblem(f"{what} is neither 0 nor 1", code=code, found=f"'{short(cell, 20)}'", fix=f"{hint}write {meaning}")
+    raise CellProblem(f"{what} is neither 0 nor 1", code=code, found=seen(cell), fix=f"{hint}write {meaning}")
 
 
 def whole(cell: str, low: int, high: int, what: str, *, code: str) -> int | None:
@@ -154,7 +168,7 @@ def whole(cell: str, low: int, high: int, what: str, *, code: str) -> int | None
     if _unknown(cell, Column("number")):
         return None
     if not _WHOLE.fullmatch(cell) or not low <= int(cell) <= high:
-        raise CellProblem(f"{what} is not a whole number from {low} to {high}", code=code, found=f"'{short(cell, 20)}'",
+        raise CellProblem(f"{what} is not a whole number from {low} to {high}", code=code, found=seen(cell),
                           fix="write it with digits only, without a decimal point, or leave the cell empty")
     return int(cell)
 
@@ -189,9 +203,9 @@ def _missing_code(cell: str, fix: str) -> CellProblem:
 
 def _not_a_number(cell: str) -> CellProblem:
     if _COMMA.fullmatch(cell):
-        return CellProblem("the number has a decimal comma", code="MRD-E444", found=f"'{short(cell, 20)}'", fix="write it with a decimal point, such as 4.2, and no sign between thousands")
+        return CellProblem("the number has a decimal comma", code="MRD-E444", found=seen(cell), fix="write it with a decimal point, such as 4.2, and no sign between thousands")
     kind = "a bound such as < or >; " if cell[:1] in "<>\u2264\u2265~" else ""
-    return CellProblem("the value is not a number", code="MRD-E444", found=f"{kind}'{short(cell, 20)}'",
+    return CellProblem("the value is not a number", code="MRD-E444", found=f"{kind}{seen(cell)}",
                        fix="write digits with a decimal point, without unit or sign, or give the column another role in the data dictionary")
 
 
