@@ -182,6 +182,26 @@ def test_a_damaged_checkpoint_and_damaged_results_are_told(half):
     assert len(trained(half)[1].history) == 3, "the remedy that the message names"
 
 
+@pytest.mark.parametrize(("name", "settings", "others"), [("roi_pooled", {"visits": "pre"}, {"visits": "post"}), ("deltanet", {}, {"dropout": 0.5}),
+                                                          ("deltanet", {"compare": "subtract"}, {"compare": "pool"}),
+                                                          ("deltanet", {"drop_path": 0.0}, {"drop_path": 0.2})])
+def test_networks_whose_weights_look_alike_are_not_mixed(tmp_path, name, settings, others):
+    made = lambda more: build(name, preset="tiny", crop_mm=(24.0, 24.0, 12.0), **more)
+    assert [v.shape for v in made(settings).state_dict().values()] == [v.shape for v in made(others).state_dict().values()]
+    fit(made(settings), cases(4), cases(4, 1), replace(CONFIG, epochs=1), folder=tmp_path)
+    assert len(fit(made(settings), cases(4), cases(4, 1), replace(CONFIG, epochs=1), folder=tmp_path).history) == 1
+    with pytest.raises(InputError) as caught:
+        fit(made(others), cases(4), cases(4, 1), replace(CONFIG, epochs=1), folder=tmp_path)
+    assert caught.value.code == "MRD-E764"
+
+
+def test_the_gates_budget_is_the_training_settings(tmp_path):
+    for wanted, found in ((0.6, 0.6), (0.3, 0.4)):         # the default leaves the network its own
+        network = build("deltanet", preset="tiny", crop_mm=(24.0, 24.0, 12.0), compare="latent", gate_budget=0.4)
+        fit(network, cases(4), cases(4, 1), replace(CONFIG, epochs=1, loss=LossConfig(gate_budget=wanted)))
+        assert network.gate_budget == found
+
+
 @pytest.mark.parametrize(("config", "count"), [(replace(CONFIG, learning_rate=1e-3), 12), (CONFIG, 14)])
 def test_a_folder_of_another_training_is_refused(half, config, count):
     before = (half / "last.ckpt").read_bytes()

@@ -127,10 +127,13 @@ def load_weights(network: "torch.nn.Module", path: Path) -> "torch.nn.Module":
 
 
 def load_start(network: "torch.nn.Module", path: Path) -> int:
-    """Take over the weights of a pretraining wherever name and shape agree; the number of tensors taken over.
+    """Take over the weights of a pretraining wherever name and shape agree; the number of tensors taken over. The last layer, which told the
+    order of visits, begins anew.
 
     raises  InputError MRD-E782 if the file cannot be read or nothing of it fits
     """
+    from MRDeltaNetLib.models.pretext import forget_order
+
     load_file = require("safetensors.torch", "Training", "pip install safetensors").load_file
     try:
         stored = load_file(path)
@@ -139,10 +142,12 @@ def load_start(network: "torch.nn.Module", path: Path) -> int:
                          fix="name the weights.safetensors that `mrdeltanet pretrain` wrote as 'start'") from cause
     own = network.state_dict()
     fitting = {name: value for name, value in stored.items() if name in own and own[name].shape == value.shape}
-    if not any(name.startswith("encoder.") for name in fitting):
+    below_head = tuple(prefix for _, prefixes in network.stages for prefix in prefixes)
+    if not any(name.startswith(below_head) for name in fitting):
         raise InputError("The weights to start from are of another network", code="MRD-E782", found=f"{len(fitting)} of {len(own)} tensors fit, none of the encoder",
                          fix="pretrain the same model with the same settings and the same crop")
     network.load_state_dict(fitting, strict=False)
+    forget_order(network)
     return len(fitting)
 
 

@@ -23,9 +23,10 @@ from MRDeltaNetLib.cohort.training.data import BalancedBatches, Batches, Crops, 
 from MRDeltaNetLib.cohort.training.locking import folder_lock
 from MRDeltaNetLib.cohort.training.precision import choose_precision
 from MRDeltaNetLib.cohort.training.stopping import MONITORS, Monitor, uninformed
-from MRDeltaNetLib.config import PretrainingConfig, TrainingConfig
+from MRDeltaNetLib.config import LossConfig, PretrainingConfig, TrainingConfig
 from MRDeltaNetLib.errors import Cancelled, EnvironmentProblem, InputError, OutOfMemory, UsageError, require
 from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX, atomic, output_problem, sha256, write_text
+from MRDeltaNetLib.models.encoder import Geometry
 from MRDeltaNetLib.progress import Progress, silent
 
 CHECKPOINT, BEST, METRICS, WEIGHTS, DONE = "last.ckpt", "best.safetensors", "metrics.csv", "weights.safetensors", "done.json"
@@ -120,6 +121,10 @@ def run(network: nn.Module, training: Crops, validation: Crops, config: Training
         raise UsageError("A training needs at least one epoch and one validation case", code="MRD-E769",
                          found=f"{config.epochs} epochs, {len(validation)} validation cases", fix="give more of both")
     precision = choose_precision(config.precision, network, accelerator)
+    if config.loss.gate_budget != LossConfig().gate_budget:            # otherwise the network's own setting holds
+        for part in network.modules():
+            if hasattr(part, "gate_budget"):
+                part.gate_budget = config.loss.gate_budget
     job = Job(network, training, validation, config, accelerator, devices, precision,
               _identity(network, training, validation, config, pretraining, devices), None if folder is None else Path(folder), pretraining)
     job.batches(0)                                        # refuses a batch that cannot be shared before anything is written
@@ -224,12 +229,22 @@ def _identity(network: nn.Module, training: Crops, validation: Crops, config: Tr
               devices: int) -> str:
     """Digest of everything that a training's result follows from, except the first weights and the code."""
     weights = [(name, list(value.shape), str(value.dtype)) for name, value in network.state_dict().items()]
-    facts = [asdict(config), None if pretraining is None else asdict(pretraining), type(network).__name__, weights, devices]
+    facts = [asdict(config), None if pretraining is None else asdict(pretraining), _settings(network), weights, devices]
     found = hashlib.sha256(json.dumps(facts).encode())
     for crops in (training, validation):
         found.update(json.dumps([len(crops), *crops.keys]).encode())
         found.update(np.asarray(crops.outcomes, np.float64).tobytes())
     return found.hexdigest()
+
+
+def _settings(network: nn.Module) -> list[Any]:
+    """Class and plain attributes of every part: networks whose weights look alike may still differ in what they read, drop or compare."""
+    def plain(value: Any) -> bool:
+        return isinstance(value, (bool, int, float, str, Geometry)) or isinstance(value, tuple) and all(map(plain, value))
+
+    return [(name, type(part).__name__, sorted((key, repr(value)) for key, value in vars(part).items()
+                                               if not key.startswith("_") and key not in ("training", "map_note") and plain(value)))
+            for name, part in network.named_modules()]
 
 
 def _accelerator(name: str, devices: int) -> str:
