@@ -344,6 +344,9 @@ def _model(given: Mapping[str, Any], base: Path | None) -> dict[str, Any]:
         if name in OF_THE_CROP:
             raise UsageError(f"'{name}' is not set in [model]", code="MRD-E486", found=f"'{name}' in [model]",
                              fix="write it into [preprocessing], which crops and network both follow")
+        if name == "members":
+            raise UsageError("'members' is not set in [model]", code="MRD-E486", found="'members' in [model]",
+                             fix="write more seeds, repeats or folds into [validation]: each gives the bundle another member")
         for item in value if isinstance(value, list) else [value]:
             if not isinstance(item, (str, int, float, bool)):
                 raise _wrong_type(f"model.{name}", item, "a number, a text, true, false, or a list of these")

@@ -224,6 +224,26 @@ def test_another_study_and_foreign_files_are_refused(done, tmp_path):
     assert caught.value.code == "MRD-E776" and (tmp_path / "out/thesis.docx").read_text() == "mine"
 
 
+@pytest.mark.parametrize("twin", [5, EXTERNAL[0]])
+def test_one_patient_in_two_rows_is_refused_before_anything_is_trained(tmp_path, twin):
+    one = cohort()
+    facts = tuple(found | {"crop": one.facts[1]["crop"]} if k == twin else found for k, found in enumerate(one.facts))
+    with pytest.raises(InputError) as caught:
+        trained(tmp_path / "out", prepared=replace(one, facts=facts))
+    assert caught.value.code == "MRD-E453" and f"lines 3 and {twin + 2}" in caught.value.found and not (tmp_path / "out").exists()
+
+
+def test_a_pretrained_models_card_does_not_say_that_its_networks_never_saw_a_case(done):
+    record = json.loads(json.dumps(done.record))
+    assert "never saw it" in card.card(record) and "pretrained" not in "".join(card.limits(record))
+    record["config"]["pretrained"], record["other_sets"] = True, {}
+    text = card.card(record)
+    assert "never saw it" not in text and "started from pretrained weights" in text and "never learned its outcome" in text
+    assert "never saw it" not in card.held_out(record)["on"] and "no external set" in card.held_out(record)["on"]
+    record["other_sets"] = {"external": {"cases": 3, "auc": None, "ci": None}}
+    assert "3 external cases are too few" in card.held_out(record)["on"] and "no external set" not in card.held_out(record)["on"]
+
+
 def test_two_trainings_never_share_a_folder(tmp_path):
     with locked(tmp_path / "out"), pytest.raises(EnvironmentProblem) as caught:
         trained(tmp_path / "out")
@@ -250,6 +270,20 @@ def test_weights_of_another_network_are_no_start(tmp_path):
     save_file({name: value.contiguous() for name, value in own.items()}, tmp_path / "encoder.safetensors")
     assert members.load_start(network, tmp_path / "encoder.safetensors") == len(own)
     assert all(torch.equal(network.state_dict()[name], value) for name, value in own.items())
+
+
+@pytest.mark.parametrize("name", ["deltanet", "siamese_subtraction", "resnet18", "vit"])
+def test_a_pretrained_network_does_not_answer_with_the_order_of_visits(name, tmp_path):
+    from safetensors.torch import save_file
+    import torch
+
+    settings = {"spacing_mm": [0.75, 0.75, 3.0], "crop_mm": [24.0, 24.0, 12.0], "preset": "tiny"}
+    pretrained, network = build(name, **settings), build(name, **settings)
+    save_file({key: value.contiguous() for key, value in pretrained.state_dict().items()}, tmp_path / "weights.safetensors")
+    members.load_start(network, tmp_path / "weights.safetensors")
+    last = [key for key in network.state_dict() if key.startswith("head.logit.")]
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, pretrained.state_dict()[key]) != (key in last), key
 
 
 def test_weights_that_are_not_numbers_are_refused(done, tmp_path):
@@ -347,6 +381,8 @@ def test_fusion_takes_the_out_of_fold_scores_of_the_imaging_model(done, tmp_path
     logits = np.array([float(row["logit"]) for row in table(done.out / "oof.csv")])
     assert model.columns["imaging logit"].mean == pytest.approx(logits.mean(), abs=1e-6)
     assert str(done.out) not in (found.out / "training.json").read_text()
+    # The imaging networks of the folds saw the centre that would be left out, so nothing here may be called a left-out centre.
+    assert found.record["leave_one_centre_out"] is None and "MRD-W783" in [notice.code for notice in found.notices]
     with pytest.raises(UsageError) as caught:
         trained(tmp_path / "none", prepared=measured(), model=ModelConfig("fusion", {}))
     assert caught.value.code == "MRD-E486"

@@ -36,6 +36,8 @@ PREPARING, TRAINING = 0.2, 0.97
 
 SIMULATED = "mrdeltanet-simulated-cohort"
 OTHER_SETS = ("internal", "external")
+FUSION = "fusion"
+LINES_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -62,16 +64,21 @@ def train(config: StudyConfig, *, progress: Progress = silent) -> Trained:
                      members/                        every network: checkpoints, logs, weights
                      bundle/                         the model; training.json, written last, tells everything
     returns  Trained
-    raises   InputError of the table (E430 to E456), of the folds (E773, E774, E775, E779) and of training (E760 to E772, E781 to E783);
+    raises   InputError of the table (E430 to E456; E453 too for two rows with the same scans), of the folds (E773, E774, E775, E779) and of training (E760 to E772, E781 to E783);
              UsageError MRD-E486, E776; EnvironmentProblem MRD-E777 (two trainings on one folder), E810 to E813; Cancelled. Whatever was finished stays.
     """
     _set_threads(config)
     prepared, table_sha256, notices, dictionary = _prepared(config, part(progress, 0.0, PREPARING))
+    _refuse_twins(prepared)
     plan = splitting.plan([row.outcome for row in prepared.rows], [row.centre for row in prepared.rows], [row.set for row in prepared.rows],
                           [row.fold for row in prepared.rows], config.validation, config.training.seed)
     inputs = tables.inputs_of(config, prepared, dictionary) if tables.is_table(config.model.name) else None
     if inputs is None:
         _refuse_too_many(config, plan)
+    if config.model.name == FUSION and plan.centres:      # the networks behind the imaging scores saw every centre, also the one left out
+        plan = replace(plan, centres=(), notices=(*plan.notices, Notice(
+            "MRD-W783", "No centre is left out of a fusion, because its imaging scores come from networks that saw all centres",
+            "read the leave-one-centre-out result of the imaging model")))
     notices += plan.notices
     config.out.parent.mkdir(parents=True, exist_ok=True)
     with locked(config.out):
@@ -109,6 +116,20 @@ def _what_is_trained(config: StudyConfig, prepared: "PreparedCohort") -> dict[st
     parts["model"]["settings"].pop(tables.IMAGING, None)
     rows = [[row.outcome, row.centre, row.set, row.fold] if row.set == splitting.TRAIN else [row.set] for row in prepared.rows]
     return {**parts, "start": start, "keys": list(prepared.keys), "rows": rows}
+
+
+def _refuse_twins(prepared: "PreparedCohort") -> None:
+    """One patient under two names would be trained on and held out at once.
+
+    raises  InputError MRD-E453 if two rows gave the same crop
+    """
+    lines: dict[str, list[int]] = {}
+    for row, facts in zip(prepared.rows, prepared.facts):
+        lines.setdefault(facts["crop"]["sha256"], []).append(row.line)
+    if twins := [found for found in lines.values() if len(found) > 1]:
+        named = "; ".join(f"lines {' and '.join(map(str, found))}" for found in twins[:LINES_NAMED])
+        raise InputError("Rows of the table hold the same scans, so that one patient could be trained on and held out", code="MRD-E453",
+                         found=f"{named}{', and more' if len(twins) > LINES_NAMED else ''}", fix="keep one row a patient; `mrdeltanet cohort check` names copied files")
 
 
 def _start_digest(path: Path) -> str:

@@ -64,6 +64,9 @@ def limits(record: Mapping[str, Any]) -> list[str]:
         found.append(f"Few events: {events} training cases of the rarer outcome. Expect other numbers from other patients.")
     if oof["ci"][1] - oof["ci"][0] > WIDE_CI:
         found.append(f"The interval of the out-of-fold AUC is {oof['ci'][1] - oof['ci'][0]:.2f} wide; models that differ by less were not told apart.")
+    if record["config"]["pretrained"]:
+        found.append("Its networks started from pretrained weights. If that pretraining used this table, as is usual, they had met the scans (not the "
+                     "outcomes) of the cases that they are scored on out of fold and of centres left out, and these numbers may be too good.")
     left_out = record["leave_one_centre_out"]
     if left_out is None:
         found.append("No centre was left out, so nothing is known about a centre that it was not trained on.")
@@ -95,7 +98,7 @@ def card(record: Mapping[str, Any]) -> str:
     return "\n".join([
         f"# {record['name']}", "",
         *(["**Trained on made-up data.** No patient was involved; nothing is known about real scans.", ""] if cohort["simulated"] else []),
-        f"Out of fold, on {oof['cases']} training cases, each scored only by models that never saw it, its AUC is **{_auc(oof)}**. "
+        f"Out of fold, on {oof['cases']} training cases, each scored only by models that {_unseen(record)}, its AUC is **{_auc(oof)}**. "
         f"{_held_out_words(record)}", "",
         f"Intended use: {INTENDED_USE_DEMO if cohort['simulated'] else INTENDED_USE}", "",
         "## What it does", "",
@@ -173,8 +176,14 @@ def held_out(record: Mapping[str, Any]) -> dict[str, Any]:
         return {"auc": external["auc"], "ci": external["ci"],
                 "on": f"{external['cases']} external cases that took no part in training, threshold or recalibration"}
     oof = record["out_of_fold"]
+    why = f"the {external['cases']} external cases are too few for an AUC" if external else "no external set"
     return {"auc": oof["auc"], "ci": oof["ci"],
-            "on": f"{oof['cases']} training cases out of fold (each scored by networks that never saw it; no external set): an internal number"}
+            "on": f"{oof['cases']} training cases out of fold (each scored by models that {_unseen(record)}; {why}): an internal number"}
+
+
+def _unseen(record: Mapping[str, Any]) -> str:
+    """What may be said of a model and a case that it was not trained on."""
+    return "never learned its outcome" if record["config"]["pretrained"] else "never saw it"
 
 
 def _held_out_words(record: Mapping[str, Any]) -> str:
