@@ -177,7 +177,7 @@ class TrainingConfig:
     ema_decay              of the averaged weights that are validated and kept; 0: none
     monitor                "f1", "auc" or "nll" of the inner validation cases, smoothed by smoothing (share of the past)
     patience               epochs without a better monitor; from 20, because nothing may happen for a dozen epochs
-    precision              "auto" (bfloat16 where it is sound and fast), "32-true" or "bf16-mixed"
+    precision              "auto" (bfloat16 on a GPU that has it), "32-true" or "bf16-mixed"
     """
 
     epochs: int = 100

