@@ -65,7 +65,7 @@ def run(case: Case, config: RunConfig, *, bundle: Bundle | None = None, transfor
 class PreparedCase:
     """One case of a cohort, ready for a network.
 
-    prepared  the crop of both visits
+    prepared  the crop of both visits, and the ROI channels of other outlines, so that a score can have its range without the masks
     facts     plain JSON without anything that names the patient, and the same whenever the case is prepared again:
               "pre", "post"            what each header said (sequence, manufacturer, field strength, TR, TE), size and spacing
               "interval_days"          days between the scans, None if unknown
@@ -74,6 +74,7 @@ class PreparedCase:
               "transform"              pre LPS -> post LPS, mm: p -> matrix p + offset_mm
               "grid"                   of the crop, LPS, mm
               "preprocessing"          settings, crop centre and normalisation numbers
+              "outlines_left_out"      other outlines that are missing, name -> why
               "intensity_percentiles"  "pre", "post": of the T2 channel over the whole crop, z-score units, one number for each of PERCENTS
               "notices"                warnings of the gate and of every step: code, text, fix
     """
@@ -95,13 +96,16 @@ def prepare_case(case: Case, preprocessing: PreprocessingConfig = PreprocessingC
     case, alignment, found = _aligned_and_measured(case, config, None, story)
     with story.step("prepare", {"preprocessing": asdict(preprocessing)}) as bar:
         prepared = _prepared(case, alignment.transform, preprocessing, story)
-        bar(1.0, "Scans prepared")
+        bar(0.8, "Scans prepared")
+        outlines = _other_outlines(prepared, case, alignment.transform, preprocessing)
+        story.notices += outlines.notices
+        bar(1.0, "Other outlines prepared")
     facts = {"pre": _scan_facts(case.pre), "post": _scan_facts(case.post), "interval_days": case.interval_days, "measures": dict(found),
              "registration": _registration_facts(alignment, case, None), "mask_sources": _mask_sources(case),
              "complete_response": case.complete_response, **_places(prepared, alignment.transform),
-             "preprocessing": dict(prepared.parameters), "intensity_percentiles": _percentiles(prepared),
+             "preprocessing": dict(prepared.parameters), "outlines_left_out": dict(outlines.left_out), "intensity_percentiles": _percentiles(prepared),
              "notices": [asdict(notice) for notice in story.notices]}
-    return PreparedCase(prepared, _plain(facts))
+    return PreparedCase(replace(prepared, outlines=outlines.channels), _plain(facts))
 
 
 def masks_digest(case: Case) -> dict[str, str | None]:

@@ -1,13 +1,14 @@
 """Every case of a table through one bundle: the same gate, alignment and preprocessing as a single run, then the network.
 
-    predictions.csv, embeddings.csv   cohort.scores_table; the range p_pcr_low to p_pcr_high is that of the bundle's members
+    predictions.csv, embeddings.csv   cohort.scores_table; the range p_pcr_low to p_pcr_high is that of a single run: over the bundle's
+                                      members and over outlines drawn a little otherwise (response/uncertainty)
     failures.csv                      cases without a prediction, and why
     prediction.json                   bundle, table, versions and warnings; written last
     scores/<key>.json                 one case's scores, so that a stopped prediction goes on where it was
     cache/                            prepared crops, unless another cache is named
 
-A crop in a cache is float16, so that a score may differ from that of a single run in the third decimal of the logit. Cases are scored
-one by one, so that a score does not depend on which other cases are in the table.
+A crop in a cache is float16, so that a score may differ from that of a single run in the third decimal of the logit; so are the
+other outlines beside it. Cases are scored one by one, so that a score does not depend on which other cases are in the table.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ import numpy as np
 
 from MRDeltaNetLib.case import Prepared
 from MRDeltaNetLib.cohort import scores_table
-from MRDeltaNetLib.cohort.statistics import sigmoid
 from MRDeltaNetLib.cohort.study.folder import claim, clean, digest, locked
 from MRDeltaNetLib.config import RegistrationConfig
 from MRDeltaNetLib.errors import InputError, Notice, PartialFailure, require
@@ -29,7 +29,7 @@ from MRDeltaNetLib.io.atomic import write_text
 from MRDeltaNetLib.io.bundle import Bundle, load_network, read_bundle
 from MRDeltaNetLib.io.tables import read_json, write_csv
 from MRDeltaNetLib.progress import Progress, part, silent
-from MRDeltaNetLib.response import prediction
+from MRDeltaNetLib.response import prediction, uncertainty
 from MRDeltaNetLib.versions import versions
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 SCORES, CACHE, RECORD = "scores", "cache", "prediction.json"
 PREDICTIONS, EMBEDDINGS, FAILURES = "predictions.csv", "embeddings.csv", "failures.csv"
 FAILURE_COLUMNS = ("line", "id", "code", "what", "found", "fix")
+SCORE_KEYS = {"bundle", "p_pcr", "p_pcr_low", "p_pcr_high", "logit", "embedding"}
 PREPARED = 0.7
 """Where preparation ends on the bar."""
 
@@ -87,10 +88,10 @@ def predict_cohort(bundle_path: Path | str, table: Path | str, out: Path | str, 
         prepared = prepare_for(bundle, cohort, out / CACHE if cache is None else Path(cache), workers, part(progress, 0.0, PREPARED))
         bar = part(progress, PREPARED, 1.0)
         found = []
-        for number, (key, crop) in enumerate(zip(prepared.keys, prepared.crops), start=1):
-            found.append(_scored(out / SCORES / f"{key}.json", crop, network, bundle, device))
-            bar(number / len(prepared.keys), f"predicted {number} of {len(prepared.keys)}")
-        notices = (*cohort.notices, *trained_on(bundle, prepared))
+        for number, key in enumerate(prepared.keys):
+            found.append(_scored(out / SCORES / f"{key}.json", prepared, number, network, bundle, device))
+            bar((number + 1) / len(prepared.keys), f"predicted {number + 1} of {len(prepared.keys)}")
+        notices = (*cohort.notices, *trained_on(bundle, prepared), *_narrow_ranges(prepared))
         _write(out, bundle, prepared, found, cohort.sha256, notices)
         progress(1.0, "done")
     predicted = Predicted(out, len(found), prepared.failures, notices)
@@ -133,25 +134,39 @@ def trained_on(bundle: Bundle, prepared: "PreparedCohort") -> tuple[Notice, ...]
     lines = [row.line for row, key, facts in zip(prepared.rows, prepared.keys, prepared.facts) if known & {key, facts["crop"]["sha256"]}]
     if not lines:
         return ()
-    shown = ", ".join(map(str, lines[:10])) + (", ..." if len(lines) > 10 else "")
-    return (Notice("MRD-W781", f"The model was trained on {len(lines)} of the {len(prepared.rows)} cases (line {shown})",
+    return (Notice("MRD-W781", f"The model was trained on {len(lines)} of the {len(prepared.rows)} cases (line {_shown(lines)})",
                    "take their scores from the training's oof.csv; do not evaluate the model on them"),)
 
 
-def _scored(place: Path, crop: np.ndarray, network: Any, bundle: Bundle, device: str) -> Mapping[str, Any]:
-    """{"logit", "members", "embedding"} of one case; kept from an earlier call if it is whole."""
+def _narrow_ranges(prepared: "PreparedCohort") -> tuple[Notice, ...]:
+    """A warning if some outlines are missing, so that some ranges are narrower than the others'."""
+    lines = [row.line for row, facts in zip(prepared.rows, prepared.facts) if facts["outlines_left_out"]]
+    if not lines:
+        return ()
+    return (Notice("MRD-W716", f"The range of P(pCR) is without outlines {uncertainty.STEP_MM:g} mm smaller in {len(lines)} of the "
+                               f"{len(prepared.rows)} cases (line {_shown(lines)}), because one is too thin to shrink",
+                   "read these ranges as too narrow; look whether the outlines miss part of the site"),)
+
+
+def _shown(lines: Sequence[int]) -> str:
+    return ", ".join(map(str, lines[:10])) + (", ..." if len(lines) > 10 else "")
+
+
+def _scored(place: Path, prepared: "PreparedCohort", number: int, network: Any, bundle: Bundle, device: str) -> Mapping[str, Any]:
+    """{"p_pcr", "p_pcr_low", "p_pcr_high", "logit", "embedding"} of one case; kept from an earlier call if it is whole."""
     if place.exists():
         try:
             kept = read_json(place, what="a case's kept scores")
-            if kept.pop("sha256") == digest(kept) and kept["bundle"] == bundle.sha256:
+            if kept.pop("sha256") == digest(kept) and kept["bundle"] == bundle.sha256 and set(kept) == SCORE_KEYS:
                 return kept
         except (InputError, KeyError, TypeError, AttributeError):
             pass                                                 # damaged: scored again
     torch = require("torch", "Prediction")
-    tensor = torch.from_numpy(np.array(crop, dtype=np.float32))
-    said = prediction.predict(Prepared(tensor=tensor, grid=None), network, bundle.own, device=device)
-    members = said.output.member_logits
-    found = {"bundle": bundle.sha256, "logit": said.logit, "members": [said.logit] if members is None else [float(one) for one in members[0]],
+    tensor = torch.from_numpy(np.array(prepared.crops[number], dtype=np.float32))
+    outlines = {name: torch.from_numpy(channels.astype(np.float32)) for name, channels in prepared.outlines(number).items()}
+    said = prediction.predict(Prepared(tensor=tensor, grid=None, outlines=outlines), network, bundle.own, device=device)
+    spread = uncertainty.spread(said, prepared.facts[number]["outlines_left_out"])
+    found = {"bundle": bundle.sha256, "p_pcr": said.p_pcr, "p_pcr_low": spread["p_pcr_low"], "p_pcr_high": spread["p_pcr_high"], "logit": said.logit,
              "embedding": [float(value) for value in said.output.embedding[0]]}
     write_text(place, json.dumps(found | {"sha256": digest(found)}) + "\n")
     return found
@@ -159,12 +174,8 @@ def _scored(place: Path, crop: np.ndarray, network: Any, bundle: Bundle, device:
 
 def _write(out: Path, bundle: Bundle, prepared: "PreparedCohort", found: Sequence[Mapping[str, Any]], table_sha256: str,
            notices: Sequence[Notice]) -> None:
-    line = bundle.own["recalibration"]
-
-    def probability(logit: np.ndarray) -> np.ndarray:
-        return sigmoid(line["slope"] * logit + line["intercept"])
-
-    scores_table.write_scores(out / PREDICTIONS, [scores_table.scored(row, np.array(one["members"]), probability) for row, one in zip(prepared.rows, found)])
+    scores_table.write_scores(out / PREDICTIONS, [scores_table.ranged(row, one["p_pcr"], one["p_pcr_low"], one["p_pcr_high"], one["logit"])
+                                                  for row, one in zip(prepared.rows, found)])
     scores_table.write_embeddings(out / EMBEDDINGS, [(scores_table.who(row), np.array(one["embedding"])) for row, one in zip(prepared.rows, found)])
     write_csv(out / FAILURES, ({name: getattr(failure, name) for name in FAILURE_COLUMNS} for failure in prepared.failures), FAILURE_COLUMNS)
     record = {"schema": "mrdeltanet.prediction/1", "bundle": {"name": bundle.own["name"], "sha256": bundle.sha256, "members": bundle.members,

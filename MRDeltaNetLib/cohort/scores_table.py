@@ -19,6 +19,9 @@ COLUMNS = ("id", "centre", "set", "outcome", "p_pcr", "p_pcr_low", "p_pcr_high",
 OOF_COLUMNS = (*COLUMNS, "fold")
 WHO = ("id", "centre", "set", "outcome")
 
+NO_RANGE = {"p_pcr_low": None, "p_pcr_high": None}
+"""The cells of a model that has neither members nor an outline that could be drawn otherwise: empty, not a range of width 0."""
+
 DIGITS = 8
 """Decimal places of probabilities, logits and vectors: far below what matters, so that tables compare byte by byte."""
 
@@ -37,7 +40,12 @@ def scored(row: Any, member_logits: np.ndarray, probability: Any, **more: Any) -
     found = np.asarray(member_logits, dtype=float)
     mean = float(found.mean())
     p, low, high = (float(value) for value in probability(np.array([mean, found.min(), found.max()])))
-    return who(row) | {"p_pcr": _plain(p), "p_pcr_low": _plain(min(low, p)), "p_pcr_high": _plain(max(high, p)), "logit": _plain(mean), **more}
+    return ranged(row, p, min(low, p), max(high, p), mean, **more)
+
+
+def ranged(row: Any, p_pcr: float, low: float, high: float, logit: float, **more: Any) -> dict[str, Any]:
+    """One case's row from its score and range."""
+    return who(row) | {"p_pcr": _plain(p_pcr), "p_pcr_low": _plain(low), "p_pcr_high": _plain(high), "logit": _plain(logit), **more}
 
 
 def write_scores(path: Path, rows: Iterable[Mapping[str, Any]], *, fold: bool = False) -> None:

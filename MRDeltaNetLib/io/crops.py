@@ -1,7 +1,9 @@
-"""Prepared crops on disk: one memory-mapped array and one file of facts a case, named by what they were made from.
+"""Prepared crops on disk: a memory-mapped array, one of other outlines, and a file of facts a case, named by what they were made from.
 
-    <key>.npy    float16 (timepoint 2, channel 2, depth, height, width)
-    <key>.json   facts; written last: it marks the case as complete
+    <key>.npy            float16 (timepoint 2, channel 2, depth, height, width)
+    <key>.outlines.npy   float16 (stored channel, depth, height, width) of the smallest box that holds them: the ROI channels of outlines
+                         drawn otherwise, each once; not there without any
+    <key>.json           facts; written last: it marks the case as complete
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ class CropStore:
     def has(self, key: str) -> bool:
         """Whether the case is there, whole as far as sizes and facts tell; bytes are compared by read(..., check=True) only."""
         try:
-            self.read(key)
+            self._stored_outlines(key, self.read(key)[1])
             return True
         except InputError:
             return False
@@ -44,44 +46,61 @@ class CropStore:
         check   also compare the file's SHA-256 with the one that the facts hold
         raises  InputError MRD-E466 if the case is not there or damaged
         """
-        crop, facts = self._crop(key), self._facts(key)
+        crop, facts = _array(self._crop_path(key)), self._facts(key)
         try:
-            stored = facts["crop"]
-            if list(crop.shape) != stored["shape"] or crop.dtype != np.float16 or crop.ndim != 5:
-                raise _damaged("another shape than when it was written")
-            if check and sha256(self._crop_path(key)) != stored["sha256"]:
-                raise _damaged("other bytes than when it was written")
+            _compare(crop, 5, self._crop_path(key), facts["crop"], check)
         except (KeyError, TypeError) as cause:
             raise _damaged("incomplete facts") from cause
         return crop, facts
 
-    def write(self, key: str, tensor: Any, facts: Mapping[str, Any]) -> None:
+    def outlines(self, key: str, *, check: bool = False) -> dict[str, np.ndarray]:
+        """Name -> both ROI channels as another outline makes them, float16 (timepoint 2, depth, height, width); empty if none were kept.
+
+        check   also compare the file's SHA-256 with the one that the facts hold
+        raises  InputError MRD-E466 if the case is not there or damaged
+        """
+        crop, facts = self.read(key)
+        stored = self._stored_outlines(key, facts, check)
+        if stored is None:
+            return {}
+        try:
+            box = tuple(slice(start, stop) for start, stop in facts["outlines"]["box"])
+            whole = np.zeros((len(stored), *crop.shape[2:]), np.float16)
+            whole[:, *box] = stored
+            return {name: np.stack([crop[visit, 1] if place is None else whole[place] for visit, place in enumerate(places)])
+                    for name, places in facts["outlines"]["channels"]}
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as cause:
+            raise _damaged("incomplete facts") from cause
+
+    def write(self, key: str, tensor: Any, facts: Mapping[str, Any], outlines: Mapping[str, Any] | None = None) -> None:
         """Keep a case, the facts last.
 
-        tensor  torch.Tensor or array, (timepoint 2, channel 2, depth, height, width), finite; stored as float16
-        facts   plain JSON; "crop" (shape, SHA-256 of the file) is added
-        raises  EnvironmentProblem as io/atomic; ValueError for another shape or values that are not finite as float16
+        tensor    torch.Tensor or array, (timepoint 2, channel 2, depth, height, width), finite; stored as float16
+        facts     plain JSON; "crop" (shape, SHA-256 of the file) and "outlines" (the same, box, and where each channel is) are added
+        outlines  name -> ROI channels (timepoint 2, depth, height, width), finite; stored as float16
+        raises    EnvironmentProblem as io/atomic; ValueError for another shape or values that are not finite as float16
         """
-        with np.errstate(over="ignore"):                          # infinities are refused below
-            crop = np.ascontiguousarray(np.asarray(tensor), dtype=np.float16)
+        crop = _half(tensor)
         if crop.ndim != 5 or crop.shape[:2] != (2, 2) or not np.isfinite(crop).all():
             raise ValueError(f"not a finite crop of two visits and two channels: {crop.shape}")
-        with atomic(self._crop_path(key)) as temporary:
-            with open(temporary, "wb") as stream:
-                np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(crop))
-                stream.write(memoryview(crop).cast("B"))          # not ndarray.tofile, whose error on a full disk hides the reason
-            digest = sha256(temporary)
-        whole = {**facts, "crop": {"shape": list(crop.shape), "dtype": "float16", "sha256": digest}}
+        whole = {**facts, "crop": _write_array(self._crop_path(key), crop), "outlines": None}
+        if outlines:
+            channels, places = _distinct(crop, {name: _half(one) for name, one in outlines.items()})
+            box = _box(channels)
+            stored = np.ascontiguousarray(channels[:, *(slice(start, stop) for start, stop in box)])
+            whole["outlines"] = {**_write_array(self._outlines_path(key), stored), "box": box, "channels": places}
         write_text(self._facts_path(key), json.dumps(whole, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
-    def _crop(self, key: str) -> np.memmap:
-        path = self._crop_path(key)
+    def _stored_outlines(self, key: str, facts: Mapping[str, Any], check: bool = False) -> np.memmap | None:
+        """The array of other outlines, None if none were kept."""
         try:
-            return np.lib.format.open_memmap(path, mode="r")
-        except OSError as cause:
-            raise _damaged("the file is not there or cannot be opened") from cause
-        except ValueError as cause:                            # cut short, another header, or Python objects inside
-            raise _damaged("a file that is not a whole array") from cause
+            if facts["outlines"] is None:
+                return None
+            found = _array(self._outlines_path(key))
+            _compare(found, 4, self._outlines_path(key), facts["outlines"], check)
+            return found
+        except (KeyError, TypeError) as cause:
+            raise _damaged("incomplete facts") from cause
 
     def _facts(self, key: str) -> dict[str, Any]:
         return read_json(self._facts_path(key), what="the file of facts of a prepared crop")
@@ -89,8 +108,66 @@ class CropStore:
     def _crop_path(self, key: str) -> Path:
         return self.folder / f"{_checked(key)}.npy"
 
+    def _outlines_path(self, key: str) -> Path:
+        return self.folder / f"{_checked(key)}.outlines.npy"
+
     def _facts_path(self, key: str) -> Path:
         return self.folder / f"{_checked(key)}.json"
+
+
+def _half(values: Any) -> np.ndarray:
+    with np.errstate(over="ignore"):                              # the caller refuses infinities
+        return np.ascontiguousarray(np.asarray(values), dtype=np.float16)
+
+
+def _distinct(crop: np.ndarray, outlines: Mapping[str, np.ndarray]) -> tuple[np.ndarray, list[list[Any]]]:
+    """Channels (n, depth, height, width) that the crop does not hold, and in the given order [name, [channel of pre, of post]]: None is the
+    crop's own ROI of that visit."""
+    channels, named = [], []
+    for name, pair in outlines.items():
+        if pair.shape != (2, *crop.shape[2:]) or not np.isfinite(pair).all():
+            raise ValueError(f"not finite ROI channels of two visits on the crop: {pair.shape}")
+        places: list[int | None] = []
+        for visit, channel in enumerate(pair):
+            drawn = np.array_equal(channel, crop[visit, 1])
+            places.append(None if drawn else len(channels))
+            channels += [] if drawn else [channel]
+        named.append([name, places])
+    return np.array(channels, np.float16).reshape(-1, *crop.shape[2:]), named
+
+
+def _box(channels: np.ndarray) -> list[list[int]]:
+    """[start, stop] along depth, height and width of the smallest box outside which all channels are 0."""
+    inside = (channels != 0).any(0)
+    places = (np.flatnonzero(inside.any(tuple(other for other in range(3) if other != axis))) for axis in range(3))
+    return [[int(found[0]), int(found[-1]) + 1] if len(found) else [0, 0] for found in places]
+
+
+def _write_array(path: Path, array: np.ndarray) -> dict[str, Any]:
+    """Write an array; its shape, type and the file's SHA-256."""
+    with atomic(path) as temporary:
+        with open(temporary, "wb") as stream:
+            np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
+            if array.size:
+                stream.write(memoryview(array).cast("B"))         # not ndarray.tofile, whose error on a full disk hides the reason
+        digest = sha256(temporary)
+    return {"shape": list(array.shape), "dtype": "float16", "sha256": digest}
+
+
+def _compare(array: np.ndarray, axes: int, path: Path, stored: Mapping[str, Any], check: bool) -> None:
+    if list(array.shape) != stored["shape"] or array.dtype != np.float16 or array.ndim != axes:
+        raise _damaged("another shape than when it was written")
+    if check and sha256(path) != stored["sha256"]:
+        raise _damaged("other bytes than when it was written")
+
+
+def _array(path: Path) -> np.memmap:
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except OSError as cause:
+        raise _damaged("the file is not there or cannot be opened") from cause
+    except ValueError as cause:                                # cut short, another header, or Python objects inside
+        raise _damaged("a file that is not a whole array") from cause
 
 
 def _checked(key: str) -> str:

@@ -83,13 +83,51 @@ def test_external_cases_get_the_scores_that_training_gave_them(place, done):
         assert [float(vectors[name][f"e{k}"]) for k in range(5)] == pytest.approx([float(row[f"e{k}"]) for k in range(5)], abs=1e-4)
 
 
+def test_the_range_is_that_of_a_single_run_over_members_and_other_outlines(tmp_path):
+    """The demo model on one simulated case, by both ways from the same files; the cache is float16."""
+    from MRDeltaNetLib import pipeline
+    from MRDeltaNetLib.config import RunConfig
+    from MRDeltaNetLib.io.cases import read_case
+    from MRDeltaNetLib.io.jobs import job_from_mapping
+    from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
+
+    simulated = simulate_cohort(1, 11, "controlled", tmp_path / "cohort", size=(128, 128, 20))
+    (row,) = table(simulated)
+    files = {name: str(simulated.parent / row[name]) for name in ("pre", "post", "pre_mask", "post_mask", "residual_mask") if row[name]}
+    case, _ = read_case(job_from_mapping(files | {"out": str(tmp_path / "single"), "steps": ("align", "masks", "predict")}))
+    bundle = read_bundle(resource(DEMO_BUNDLE))
+    single = pipeline.run(case, RunConfig(steps=("align", "masks", "predict"), device="cpu", registration=predicting.registration_of(bundle)), bundle=bundle)
+    predicting.predict_cohort(resource(DEMO_BUNDLE), simulated, tmp_path / "out", device="cpu")
+    (found,) = table(tmp_path / "out/predictions.csv")
+    for name in ("p_pcr", "p_pcr_low", "p_pcr_high"):
+        assert abs(float(found[name]) - getattr(single, name)) < 0.005
+    assert single.p_pcr_high - single.p_pcr_low > 0.01 and len(single.spread["outline_p_pcr"]) >= 5      # a range that members alone do not have
+    assert single.p_pcr_low - 0.005 < float(found["p_pcr_low"]) < float(found["p_pcr"]) < float(found["p_pcr_high"])
+
+
 def test_cases_that_the_model_was_trained_on_are_told_whatever_they_are_called(place, done):
-    assert [notice.code for notice in done.notices] == ["MRD-W781"] and "8 of the 10" in done.notices[0].text
+    assert [notice.code for notice in done.notices] == ["MRD-W781", "MRD-W716"] and "8 of the 10" in done.notices[0].text
     rows = table(place / "cohort/cohort.csv")
     renamed = write_table(place / "cohort/renamed.csv", [row | {"id": f"other-{k}"} for k, row in enumerate(rows) if row["set"] == "train"][:2])
     assert "2 of the 2" in predict(place, place / "renamed", renamed).notices[0].text
     strangers = write_table(place / "cohort/strangers.csv", [row for row in rows if row["set"] == "external"])
-    assert predict(place, place / "strangers", strangers).notices == ()
+    assert "MRD-W781" not in [notice.code for notice in predict(place, place / "strangers", strangers).notices]
+
+
+def test_ranges_without_smaller_outlines_are_told_by_line(place, done):
+    """Slices of 10 mm: some tumours are too thin to shrink."""
+    thin = [k + 2 for k, row in enumerate(table(place / "cohort/cohort.csv")) if _left_out(place, row)]
+    (notice,) = [notice for notice in done.notices if notice.code == "MRD-W716"]
+    assert thin and f"in {len(thin)} of the {CASES} cases (line {', '.join(map(str, thin))})" in notice.text
+
+
+def _left_out(place: Path, row: dict[str, str]) -> bool:
+    """Whether either mask loses nine tenths of its volume, or all, when it shrinks by 2 mm."""
+    import SimpleITK as sitk
+    from MRDeltaNetLib.imaging.preprocessing import in_axial_order
+    from MRDeltaNetLib.response.uncertainty import STEP_MM, resized
+    masks = [sitk.ReadImage(str(place / "cohort" / row[name]), sitk.sitkUInt8) for name in ("pre_mask", "post_mask")]
+    return any(resized(in_axial_order(mask), -STEP_MM) is None for mask in masks)
 
 
 def test_a_stopped_prediction_goes_on_and_the_same_call_writes_the_same_bytes(place, done):

@@ -30,6 +30,7 @@ from MRDeltaNetLib.io import atomic
 from MRDeltaNetLib.io.cases import read_case
 from MRDeltaNetLib.io.cohort_table import read_cohort
 from MRDeltaNetLib.io.images import read_image
+from MRDeltaNetLib.response import uncertainty
 from Testing.io import dicom_files
 from Testing.simulated import SMALL, small_pair, stored_otherwise, write_pair
 
@@ -196,7 +197,7 @@ def test_two_preparations_of_one_cache_at_once(cohort, reference, tmp_path, here
         run.start()
     for run in runs:
         run.join()
-    assert len(crops_in(tmp_path)) == 2 and crops_in(tmp_path).items() <= crops_in(reference).items()
+    assert len(crops_in(tmp_path)) == 3 and crops_in(tmp_path).items() <= crops_in(reference).items()
 
 
 def test_how_a_file_stores_its_axes_changes_no_more_than_rounding_and_nothing_against_a_single_run(place, tmp_path, here):
@@ -207,20 +208,25 @@ def test_how_a_file_stores_its_axes_changes_no_more_than_rounding_and_nothing_ag
     write_pair(turned, tmp_path / "turned")
     both = cohort_of(tmp_path, patient(1, str(place / "p1")), patient(2, "turned"))
     prepare_cohort(both, tmp_path / "cache", CROP, QUICK)
-    plain, stored = load_prepared(both, tmp_path / "cache", CROP, QUICK).crops
+    found = load_prepared(both, tmp_path / "cache", CROP, QUICK)
+    plain, stored = found.crops
     assert np.abs(plain.astype(float) - stored.astype(float)).max() < 0.02          # float16 and sums in another order
 
     class Seen(Exception):
         pass
 
     def keep(prepared, bundle, config):
-        raise Seen(prepared.tensor)
+        raise Seen(prepared)
 
     bundle = SimpleNamespace(own={"sequences": ["T2"], "bias_corrections_allowed": ["off"]}, preprocessing=CROP, public_facts=dict)
     case, _ = read_case(cases._job(cases.task_of(both.rows[1], both.folder, tmp_path, CROP, QUICK)))
     with pytest.raises(Seen) as seen:
         pipeline.run(case, RunConfig(steps=("align", "masks", "predict"), registration=QUICK), bundle=bundle, predict=keep)
-    assert np.array_equal(seen.value.args[0].numpy().astype(np.float16), stored)
+    shown = seen.value.args[0]
+    assert np.array_equal(shown.tensor.numpy().astype(np.float16), stored)
+    others = found.outlines(1)
+    assert list(others) == list(shown.outlines) == list(uncertainty.NAMES)
+    assert all(np.array_equal(shown.outlines[name].numpy().astype(np.float16), others[name]) for name in others)
 
 
 # --- resumable and idempotent

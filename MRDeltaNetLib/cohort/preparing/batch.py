@@ -17,6 +17,7 @@ from MRDeltaNetLib.cohort.preparing.cache import FAILURES, Cache, Failure
 from MRDeltaNetLib.cohort.preparing.cases import fingerprint, key_of, task_of
 from MRDeltaNetLib.cohort.preparing.local import Executor, Local
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError, PartialFailure, UsageError
+from MRDeltaNetLib.io.crops import CropStore
 from MRDeltaNetLib.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class PreparedCohort:
     facts     plain JSON of each (pipeline.PreparedCase)
     keys      names of the crops, equal for equal input
     failures  the cases that are missing here, and why
+    store     where the crops are
     """
 
     rows: tuple["Row", ...]
@@ -72,9 +74,18 @@ class PreparedCohort:
     facts: tuple[dict[str, Any], ...]
     keys: tuple[str, ...]
     failures: tuple[Failure, ...] = ()
+    store: CropStore | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def outlines(self, number: int) -> dict[str, np.ndarray]:
+        """Of one case: name -> both ROI channels as another outline makes them (response.uncertainty.NAMES), float16 (timepoint 2, depth,
+        height, width). Read when asked for, since training has no use for them.
+
+        raises  InputError MRD-E466 if they are damaged
+        """
+        return self.store.outlines(self.keys[number])
 
     @property
     def outcomes(self) -> np.ndarray:
@@ -164,7 +175,7 @@ def load_prepared(cohort: "Cohort", cache: Path | str, preprocessing: Preprocess
         raise InputError("Not every case of the cohort is prepared" if rows else "No case of the cohort is prepared", code="MRD-E467",
                          found=f"{unknown} of {len(cohort.rows)} not prepared with these settings, {len(failures)} failed",
                          fix="run `mrdeltanet cohort prepare` with the same settings and the same cache first")
-    return PreparedCohort(tuple(rows), tuple(crops), tuple(facts), tuple(keys), tuple(failures))
+    return PreparedCohort(tuple(rows), tuple(crops), tuple(facts), tuple(keys), tuple(failures), store.crops)
 
 
 class _Planned:

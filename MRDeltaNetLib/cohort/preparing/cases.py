@@ -35,7 +35,8 @@ from MRDeltaNetLib.versions import versions
 if TYPE_CHECKING:
     from MRDeltaNetLib.io.cohort_table import Row
 
-CODE = ("case.py", "pipeline.py", "imaging", "io/gate", "io/dicom", "io/images.py", "io/cases.py", "io/crops.py", "cohort/preparing/cases.py")
+CODE = ("case.py", "pipeline.py", "imaging", "io/gate", "io/dicom", "io/images.py", "io/cases.py", "io/crops.py", "response/uncertainty.py",
+        "cohort/preparing/cases.py")
 """What decides over the bytes of a crop; imaging/phantom, which makes up scans, does not."""
 
 LIBRARIES = ("numpy", "SimpleITK", "pydicom", "torch", "monai")
@@ -99,7 +100,7 @@ def prepare(task: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError("The files of the case changed while they were read", code="MRD-E469",
                          fix="wait until the files are copied, then run the same command again")
     try:
-        store.write(key, found.prepared.tensor, {**found.facts, "interval_days": interval})
+        store.write(key, found.prepared.tensor, {**found.facts, "interval_days": interval}, found.prepared.outlines)
     except EnvironmentProblem as problem:
         raise StoreProblem(problem) from problem
     return {"key": key, "made": True}

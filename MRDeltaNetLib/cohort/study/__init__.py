@@ -176,7 +176,7 @@ def _conclude(config: StudyConfig, plan: splitting.Plan, prepared: "PreparedCoho
     fold_of = _fold_of(plan)
     _write_oof(config.out, prepared, oof, in_folds, line, fold_of)
     table, final = (None, in_folds) if inputs is None else _final(prepared, cases, config, inputs, in_folds[0])
-    others = _others(config.out, prepared, final, line, threshold)
+    others = _others(config.out, prepared, final, line, threshold, ranged=table is None)
     everyone = np.full(len(prepared.rows), -1)
     everyone[cases] = [row.outcome for row in rows]
     record = {
@@ -224,11 +224,16 @@ def _write_oof(out: Path, prepared: "PreparedCohort", oof: Mapping[int, np.ndarr
     scores_table.write_embeddings(out / "oof_embeddings.csv", vectors, more=("fold", "member"))
 
 
-def _others(out: Path, prepared: "PreparedCohort", members: Sequence[Member], line: Recalibration, threshold: Threshold) -> dict[str, Any]:
-    """Internal and external cases by the whole ensemble: tables, and discrimination, calibration and operating point of each set."""
+def _others(out: Path, prepared: "PreparedCohort", members: Sequence[Member], line: Recalibration, threshold: Threshold, *,
+            ranged: bool) -> dict[str, Any]:
+    """Internal and external cases by the whole ensemble: tables, and discrimination, calibration and operating point of each set.
+
+    ranged  whether the members span a range; the one tabular model has none
+    """
     cases = [k for k, row in enumerate(prepared.rows) if row.set in OTHER_SETS]
     logits = np.array([member.logits for member in members])
-    scores_table.write_scores(out / "predictions.csv", [scores_table.scored(prepared.rows[k], logits[:, k], line.probability) for k in cases])
+    rows = [scores_table.scored(prepared.rows[k], logits[:, k], line.probability) | ({} if ranged else scores_table.NO_RANGE) for k in cases]
+    scores_table.write_scores(out / "predictions.csv", rows)
     scores_table.write_embeddings(out / "embeddings.csv", [(scores_table.who(prepared.rows[k]), np.concatenate([m.embeddings[k] for m in members])) for k in cases])
     found = {}
     for name in OTHER_SETS:
