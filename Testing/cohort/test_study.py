@@ -330,10 +330,14 @@ def test_limits_follow_from_the_numbers(done):
     record = json.loads(json.dumps(done.record))
     record["out_of_fold"] |= {"auc": 0.9, "ci": [0.85, 0.95]}
     record["cohort"]["train"] |= {"with_pcr": 200, "without_pcr": 800}
-    record["leave_one_centre_out"] |= {"pooled": record["leave_one_centre_out"]["pooled"] | {"auc": 0.7}, "out_of_fold_auc_of_the_same_cases": 0.9}
+    record["leave_one_centre_out"] = {"pooled": {"auc": 0.5}, "out_of_fold_auc_of_the_same_cases": 0.9, "centres": {
+        "A": {"with_pcr": 10, "without_pcr": 30, "auc": 0.6, "out_of_fold_auc": 0.85}, "B": {"with_pcr": 10, "without_pcr": 10, "auc": 0.9, "out_of_fold_auc": 0.9},
+        "C": {"with_pcr": 1, "without_pcr": 10, "auc": None, "out_of_fold_auc": None}}}
     record["calibration"] |= {"method": "platt", "after_cross_fitted": {"slope": 1.0, "intercept": 0.0}}
     text = " ".join(card.limits(record))
-    assert "lower by 0.20" in text and "Few events" not in text and "chance" not in text and "recalibrat" not in text.replace("Threshold and recalibration", "")
+    assert "lower by 0.19" in text and "Few events" not in text and "chance" not in text and "recalibrat" not in text.replace("Threshold and recalibration", "")
+    record["leave_one_centre_out"]["centres"]["A"]["auc"] = 0.85         # an offset between networks is no loss inside a centre
+    assert "was not trained on" not in " ".join(card.limits(record))
     record["calibration"]["after_cross_fitted"]["slope"] = 0.5
     record["cohort"] |= {"failed": 3, "simulated": True}
     text = " ".join(card.limits(record))

@@ -70,10 +70,8 @@ def limits(record: Mapping[str, Any]) -> list[str]:
     left_out = record["leave_one_centre_out"]
     if left_out is None:
         found.append("No centre was left out, so nothing is known about a centre that it was not trained on.")
-    elif None not in (left_out["pooled"]["auc"], left_out["out_of_fold_auc_of_the_same_cases"]):
-        gap = left_out["out_of_fold_auc_of_the_same_cases"] - left_out["pooled"]["auc"]
-        if gap > CENTRE_GAP:
-            found.append(f"At a centre that it was not trained on its AUC was lower by {gap:.2f}. Expect that at yours.")
+    elif (gap := centre_gap(left_out)) is not None and gap > CENTRE_GAP:
+        found.append(f"At a centre that it was not trained on its AUC was lower by {gap:.2f}. Expect that at yours.")
     if not record["other_sets"].get("external"):
         found.append("There was no external set: every number here is of patients of the training centres.")
     calibration = record["calibration"]["after_cross_fitted"]
@@ -88,6 +86,17 @@ def limits(record: Mapping[str, Any]) -> list[str]:
     found.append("Whether it uses more than tumour volume, one scan or the scanner is not shown by these numbers; `mrdeltanet controls` shows it.")
     found.append("Threshold and recalibration belong to the share of pCR and the scanners named here.")
     return found
+
+
+def centre_gap(left_out: Mapping[str, Any]) -> float | None:
+    """AUC lost inside a centre when it was left out, mean over the centres weighted by their pairs of pCR and non-pCR; None without any AUC.
+
+    The pooled AUC is not taken: it ranks cases of different centres by different networks, so it falls with every offset between these, though
+    each centre be ranked as well as before.
+    """
+    rows = [(centre["with_pcr"] * centre["without_pcr"], centre["out_of_fold_auc"] - centre["auc"]) for centre in left_out["centres"].values()
+            if None not in (centre["auc"], centre["out_of_fold_auc"])]
+    return sum(weight * lost for weight, lost in rows) / sum(weight for weight, _ in rows) if rows else None
 
 
 def card(record: Mapping[str, Any]) -> str:
@@ -215,7 +224,8 @@ def _left_out_lines(record: Mapping[str, Any]) -> list[str]:
             for name, found in left_out["centres"].items()]
     rows.append(("all of them", left_out["pooled"]["with_pcr"], left_out["pooled"]["without_pcr"], _auc(left_out["pooled"]),
                  _one(left_out["out_of_fold_auc_of_the_same_cases"])))
-    return ["Each centre scored by models that were trained without it, beside the same cases out of fold:", "",
+    return ["Each centre scored by models that were trained without it, beside the same cases out of fold. The last row ranks cases of different "
+            "centres by different networks, so read the rows above it first:", "",
             *_table(("left out", "pCR", "non-pCR", "AUC without it (95 % interval)", "AUC out of fold"), rows), ""]
 
 
