@@ -96,7 +96,7 @@ REFUSED = {
     "[training]\nmonitor = 1": ("MRD-E484", "text"),
     "[training]\nbatch_size = 15": ("MRD-E486", "even"),
     "[training.loss]\nbeta = 1.0": ("MRD-E485", "below 1"),
-    "[model]\nname = \"deltanet\"\nmembers = 3": ("MRD-E486", "members"),
+    "[model]\nname = \"deltanet\"\nmembers = 3": ("MRD-E486", "[validation]"),
     "[preprocessing]\ncrop_mm = [96.0, 96.0]": ("MRD-E484", "3 numbers"),
     "[preprocessing]\ncrop_mm = 96.0": ("MRD-E484", "3 numbers"),
     "[preprocessing]\ncrop_mm = [96.0, 96.0, nan]": ("MRD-E485", "500"),
