@@ -52,18 +52,24 @@ class RoiPooled(PairNetwork):
 
     visits  "both", or "pre" or "post": a control that reads one visit's descriptor alone and never touches the other visit. Its
             change_post is |f_i - m| of that visit's own tokens and mean part: no change over time, only what stands out
+    roi_mode  see pair.PairNetwork; with "none" both visits are pooled over the whole crop
     """
 
     def __init__(self, *, spacing_mm=(0.75, 0.75, 3.0), crop_mm=(96.0, 96.0, 72.0), preset: str = "base",
-                 auxiliary: bool = True, dropout: float = 0.3, drop_path: float | None = None, visits: str = "both") -> None:
+                 auxiliary: bool = True, dropout: float = 0.3, drop_path: float | None = None, visits: str = "both",
+                 roi_mode: str = "channel") -> None:
         self.times, self.compares_visits = times_of(visits), visits == "both"
-        super().__init__(spacing_mm=spacing_mm, crop_mm=crop_mm, preset=preset, auxiliary=auxiliary, drop_path=drop_path)
+        super().__init__(spacing_mm=spacing_mm, crop_mm=crop_mm, preset=preset, auxiliary=auxiliary, drop_path=drop_path, roi_mode=roi_mode)
         self.map_formulas = _POOLED_FORMULAS if self.compares_visits else _single_visit_formulas(visits)
+        if roi_mode == "none":
+            self.map_formulas = {name: formula.replace("over the post ROI", "over the whole crop").replace("over the pre ROI", "over the whole crop")
+                                 for name, formula in self.map_formulas.items()}
         self.norms = nn.ModuleList(nn.LayerNorm(dim) for dim in self.dims)
         self.pools = nn.ModuleList(RoiPooling(dim) for dim in self.dims)
         self.head = Head((9 if self.compares_visits else 3) * sum(self.dims), self.sizes["hidden"], dropout)
 
     def forward(self, x: torch.Tensor) -> NetworkOutput:
+        x = self.shown(x)
         return self._both(x) if self.compares_visits else self._one(x, self.times[0])
 
     def _one(self, x: torch.Tensor, time: int) -> NetworkOutput:

@@ -44,7 +44,7 @@ class Compared:
     tokens  normalised pre and post tokens, each (B, N, dim)
     delta   (B, N, dim) for the head; change (B, N, dim) the aligned change D
     carry   (B, N) shares of post tokens -> (B, N) shares of pre tokens, A^T s
-    gate    (B, N) change gates of the latents, None without latents
+    gate    (B, N) change gates of the latents, None without latents or without gates
     """
 
     tokens: tuple[torch.Tensor, torch.Tensor]
@@ -173,34 +173,50 @@ class Latents(nn.Module):
     d = b - a; g = sigmoid(MLP[|d|; d; r]); Z <- Z + MHA(Z, [a; b; g d]) with bias log(g + 1e-4) on the change keys;
     Z <- block(Z); a' = a + MHA(a, Z); b' = b + MHA(b, Z); D = b' - a'. Rows of R = A_write(b<-Z) A_read(Z<-a), made to sum to 1,
     play the part of A. Same form for both times, so that nothing but the scans differs between them.
+
+    gated        False: g = 1, so that every change key is read as it is and no bias is added
+    change_keys  False: latents read [a; b] alone; the gate acts on change keys only, so that without them there is none
     """
 
-    def __init__(self, dim: int, count: int, heads: int) -> None:
+    def __init__(self, dim: int, count: int, heads: int, gated: bool = True, change_keys: bool = True) -> None:
         super().__init__()
+        self.change_keys = change_keys
         self.latents = nn.Parameter(torch.randn(1, count, dim) * 0.02)
-        self.time = nn.Parameter(torch.randn(3, dim) * 0.02)
-        self.gate = nn.Sequential(nn.Linear(2 * dim + 1, dim // 2), nn.ReLU(), nn.Linear(dim // 2, 1))
+        self.time = nn.Parameter(torch.randn(3 if change_keys else 2, dim) * 0.02)
+        self.gate = None
+        if gated and change_keys:
+            self.gate = nn.Sequential(nn.Linear(2 * dim + 1, dim // 2), nn.ReLU(), nn.Linear(dim // 2, 1))
         self.norm = nn.LayerNorm(dim)
         self.reader = nn.MultiheadAttention(dim, heads, batch_first=True)
         self.think = SelfAttention(dim, heads)
         self.writer = nn.MultiheadAttention(dim, heads, batch_first=True)
         self.heads = heads
 
-    def forward(self, a: torch.Tensor, b: torch.Tensor, roi: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """a, b (B, N, dim), roi (B, N) -> change D (B, N, dim), write shares (B, N, L), read shares (B, L, N), gates (B, N)."""
-        d = b - a
-        gate = self.gate(torch.cat([d.abs(), d, roi[..., None]], -1)).sigmoid()
-        keys = torch.cat([a + self.time[0], b + self.time[1], gate * d + self.time[2]], 1)
-        bias = torch.cat([torch.zeros_like(gate), torch.zeros_like(gate), torch.log(gate + 1e-4)], 1).transpose(1, 2)
+    def forward(self, a: torch.Tensor, b: torch.Tensor, roi: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """a, b (B, N, dim), roi (B, N) -> change D (B, N, dim), write shares (B, N, L), read shares (B, L, N), gates (B, N) or None."""
+        keys, bias, gate = self.keys(a, b, roi)
         z = self.latents.expand(len(a), -1, -1)
-        bias = bias.expand(-1, z.shape[1], -1).repeat_interleave(self.heads, 0)
+        if bias is not None:
+            bias = bias.expand(-1, z.shape[1], -1).repeat_interleave(self.heads, 0)
         found, shares = self.reader(self.norm(z), keys, keys, attn_mask=bias)
         z = self.think(z + found)
         key = self.norm(z)
         written_b, write = self.writer(b + self.time[1], key, key)
         written_a, _ = self.writer(a + self.time[0], key, key)
         read_pre = shares[:, :, :a.shape[1]]
-        return (b + written_b) - (a + written_a), write, read_pre, gate[..., 0]
+        return (b + written_b) - (a + written_a), write, read_pre, None if gate is None else gate[..., 0]
+
+    def keys(self, a: torch.Tensor, b: torch.Tensor, roi: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """What the latents read, (B, 3 N, dim) or without change keys (B, 2 N, dim); its bias (B, 1, 3 N) and the gates (B, N, 1), or None."""
+        visits = [a + self.time[0], b + self.time[1]]
+        if not self.change_keys:
+            return torch.cat(visits, 1), None, None
+        d = b - a
+        if self.gate is None:
+            return torch.cat([*visits, d + self.time[2]], 1), None, None
+        gate = self.gate(torch.cat([d.abs(), d, roi[..., None]], -1)).sigmoid()
+        bias = torch.cat([torch.zeros_like(gate), torch.zeros_like(gate), torch.log(gate + 1e-4)], 1).transpose(1, 2)
+        return torch.cat([*visits, gate * d + self.time[2]], 1), bias, gate
 
 
 class Comparison(nn.Module):
@@ -213,10 +229,13 @@ class Comparison(nn.Module):
     full             content alone, over all slices, by torch's fused attention: A is never held
     latent           through latents, no alignment
     anchored+latent  latents on b and the aligned sum_j A_ij a_j
+
+    latents, gated, change_keys  number and form of the latents, see Latents
+    roi_frame                    False: no ROI frame in the prior, whatever compare says
     """
 
     def __init__(self, dim: int, grid: tuple[int, int, int], token_mm: tuple[float, float, float], *, compare: str,
-                 content: bool, latents: int, heads: int) -> None:
+                 content: bool, latents: int, heads: int, gated: bool = True, change_keys: bool = True, roi_frame: bool = True) -> None:
         super().__init__()
         if compare not in COMPARISONS:
             raise ValueError(f"compare={compare!r}: choose one of {', '.join(COMPARISONS)}")
@@ -226,11 +245,11 @@ class Comparison(nn.Module):
         self.merge = nn.Linear(2 * dim, dim)
         self.align = self.latent = None
         if compare in ("anchored", "local", "anchored+latent"):
-            self.align = Alignment(dim, PositionPrior(grid[1:], token_mm[1:], roi_frame=compare != "local"), content)
+            self.align = Alignment(dim, PositionPrior(grid[1:], token_mm[1:], roi_frame=roi_frame and compare != "local"), content)
         elif compare == "full":
             self.align = Alignment(dim, None, content=True, volume=True)
         if "latent" in compare:
-            self.latent = Latents(dim, latents, heads)
+            self.latent = Latents(dim, latents, heads, gated, change_keys)
 
     @property
     def sees_content(self) -> bool:

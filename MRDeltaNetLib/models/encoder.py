@@ -88,24 +88,31 @@ class Encoder(nn.Module):
 
     Every strided kernel is even in the strided axes, so a token's centre lies in the middle of the voxels it stands for;
     odd kernels with stride 2 would move it by up to half a token towards the origin (2.6 mm at 6 mm tokens).
+
+    scales  which of the two are given, 0 fine, 1 coarse; without the coarse one its stage is not built
     """
 
     def __init__(self, geometry: Geometry, *, channels: int, dims: tuple[int, int, int, int],
-                 blocks: tuple[int, int, int], heads: int, drop_path: float) -> None:
+                 blocks: tuple[int, int, int], heads: int, drop_path: float, scales: tuple[int, ...] = (0, 1)) -> None:
         super().__init__()
+        self.scales = scales
         rates = iter(torch.linspace(0, drop_path, sum(blocks)).tolist())
         self.stem = nn.Sequential(_down(channels, dims[0], (1, 4, 4), (1, 2, 2), (0, 1, 1)),
                                   _down(dims[0], dims[1], (3, 4, 4), (1, 2, 2), (1, 1, 1)))
         self.stage1 = nn.Sequential(*(ResidualConv(dims[1], next(rates)) for _ in range(blocks[0])))
         self.down2 = _down(dims[1], dims[2], (2, 2, 2), (2, 2, 2), (0, 0, 0))
         self.stage2 = nn.Sequential(*(ResidualConv(dims[2], next(rates)) for _ in range(blocks[1])))
-        self.down3 = _down(dims[2], dims[3], (2, 2, 2), (2, 2, 2), (0, 0, 0))
-        self.position = nn.Parameter(torch.zeros(1, dims[3], *geometry.tokens(1)))
-        self.stage3 = nn.Sequential(*(SelfAttention(dims[3], heads, next(rates)) for _ in range(blocks[2])))
+        if 1 in scales:
+            self.down3 = _down(dims[2], dims[3], (2, 2, 2), (2, 2, 2), (0, 0, 0))
+            self.position = nn.Parameter(torch.zeros(1, dims[3], *geometry.tokens(1)))
+            self.stage3 = nn.Sequential(*(SelfAttention(dims[3], heads, next(rates)) for _ in range(blocks[2])))
         self.to(memory_format=torch.channels_last_3d)
 
     def forward(self, visit: torch.Tensor) -> list[torch.Tensor]:
         fine = self.stage2(self.down2(self.stage1(self.stem(visit))))
+        if 1 not in self.scales:
+            return [fine]
         coarse = self.down3(fine) + self.position
         attended = self.stage3(coarse.flatten(2).transpose(1, 2))
-        return [fine, attended.transpose(1, 2).reshape(coarse.shape)]
+        both = fine, attended.transpose(1, 2).reshape(coarse.shape)
+        return [both[scale] for scale in self.scales]

@@ -19,6 +19,12 @@ PRESETS = {
 }
 """Sizes for fewer than 200, 200 to 600, and more than 600 training cases."""
 
+SCALES = {"both": (0, 1), "fine": (0,), "coarse": (1,)}
+"""Setting -> scales that a network compares and pools, 0 the finest."""
+
+ROI_MODES = ("channel", "mask", "none")
+"""How a network knows the ROI, see PairNetwork."""
+
 
 class PairNetwork(nn.Module):
     """Base of the networks.
@@ -32,6 +38,10 @@ class PairNetwork(nn.Module):
     auxiliary   whether training also decodes token intensities and projects each visit's anatomy; these weights are used in training
                 only, so that the network of a bundle is built without them (its weights are the others)
     drop_path   largest rate of stochastic depth, reached linearly from 0 at the input; None: the preset's
+    scales      "both", "fine" or "coarse": the scales whose tokens leave the encoder; the maps are on the finest of them
+    roi_mode    "channel": the ROI is the encoder's second channel, and the parts behind it anchor, pool and gate by it. "mask": the encoder
+                sees T2 times ROI instead, so nothing outside the ROI; the rest as before. "none": the whole crop is taken for the ROI, so
+                that input, anchoring, pooling and auxiliary losses are the same whatever the ROI is (crops are still cut around it)
     """
 
     sees_image_content = True
@@ -55,35 +65,60 @@ class PairNetwork(nn.Module):
     """For layers.layers: (stage, prefixes of its parameters' names) from the input on; the rest is the head."""
 
     def __init__(self, *, spacing_mm: tuple[float, float, float], crop_mm: tuple[float, float, float], preset: str,
-                 auxiliary: bool, drop_path: float | None = None) -> None:
+                 auxiliary: bool, drop_path: float | None = None, scales: str = "both", roi_mode: str = "channel") -> None:
         super().__init__()
         self.sizes = sizes_of(preset)
+        if scales not in SCALES:
+            raise ValueError(f"scales={scales!r}: choose one of {', '.join(SCALES)}")
+        if roi_mode not in ROI_MODES:
+            raise ValueError(f"roi_mode={roi_mode!r}: choose one of {', '.join(ROI_MODES)}")
+        self.scales, self.roi_mode = SCALES[scales], roi_mode
         self.geometry = Geometry(tuple(spacing_mm), tuple(crop_mm), self.strides)
-        self.dims = self.sizes["dims"][2:]
+        self.dims = tuple(self.sizes["dims"][2:][scale] for scale in self.scales)
+        if scales != "both":
+            self.token_stride, self.map_note = self.strides[self.scales[0]], _ONE_SCALE_NOTE
         drop_path = self.sizes["drop_path"] if drop_path is None else drop_path
         if not 0 <= drop_path < 1:
             raise ValueError(f"drop_path={drop_path!r}: from 0 to below 1")
         self.encoder = self.make_encoder(drop_path)
-        self.decoding = IntensityDecoding(self.dims, self.strides) if auxiliary else None
+        self.decoding = IntensityDecoding(self.dims, tuple(self.strides[scale] for scale in self.scales)) if auxiliary else None
         self.anatomy = AnatomyProjection(self.dims) if auxiliary and self.compares_visits else None
 
     compares_visits = True
     """False of a network that sees one visit only, so that there is no identity to compare."""
 
     def make_encoder(self, drop_path: float) -> nn.Module:
-        """One visit (B, 2, D, H, W) -> features (B, dim, d, h, w), finest scale first; the last len(strides) are the tokens."""
-        return Encoder(self.geometry, channels=2, dims=self.sizes["dims"], blocks=self.sizes["blocks"],
-                       heads=self.sizes["heads"], drop_path=drop_path)
+        """One visit (B, encoder_channels, D, H, W) -> features (B, dim, d, h, w), finest scale first; the last len(scales) are the tokens."""
+        return Encoder(self.geometry, channels=self.encoder_channels, dims=self.sizes["dims"], blocks=self.sizes["blocks"],
+                       heads=self.sizes["heads"], drop_path=drop_path, scales=self.scales)
+
+    @property
+    def encoder_channels(self) -> int:
+        """T2 and ROI, or T2 alone."""
+        return 2 if self.roi_mode == "channel" else 1
+
+    def shown(self, x: torch.Tensor) -> torch.Tensor:
+        """The input (B, 2, 2, D, H, W) as roi_mode lets the network know it: T2 (times ROI) and ROI (1 everywhere) of each visit."""
+        check_shape(x, self.geometry)
+        if self.roi_mode == "channel":
+            return x
+        t2, roi = x[:, :, 0], x[:, :, 1]
+        return torch.stack([t2 * roi, roi] if self.roi_mode == "mask" else [t2, torch.ones_like(roi)], 2)
 
     @property
     def token_size_mm(self) -> tuple[float, float, float]:
         """Size (z, y, x) of one token of the maps, mm."""
-        return self.geometry.token_mm(0)
+        return self.geometry.token_mm(self.scales[0])
+
+    @property
+    def map_grid(self) -> tuple[int, int, int]:
+        """Tokens (z, y, x) of the maps."""
+        return self.geometry.tokens(self.scales[0])
 
     def encode(self, x: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """Features of the pre and of the post visit, one (B, dim, d, h, w) a scale each."""
+        """Features of the pre and of the post visit of a shown input, one (B, dim, d, h, w) a scale each."""
         check_shape(x, self.geometry)
-        visits = x.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last_3d)
+        visits = x[:, :, :self.encoder_channels].transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last_3d)
         if torch.is_grad_enabled() or _hooked(self.encoder):
             return self.encoder(visits[:len(x)]), self.encoder(visits[len(x):])
         both = self.encoder(visits)
@@ -93,13 +128,13 @@ class PairNetwork(nn.Module):
         """ROI and offset of each scale; a token's ROI is the mean over its voxels."""
         roi = x[:, :, 1]
         offset, valid = in_plane_offset_mm(roi[:, 0], roi[:, 1], self.geometry.spacing_mm[1::-1])
-        pooled = [F.avg_pool3d(roi, stride, stride).flatten(2) for stride in self.strides]
+        pooled = [F.avg_pool3d(roi, self.strides[scale], self.strides[scale]).flatten(2) for scale in self.scales]
         return [Frames(r[:, 0], r[:, 1], offset, valid) for r in pooled]
 
     def encode_visit(self, x: torch.Tensor, time: int) -> list[torch.Tensor]:
-        """Features of one visit (0 pre, 1 post), one (B, dim, d, h, w) a scale; the other visit is not touched."""
+        """Features of one visit (0 pre, 1 post) of a shown input, one (B, dim, d, h, w) a scale; the other visit is not touched."""
         check_shape(x, self.geometry)
-        return self.encoder(x[:, time].contiguous(memory_format=torch.channels_last_3d))
+        return self.encoder(x[:, time, :self.encoder_channels].contiguous(memory_format=torch.channels_last_3d))
 
     def auxiliary(self, x: torch.Tensor, tokens: list[tuple[torch.Tensor, ...]], times: tuple[int, ...] = (0, 1)) -> dict[str, torch.Tensor]:
         """{"intensity_decoding": loss}, mean over the visits, during training; empty otherwise.
@@ -119,13 +154,13 @@ class PairNetwork(nn.Module):
                             self.anatomy(post, [frame.roi_post for frame in frames])], 1)
 
     def on_map_grid(self, shares: list[torch.Tensor]) -> torch.Tensor:
-        """Mean over scales of shares (B, N_s) on the finest token grid, (B, d, h, w).
+        """Mean over scales of shares (B, N_s) on the finest token grid that is compared, (B, d, h, w).
 
         A coarser token's share is divided equally among the fine tokens it covers, so that the total stays 1.
         """
-        fine = self.geometry.tokens(0)
+        fine = self.map_grid
         total = 0
-        for scale, share in enumerate(shares):
+        for scale, share in zip(self.scales, shares):
             grid = self.geometry.tokens(scale)
             factor = [f // g for f, g in zip(fine, grid)]
             spread = F.interpolate(share.unflatten(1, grid)[:, None], scale_factor=factor, mode="nearest")[:, 0]
@@ -153,6 +188,9 @@ class AnatomyProjection(nn.Module):
             weight = (outside / outside.sum(1, keepdim=True)).to(feature.dtype)
             means.append(F.layer_norm((feature.flatten(2) @ weight[..., None])[..., 0], feature.shape[1:2]))
         return F.normalize(self.project(torch.cat(means, 1)).float(), dim=1)
+
+
+_ONE_SCALE_NOTE = "one scale alone is compared: all of the weight comes from tokens of this size"
 
 
 def sizes_of(preset: str) -> dict:

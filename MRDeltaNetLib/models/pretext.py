@@ -14,6 +14,7 @@ from torch import nn
 from MRDeltaNetLib.models.activation import ActivationHead
 from MRDeltaNetLib.models.head import Head
 from MRDeltaNetLib.models.losses import IntensityDecoding
+from MRDeltaNetLib.models.pair import PairNetwork
 
 HIDDEN_VALUE = 0.0
 """What hidden voxels show: the mean of the body outside the tumour, which is 0 after normalisation."""
@@ -38,7 +39,7 @@ def pretext(network: nn.Module, x: torch.Tensor, masked_share: float, generator:
 
     network       of the registry, built with auxiliary=True (its intensity decoding reconstructs); its logit learns the order
     x             (B, 2, 2, D, H, W) crops, with or without outcome; not changed
-    masked_share  of the fine tokens inside each visit's ROI whose T2 is hidden; 0: order only
+    masked_share  of the finest tokens inside each visit's ROI (as the network knows it) whose T2 is hidden; 0: order only
     generator     on the CPU; the same one gives the same swaps and the same hidden tokens
     raises        ValueError for a network that sees one visit only or that has nothing to reconstruct with, or in evaluation mode
     """
@@ -52,16 +53,17 @@ def pretext(network: nn.Module, x: torch.Tensor, masked_share: float, generator:
     swapped, in_order = swap_visits(x, generator)
     if not masked_share > 0:
         return _told(network(swapped).logit, in_order, swapped.new_zeros(()))
-    shown, hidden = hide(swapped, masked_share, decoders[0].strides[0], generator)
+    goal = _shown(network, swapped)
+    covered, hidden = hide(torch.stack([swapped[:, :, 0], goal[:, :, 1]], 2), masked_share, decoders[0].strides[0], generator)
     seen: list[tuple[IntensityDecoding, torch.Tensor]] = []
     handles = [decoder.register_forward_hook(lambda module, inputs, _: seen.append((module, inputs[0][0]))) for decoder in decoders]
     try:
-        logit = network(shown).logit
+        logit = network(covered).logit
     finally:
         for handle in handles:
             handle.remove()
     # Each network (each member of an ensemble) decodes its pre visit first, then its post visit.
-    errors = [decoder.errors(0, tokens, swapped[:, call % 2]).mean(-1) for call, (decoder, tokens) in enumerate(seen)]
+    errors = [decoder.errors(0, tokens, goal[:, call % 2]).mean(-1) for call, (decoder, tokens) in enumerate(seen)]
     weights = [hidden[:, call % 2].to(error.dtype) for call, error in enumerate(errors)]
     count = sum(weight.sum() for weight in weights)
     reconstruction = sum((error * weight).sum() for error, weight in zip(errors, weights)) / count.clamp(min=1)
@@ -100,6 +102,14 @@ def forget_order(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, (Head, ActivationHead)):
             module.logit.reset_parameters()
+
+
+def _shown(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """The crops as the network (an ensemble's first member) knows them: decoding asks for nothing else."""
+    for part in network.modules():
+        if isinstance(part, PairNetwork):
+            return part.shown(x)
+    return x
 
 
 def _told(logit: torch.Tensor, in_order: torch.Tensor, reconstruction: torch.Tensor) -> Pretext:
