@@ -286,6 +286,23 @@ def test_a_pretrained_network_does_not_answer_with_the_order_of_visits(name, tmp
         assert torch.equal(value, pretrained.state_dict()[key]) != (key in last), key
 
 
+@pytest.mark.parametrize(("name", "changes", "fits"), [("roi_pooled", {}, True), ("deltanet", {"compare": "latent"}, True), ("slice2p5d", {}, False),
+                                                       ("deltanet", {"crop_mm": [36.0, 36.0, 12.0]}, False), ("siamese_subtraction", {}, False)])
+def test_a_start_holds_every_stage_below_the_head_or_is_refused(name, changes, fits, tmp_path):
+    from safetensors.torch import save_file
+
+    settings = {"spacing_mm": [0.75, 0.75, 3.0], "crop_mm": [24.0, 24.0, 12.0], "preset": "tiny"}
+    save_file({key: value.contiguous() for key, value in build("deltanet", **settings).state_dict().items()}, tmp_path / "weights.safetensors")
+    network = build(name, **settings | changes)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    if fits:
+        assert members.load_start(network, tmp_path / "weights.safetensors") > 60
+        return
+    with pytest.raises(InputError) as caught:
+        members.load_start(network, tmp_path / "weights.safetensors")
+    assert caught.value.code == "MRD-E782" and all((value == before[key]).all() for key, value in network.state_dict().items())
+
+
 def test_weights_that_are_not_numbers_are_refused(done, tmp_path):
     from safetensors.torch import load_file, save_file
 

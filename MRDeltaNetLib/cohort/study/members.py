@@ -127,10 +127,10 @@ def load_weights(network: "torch.nn.Module", path: Path) -> "torch.nn.Module":
 
 
 def load_start(network: "torch.nn.Module", path: Path) -> int:
-    """Take over the weights of a pretraining wherever name and shape agree; the number of tensors taken over. The last layer, which told the
-    order of visits, begins anew.
+    """Take over the weights of a pretraining: all stages below the head, and of comparison and head what fits; the number of tensors taken
+    over. The last layer, which told the order of visits, begins anew.
 
-    raises  InputError MRD-E782 if the file cannot be read or nothing of it fits
+    raises  InputError MRD-E782 if the file cannot be read or lacks a tensor of those stages: norms of a foreign network would fit by chance
     """
     from MRDeltaNetLib.models.pretext import forget_order
 
@@ -143,8 +143,9 @@ def load_start(network: "torch.nn.Module", path: Path) -> int:
     own = network.state_dict()
     fitting = {name: value for name, value in stored.items() if name in own and own[name].shape == value.shape}
     below_head = tuple(prefix for _, prefixes in network.stages for prefix in prefixes)
-    if not any(name.startswith(below_head) for name in fitting):
-        raise InputError("The weights to start from are of another network", code="MRD-E782", found=f"{len(fitting)} of {len(own)} tensors fit, none of the encoder",
+    wanted = [name for name in own if name.startswith(below_head)]
+    if missing := sum(name not in fitting for name in wanted):
+        raise InputError("The weights to start from are of another network", code="MRD-E782", found=f"{missing} of {len(wanted)} tensors below the head do not fit",
                          fix="pretrain the same model with the same settings and the same crop")
     network.load_state_dict(fitting, strict=False)
     forget_order(network)
