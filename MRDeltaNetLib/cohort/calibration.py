@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from MRDeltaNetLib.cohort.statistics import OperatingPoint, logistic, operating_point, sigmoid, youden_threshold
+from MRDeltaNetLib.cohort.statistics import OperatingPoint, logistic, operating_point, roc, sigmoid, youden_threshold
 from MRDeltaNetLib.config import ThresholdConfig
 from MRDeltaNetLib.errors import InputError, Notice
 
@@ -71,13 +71,12 @@ def platt(outcome: np.ndarray, logit: np.ndarray) -> tuple[float, float]:
     """
     outcome, logit = np.asarray(outcome).astype(bool), np.asarray(logit, dtype=float)
     _refuse_without_maximum(outcome, logit)
-    centre, scale = logit.mean(), logit.std()                       # Newton's steps are well-sized for standardised scores
     try:
-        (slope, intercept), _ = logistic(np.stack([(logit - centre) / scale, np.ones(len(logit))], axis=1), outcome)
+        (slope, intercept), _ = logistic(np.stack([logit, np.ones(len(logit))], axis=1), outcome)
     except ValueError as cause:
         raise InputError("The logistic recalibration did not settle", code="MRD-E778", found=f"{len(logit)} cases",
                          fix="look whether the scores separate the classes but for one or two cases; add cases") from cause
-    return float(slope / scale), float(intercept - slope * centre / scale)
+    return float(slope), float(intercept)
 
 
 def recalibrated(outcome: np.ndarray, logit: np.ndarray, *, sampled: float, prevalence: float | None) -> Recalibration:
@@ -127,11 +126,8 @@ def choose_threshold(outcome: np.ndarray, probability: np.ndarray, config: Thres
 def specificity_threshold(outcome: np.ndarray, probability: np.ndarray, specificity: float) -> float:
     """The smallest cut between scores whose specificity is at least `specificity`; above all scores if no lower one will do."""
     outcome, probability = np.asarray(outcome).astype(bool), np.asarray(probability, dtype=float)
-    non_responders = np.sort(probability[~outcome])
-    for cut in _cuts(probability):
-        if np.searchsorted(non_responders, cut, side="left") >= specificity * len(non_responders) - 1e-9:
-            return float(cut)
-    raise AssertionError("a cut above every score has specificity 1")
+    _, _, reached = roc(outcome, probability)
+    return float(_cuts(probability)[np.flatnonzero(reached >= specificity - 1e-9)[0]])      # a cut above every score has specificity 1
 
 
 def cost_threshold(outcome: np.ndarray, probability: np.ndarray, cost_ratio: float, prevalence: float) -> float:
@@ -140,17 +136,13 @@ def cost_threshold(outcome: np.ndarray, probability: np.ndarray, cost_ratio: flo
     cost = cost_ratio * (1 - prevalence) * (1 - specificity) + prevalence * (1 - sensitivity): a wrong "pCR" leaves a tumour in place.
     """
     outcome, probability = np.asarray(outcome).astype(bool), np.asarray(probability, dtype=float)
-    best, lowest = math.nan, math.inf
-    for cut in _cuts(probability):
-        wrong_pcr, missed_pcr = float((probability[~outcome] >= cut).mean()), float((probability[outcome] < cut).mean())
-        cost = cost_ratio * (1 - prevalence) * wrong_pcr + prevalence * missed_pcr
-        if cost <= lowest + 1e-12:
-            best, lowest = float(cut), min(cost, lowest)
-    return best
+    _, sensitivity, specificity = roc(outcome, probability)
+    cost = cost_ratio * (1 - prevalence) * (1 - specificity) + prevalence * (1 - sensitivity)
+    return float(_cuts(probability)[np.flatnonzero(cost <= cost.min() + 1e-12)[-1]])
 
 
 def _cuts(probability: np.ndarray) -> np.ndarray:
-    """One cut below all scores, one midway between each two neighbours, one above all; ascending."""
+    """One cut below all scores, one midway between each two neighbours, one above all; ascending, one for each point of roc()."""
     values = np.unique(probability)
     above = max((values[-1] + 1) / 2, np.nextafter(values[-1], np.inf))
     return np.concatenate([[values[0] / 2], (values[1:] + values[:-1]) / 2, [above]])

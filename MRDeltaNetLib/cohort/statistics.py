@@ -2,20 +2,26 @@
 a larger score means closer to pCR.
 
 DeLong, DeLong and Clarke-Pearson 1988 (doi:10.2307/2531595), computed by midranks as Sun and Xu 2014 (doi:10.1109/LSP.2014.2337313)
-do: n log n instead of the product of both class sizes.
+do: n log n instead of the product of both class sizes. No well-kept library has the paired test, so it is written here, with the ranks
+that it needs; curves and Brier score are scikit-learn's, proportions and regressions statsmodels', each loaded when first asked for.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from MRDeltaNetLib.errors import require
+
 Z_95 = 1.959963984540054
 
-NEWTON_STEPS, NEWTON_TOLERANCE = 50, 1e-10
-"""Newton's method on a logistic likelihood is at its end after some six steps; if it is not after so many, there is no end (separation)."""
+STEPS, TOLERANCE, STILL = 50, 1e-12, 1e-3
+"""A logistic likelihood is at its maximum after some six steps of reweighted least squares, when its deviance changes by less than TOLERANCE
+and no case's linear predictor by more than STILL; where some predictors go on growing by one a step, the classes can be separated."""
 
 
 @dataclass(frozen=True)
@@ -166,10 +172,8 @@ def wilson(successes: int, total: int) -> Proportion:
         raise ValueError("successes lie between 0 and total")
     if not total:
         return Proportion(0, 0, None, None, None)
-    share, z2 = successes / total, Z_95**2
-    centre = (share + z2 / (2 * total)) / (1 + z2 / total)
-    half = Z_95 / (1 + z2 / total) * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2))
-    return Proportion(int(successes), int(total), share, 0.0 if successes == 0 else centre - half, 1.0 if successes == total else centre + half)
+    lower, upper = _package("statsmodels.stats.proportion").proportion_confint(successes, total, alpha=0.05, method="wilson")
+    return Proportion(int(successes), int(total), successes / total, 0.0 if successes == 0 else float(lower), 1.0 if successes == total else float(upper))
 
 
 def operating_point(outcome: np.ndarray, probability: np.ndarray, threshold: float) -> OperatingPoint:
@@ -184,11 +188,16 @@ def operating_point(outcome: np.ndarray, probability: np.ndarray, threshold: flo
 
 def youden_threshold(outcome: np.ndarray, score: np.ndarray) -> float:
     """The score that maximises sensitivity + specificity - 1, midway to the next lower score; cases at or above it count as pCR."""
-    outcome, score = np.asarray(outcome).astype(bool), np.asarray(score, dtype=float)
-    values = np.unique(score)
-    index = [(score[outcome] >= v).mean() + (score[~outcome] < v).mean() for v in values]
-    best = int(np.argmax(index))
+    values, sensitivity, specificity = roc(outcome, score)
+    best = int(np.argmax((sensitivity + specificity)[:-1].round(12)))              # of equal ones the lowest
     return float(values[best] if best == 0 else (values[best] + values[best - 1]) / 2)
+
+
+def roc(outcome: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The ROC curve: every different score ascending, then infinity (m + 1,), and sensitivity and specificity if cases at or above it count as pCR."""
+    false_positive, true_positive, values = _package("sklearn.metrics").roc_curve(np.asarray(outcome).astype(bool), np.asarray(score, dtype=float),
+                                                                                  drop_intermediate=False)
+    return values[::-1], true_positive[::-1], 1 - false_positive[::-1]
 
 
 def calibration(outcome: np.ndarray, logit: np.ndarray) -> Calibration:
@@ -211,7 +220,7 @@ def calibration(outcome: np.ndarray, logit: np.ndarray) -> Calibration:
 
 def brier(outcome: np.ndarray, probability: np.ndarray) -> float:
     """Mean squared error of a probability (Brier 1950)."""
-    return float(np.mean((np.asarray(probability, dtype=float) - np.asarray(outcome, dtype=float)) ** 2))
+    return float(_package("sklearn.metrics").brier_score_loss(np.asarray(outcome).astype(int), np.asarray(probability, dtype=float)))
 
 
 def sigmoid(logit: np.ndarray) -> np.ndarray:
@@ -220,25 +229,29 @@ def sigmoid(logit: np.ndarray) -> np.ndarray:
 
 
 def logistic(design: np.ndarray, outcome: np.ndarray, offset: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Maximum-likelihood logistic regression by Newton's method (iteratively reweighted least squares), without a penalty.
+    """Maximum-likelihood logistic regression (iteratively reweighted least squares), without a penalty.
 
     design   (n, k), a column of ones where an intercept is wanted; offset (n,) is added to the linear predictor
     returns  coefficients (k,), and their covariance (k, k), the inverse of Fisher's information
-    raises   ValueError if there is only one class, if columns depend on each other, or if the classes can be separated: no finite solution
+    raises   ValueError if there is only one class, if columns depend on each other, or if the classes can be separated: no finite solution;
+             and where the steps do not settle, as with offsets beyond some 30
     """
     design, outcome = np.asarray(design, dtype=float), np.asarray(outcome, dtype=float)
     if not 0 < outcome.mean() < 1:
         raise ValueError("a logistic regression needs cases of both classes")
-    no_solution = ValueError("the classes can be separated, or columns depend on each other: no finite logistic regression exists")
-    found = np.zeros(design.shape[1])
-    for _ in range(NEWTON_STEPS):
-        probability = sigmoid(design @ found + offset)
-        weights = probability * (1 - probability)
-        information = design.T @ (weights[:, None] * design)
-        if not np.isfinite(information).all() or np.linalg.cond(information) > 1e14:
-            raise no_solution
-        step = np.linalg.solve(information, design.T @ (outcome - probability))
-        found = found + np.clip(step, -5.0, 5.0)  # a bad first step may overshoot; near the end steps are tiny
-        if np.abs(step).max() < NEWTON_TOLERANCE * max(1.0, np.abs(found).max()):
-            return found, np.linalg.inv(information)
-    raise no_solution
+    no_solution = ValueError("the classes can be separated, columns depend on each other, or offsets are extreme: no logistic regression was found")
+    if not np.isfinite(design).all() or np.linalg.matrix_rank(design) < design.shape[1]:
+        raise no_solution
+    model = _package("statsmodels.genmod.generalized_linear_model").GLM(outcome, design, offset=np.broadcast_to(np.asarray(offset, dtype=float), outcome.shape),
+                                                                        family=_package("statsmodels.genmod.families").Binomial())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")                # of separation and of a fit without end: both are refused below
+        fitted = model.fit(maxiter=STEPS, tol=TOLERANCE, rtol=TOLERANCE)
+    before, found = fitted.fit_history["params"][-2:]
+    if not fitted.converged or np.abs(design @ (found - before)).max() > STILL:
+        raise no_solution
+    return np.asarray(fitted.params), np.asarray(fitted.cov_params())
+
+
+def _package(name: str) -> Any:
+    return require(name, "Statistics of a study", "pip install 'mrdeltanet[cohort]'")

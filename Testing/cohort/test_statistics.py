@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from MRDeltaNetLib.cohort.statistics import (auc_with_ci, brier, calibration, delong, expected_ci, hanley_mcneil_error, logistic,
-                                             midranks, operating_point, paired_delong, wilson)
+                                             midranks, operating_point, paired_delong, roc, wilson)
 
 
 def scored(n=90, seed=0, digits=1):
@@ -186,6 +186,37 @@ def test_separable_or_one_class_logits_have_no_slope():
         calibration([0, 0, 1, 1], [-2.0, -1.0, 1.0, 2.0])
     with pytest.raises(ValueError, match="both classes"):
         calibration([1, 1, 1], [0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize("values", [[0, 1, 1, 2], [0, 0, 0, 1], [1, 0, 1, 2], [3, 3, 3, 3], [0, 0, 1, math.inf]])
+def test_classes_that_touch_at_one_value_only_and_columns_without_spread_have_no_regression(values):
+    """Two cases of both classes share a value and all others are apart: the likelihood grows for ever, slowly."""
+    with pytest.raises(ValueError, match="separated"):
+        logistic(np.column_stack([np.ones(4), values]), [0, 0, 1, 1])
+
+
+def test_an_intercept_whose_first_step_is_zero_is_still_found():
+    """Half of the cases respond and the offsets' mean is 0, but not the intercept, because the offsets are lopsided."""
+    outcome, offset = np.arange(40) % 2, np.where(np.arange(40) % 4 == 0, 3.0, -1.0)
+    (found,), _ = logistic(np.ones((40, 1)), outcome, offset=offset)
+    root = optimize.brentq(lambda shift: (1 / (1 + np.exp(-(shift + offset)))).sum() - 20, -5, 5, xtol=1e-13)
+    assert abs(root) > 0.1 and found == pytest.approx(root, abs=1e-9)
+
+
+def test_the_curve_is_what_counting_gives():
+    outcome, score, _ = scored()
+    values, sensitivity, specificity = roc(outcome, score)
+    assert np.array_equal(values[:-1], np.unique(score)) and values[-1] == math.inf
+    assert sensitivity == pytest.approx([(score[outcome] >= value).mean() for value in values])
+    assert specificity == pytest.approx([(score[~outcome] < value).mean() for value in values])
+
+
+def test_nothing_heavy_is_loaded_before_it_is_needed():
+    import subprocess
+    import sys
+    code = ("import sys\nfrom MRDeltaNetLib.cohort import calibration, statistics\nstatistics.auc_with_ci([0, 0, 1, 1], [1, 2, 2, 3])\n"
+            "print(sorted({'statsmodels', 'sklearn', 'scipy', 'pandas'} & set(sys.modules)))")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[]\n"
 
 
 def test_brier_of_always_one_half():
