@@ -50,14 +50,19 @@ def pretrain(config: Config, progress: Progress = ProgressChoice("bar")) -> None
     raise typer.Exit(guarded(work, progress.value))
 
 
-def ablate(config: Config, only: Annotated[Optional[list[str]], typer.Option("--only", metavar="NAME", help="A variant to do, beside the reference; may be given several times.")] = None,
+def ablate(config: Config, only: Annotated[Optional[list[str]], typer.Option("--only", metavar="PATTERN", help="Variants to do, beside the reference: a name, or a pattern with * in quotes; may be given several times.")] = None,
+           listed: Annotated[bool, typer.Option("--list", help="Only list the variants, with --only those that it means.")] = False,
            progress: Progress = ProgressChoice("bar")) -> None:
     """The study again with one thing changed at a time: a table and a plot of what each part of the model is worth. Resumable."""
 
     def work() -> int:
-        from MRDeltaNetLib.cohort.ablation import TABLE, ablate as ablate_study
+        from MRDeltaNetLib.cohort.ablation import TABLE, ablate as ablate_study, chosen
         from MRDeltaNetLib.doorway import progress_for, stoppable
         from MRDeltaNetLib.io.study import read_study
+        if listed:
+            for variant in chosen(read_study(config), tuple(only or ())):
+                typer.echo(f"{variant.name:24} {variant.words}")
+            return 0
         with progress_for(progress.value) as bar:
             found = ablate_study(read_study(config), only=tuple(only or ()), progress=stoppable(bar))
         tell(found.notices)
