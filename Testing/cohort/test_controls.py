@@ -233,6 +233,21 @@ def test_the_sentence_names_each_control_that_the_model_does_not_beat(name, word
     assert ("needs both scans" in text) == (name == "random_roi")         # outlines are another matter than scans
 
 
+def test_the_sentence_tells_what_the_one_scan_rivals_had_less_of():
+    """An ensemble beats its own single members; a rival of one short training says little about what the model needs."""
+    stored = {"pretrained": True, "training": {"epochs": 40}}
+    bundle = bundle_of(torch.nn.Identity(), SETTINGS | {"members": 5, "auxiliary": False}, name="deltanet")
+    bundle.own["training"] = stored
+    found = running._handicaps(bundle, TrainingConfig(epochs=3), 1, ("post_only",))
+    assert found == ("1 network against 5", "3 epochs against 40", "no pretraining")
+    text = story.sentence(numbers(), 120, 40, found)
+    assert "needs both scans" in text and "the one-scan rivals had less: 1 network against 5, 3 epochs against 40 and no pretraining." in text
+    bundle.own["training"] = {"pretrained": False, "training": {"epochs": 40}}
+    assert running._handicaps(bundle, TrainingConfig(epochs=40), 5, ("post_only",)) == ()
+    assert running._handicaps(bundle, TrainingConfig(epochs=3), 1, ("volume_only", "swapped_times")) == ()
+    assert running._handicaps(untrained(), TrainingConfig(epochs=3), 1, ("post_only",)) == ()
+
+
 def test_a_better_control_is_no_loss_even_when_it_is_significant():
     results = numbers()
     results["volume_only"] |= {"auc": 0.95, "difference": 0.09, "delong_p": 1e-4}

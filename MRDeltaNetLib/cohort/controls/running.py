@@ -94,7 +94,7 @@ def run_controls(bundle: Bundle, prepared, out: Path, *, only: Sequence[str] = C
         progress(bars[name][0], TITLES[name])
         scores[name], found = _resumed(out / PARTS / f"{name}.json", digest, len(chosen.held_out.rows), make)
         notices += found
-    found = _judged(features.outcomes(chosen.held_out), scores, notices)
+    found = _judged(features.outcomes(chosen.held_out), scores, notices, _handicaps(bundle, config, members, names))
     _write(out, found, chosen)
     progress(1.0, "controls done")
     return found
@@ -111,7 +111,7 @@ def _score(name: str, bundle: Bundle, network, chosen: Selection, config: Traini
     return network_logits(network, changed(name, chosen.held_out, bundle.preprocessing, seed), accelerator), ()
 
 
-def _judged(outcome: np.ndarray, scores: Mapping[str, np.ndarray], notices: tuple[Notice, ...]) -> Controls:
+def _judged(outcome: np.ndarray, scores: Mapping[str, np.ndarray], notices: tuple[Notice, ...], handicaps: tuple[str, ...] = ()) -> Controls:
     results: dict[str, dict[str, Any]] = {}
     for name, score in scores.items():
         auc, lower, upper = (round(value, DIGITS) for value in auc_with_ci(outcome, score))
@@ -121,7 +121,7 @@ def _judged(outcome: np.ndarray, scores: Mapping[str, np.ndarray], notices: tupl
             results[name] |= {"difference": round(test.difference, DIGITS), "difference_ci": [round(test.lower, DIGITS), round(test.upper, DIGITS)],
                               "delong_p": float(f"{test.p:.6g}")}
     cases, events = len(outcome), int(outcome.sum())
-    return Controls(results, sentence(results, cases, events), cases, events, notices)
+    return Controls(results, sentence(results, cases, events, handicaps), cases, events, notices)
 
 
 def _write(out: Path, found: Controls, chosen: Selection) -> None:
@@ -176,6 +176,17 @@ def _bars(names: Sequence[str]) -> dict[str, tuple[float, float]]:
     weights = [SHARES.get(name, 0.02) for name in ("model", *names)]
     ends = np.cumsum(weights) / np.sum(weights)
     return {name: (float(end - weight / np.sum(weights)), float(end)) for name, weight, end in zip(("model", *names), weights, ends)}
+
+
+def _handicaps(bundle: Bundle, config: TrainingConfig, members: int, names: Sequence[str]) -> tuple[str, ...]:
+    """What the networks that see one visit had less of than the model; each by itself makes the model look better."""
+    if not set(names) & {"pre_only", "post_only"}:
+        return ()
+    own, stored = rivals.training_config(bundle).epochs, bundle.own.get("training")
+    said = ((bundle.members > members, f"{members} network{'s' if members > 1 else ''} against {bundle.members}"),
+            (bool(stored) and config.epochs < own, f"{config.epochs} epochs against {own}"),
+            (bool(isinstance(stored, Mapping) and stored.get("pretrained")), "no pretraining"))
+    return tuple(words for holds, words in said if holds)
 
 
 def _notices(chosen: Selection, members: int, bundle: Bundle, names: Sequence[str]) -> tuple[Notice, ...]:

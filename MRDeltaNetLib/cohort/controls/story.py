@@ -8,7 +8,7 @@ and that the cases are too few to tell if it cannot.
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 LEVEL = 0.05
 
@@ -38,14 +38,16 @@ FAILURES = {"shuffled_labels": "cannot be told from a network that was trained o
 LOSSES = {"post_only": "post only loses", "pre_only": "pre only", "wrong_patient_baseline": "another patient's baseline", "volume_only": "volume alone"}
 
 
-def sentence(results: Mapping[str, Mapping[str, Any]], cases: int, events: int) -> str:
+def sentence(results: Mapping[str, Mapping[str, Any]], cases: int, events: int, handicaps: Sequence[str] = ()) -> str:
     """One sentence.
+
+    handicaps  what the one-scan rivals had less of than the model, such as "1 network against 15"; a sentence that says what the model needs tells it
 
     results  "model" and some of CONTROLS -> {"auc", "ci": [lower, upper]} and for controls "difference" (control minus model) and "delong_p"
     """
     model = results["model"]
     start = (f"On {cases} held-out cases ({events} with pCR) the model (AUC {model['auc']:.2f}, {model['ci'][0]:.2f} to {model['ci'][1]:.2f})")
-    warnings = _warnings(results)
+    warnings = _warnings(results) + (f"; mind that the one-scan rivals had less: {_listed(list(handicaps))}" if handicaps else "")
     if model["ci"][0] <= 0.5:
         return f"{start} cannot be told from chance, so nothing can be said about what it needs{warnings}."
     unbeaten = [name for name in FAILURES if name in results and not is_worse(results[name])]
