@@ -213,7 +213,7 @@ def record(seed: int, strength: float, **logits) -> dict:
     return parts
 
 
-def test_tables_and_figures_show_every_record(tmp_path):
+def test_tables_and_figures_show_every_record_of_this_plan_and_no_other(tmp_path, capsys):
     found = {grid.VOLUMES: record(99, 0.0)}
     for seed in (0, 1, 2):
         for model, strength in (("post_only", 0.5), ("pre_only", 0.0), ("shuffled", 0.0)):
@@ -230,10 +230,15 @@ def test_tables_and_figures_show_every_record(tmp_path):
     assert text["alignment"].count("| aligned |") == len(alignment.MODELS) + 1
     assert tables.winner(found).startswith(("anchored,", "anchored + roi_pooled,"))
     assert text["centres"].count("\n") == 4
+    plans = {cell.name: cell.plan for cell in cells_of("all")}
     for name, one in found.items():
-        grid.write_text(tmp_path / "cells" / f"{name}.json", json.dumps({"schema": grid.SCHEMA, **one}))
-    assert main(["tables", "--out", str(tmp_path)]) == 0
+        grid.write_text(tmp_path / "cells" / f"{name}.json", json.dumps({"schema": grid.SCHEMA, "plan": plans[name], **one}))
+    assert main(["tables", "--out", str(tmp_path)]) == 0 and "another plan" not in capsys.readouterr().err
     assert {path.name for path in tmp_path.glob("*.svg")} == {"alignment.svg", "ordering.svg", "centres.svg"}
+    for name in ("anchored-aligned-0", "anchored-aligned-1"):             # as if the recipe had been changed after these were trained
+        grid.write_text(tmp_path / "cells" / f"{name}.json", json.dumps({"schema": grid.SCHEMA, "plan": "of another recipe", **found[name]}))
+    assert main(["tables", "--out", str(tmp_path)]) == 0 and capsys.readouterr().err.startswith("2 cells were made with another plan")
+    assert "| anchored | 1 |" in (tmp_path / "ordering.md").read_text()
 
 
 def test_average_refuses_scores_of_different_cases():

@@ -57,7 +57,10 @@ def _summarise(out: Path) -> int:
     from MRDeltaNetLib.cohort.experiments.grid import records
     from MRDeltaNetLib.cohort.experiments.tables import TABLES, alignment_table, winner
 
-    found = records(out)
+    kept, plans = records(out), {cell.name: cell.plan for cell in cells_of("all")}
+    found = {name: record for name, record in kept.items() if record.get("plan") == plans.get(name)}     # never two recipes in one table
+    if left_out := len(kept) - len(found):
+        print(f"{left_out} cells were made with another plan, or belong to no experiment: left out", file=sys.stderr)
     for name, table in TABLES.items():
         write_text(out / f"{name}.md", table(found))
     write_text(out / "alignment-validation.md", alignment_table(found, "validation") + f"\nHighest on the validation cases: {winner(found)}.\n")
