@@ -18,6 +18,9 @@ from MRDeltaNetLib.progress import Progress, json_lines, silent
 UNEXPECTED = 1
 """Exit status of a fault in MRDeltaNet itself."""
 
+PATIENCE_S = 3.0
+"""A stop that the work has not asked about for so long (packages load, one long batch) is heard wherever the work stands."""
+
 _stop_requested = False
 
 
@@ -40,14 +43,17 @@ def interruptible() -> None:
 
 
 def stoppable(progress: Progress) -> Progress:
-    """Let Ctrl-C and SIGTERM stop the work at its next sign of progress, with everything in order."""
+    """Let Ctrl-C and SIGTERM stop the work at its next sign of progress, or after PATIENCE_S without one, with everything in order."""
     global _stop_requested
     _stop_requested = False
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.signal(signal.SIGINT, _request_stop)
     signal.signal(signal.SIGTERM, _request_stop)
 
     def report(done: float, message: str) -> None:
         if _stop_requested:
+            _wait_for_a_stop(0.0)
             raise Cancelled()
         progress(done, message)
 
@@ -62,7 +68,9 @@ def finish(action: Callable[[], Any], mode: str) -> int:
     try:
         outcome = action()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 failed() tells every kind apart
+        settled()
         return failed(error, mode)
+    settled()
     _tell_outcome(outcome, mode)
     return 0
 
@@ -109,8 +117,22 @@ def describe_outcome(outcome: Any) -> list[str]:
 def _request_stop(number: int, frame: Any) -> None:
     global _stop_requested
     if _stop_requested and number == signal.SIGINT:
+        _wait_for_a_stop(0.0)
         raise KeyboardInterrupt
+    if not _stop_requested:
+        _wait_for_a_stop(PATIENCE_S)
     _stop_requested = True
+
+
+def settled() -> None:
+    """The work has ended: a stop that comes late finds nothing to break off."""
+    _wait_for_a_stop(0.0)
+
+
+def _wait_for_a_stop(seconds: float) -> None:
+    """Break the work off in so many seconds; 0.0: do not."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _tell_error(error: MRDeltaNetError, mode: str) -> None:

@@ -281,3 +281,23 @@ def test_no_output_holds_a_path_of_the_input(finished, scans):
     folder = str(Path(scans["pre"]).parent).encode()
     for path in out.iterdir():
         assert folder not in path.read_bytes(), path.name
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals as on POSIX")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_is_heard_by_work_that_never_tells_its_progress(number):
+    """A package that loads, or one long batch, asks nobody whether to go on."""
+    code = ("import time\nfrom MRDeltaNetLib import doorway\nfrom MRDeltaNetLib.cli.options import guarded\ndoorway.PATIENCE_S = 0.2\n"
+            "def work():\n    bar = doorway.stoppable(lambda *_: None)\n    bar(0.0, 'begun')\n    print('begun', flush=True)\n    time.sleep(60)\n"
+            "raise SystemExit(guarded(work))\n")
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(number)
+    assert "MRD-E890" in process.communicate(timeout=30)[1] and process.returncode == 6
+
+
+def test_a_stop_that_comes_too_late_breaks_nothing_off():
+    code = ("import os, signal, time\nfrom MRDeltaNetLib import doorway\nfrom MRDeltaNetLib.cli.options import guarded\ndoorway.PATIENCE_S = 0.2\n"
+            "def work():\n    doorway.stoppable(lambda *_: None)(0.0, 'begun')\n    signal.raise_signal(signal.SIGTERM)\n    return 0\n"
+            "status = guarded(work)\ntime.sleep(0.5)\nraise SystemExit(status)\n")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0
