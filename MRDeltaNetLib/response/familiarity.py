@@ -20,8 +20,9 @@ from MRDeltaNetLib.io.reference import MAX_EMBEDDING, MAX_MAKER_CHARACTERS, MAX_
 __all__ = ["AMBER_QUANTILE", "Familiarity", "Header", "Part", "RED_QUANTILE", "Reference", "fit_reference", "judge", "notices", "unknown"]
 
 AMBER_QUANTILE, RED_QUANTILE = 0.95, 0.99
-"""A distance larger than this share of the training cases' own distances is amber, or red. Of cases like the training cases about
-5 % are amber or red, for each of the two distances."""
+"""A distance larger than this share of the training cases' own distances is amber, or red. For brightness about 5 % of
+cases like the training cases are amber or red. For the embedding it is more, because the network has learned the training cases, whose
+distances are therefore too short: with small ensembles 9 to 33 % of new cases of the same simulation were. The light errs towards warning."""
 
 MIN_CASES = 10
 """Fewer training cases give no quantile that means anything; 95 % needs 20 of them, 99 % needs 100: with fewer, whatever lies
