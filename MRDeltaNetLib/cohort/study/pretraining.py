@@ -1,7 +1,7 @@
 """`mrdeltanet pretrain`: the study's network learns the order of visits and hidden tumour signal, without outcomes.
 
-    OUT/pretraining/     checkpoints and logs
-    OUT/pretraining/weights.safetensors   what a study's `start` names
+    OUT/pretraining/run/     checkpoints and logs
+    OUT/pretraining/run/weights.safetensors   what a study's `start` names
 """
 
 from __future__ import annotations
