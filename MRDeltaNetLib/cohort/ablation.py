@@ -31,7 +31,9 @@ from MRDeltaNetLib.progress import Progress, part, silent
 REFERENCE = "reference"
 RESULTS, TABLE, FIGURE = "ablation.json", "ablation.md", "ablation"
 SCHEMA = "mrdeltanet.ablation/1"
-COMPARISONS = {"anchored": "anchored in both outlines", "subtract": "subtraction of tokens", "pool": "against the pooled baseline", "local": "attention in a window",
+UNSTARTED = "no_pretraining"
+"""The variant from which those differ in one thing that the weights of `start` do not fit."""
+COMPARISONS = {"anchored": "anchored in both outlines", "subtract": "subtraction of tokens", "pool": "against the pooled baseline", "local": "anchored in the scanner's frame alone",
                "full": "full attention", "latent": "latent attention", "anchored+latent": "anchored, then latents"}
 OTHERS = {
     "subtract": ("subtract", {}, "plain Siamese subtraction"), "siamese_subtraction": ("siamese_subtraction", {}, "multi-level Siamese subtraction"),
@@ -81,6 +83,8 @@ def variants(config: StudyConfig) -> tuple[Variant, ...]:
 
     config = replace(config, validation=replace(config.validation, leave_one_centre_out=False))
     found = [Variant(REFERENCE, "as configured", config)]
+    if config.start is not None and config.model.name in registry.names():
+        found.append(Variant(UNSTARTED, "from random weights", replace(config, start=None)))
     if config.model.name in ALIGNMENT_NETWORKS:
         found += _of_the_comparison(config)
     found += _other_networks(config)
@@ -120,6 +124,8 @@ def _of_the_comparison(config: StudyConfig) -> list[Variant]:
     for scales, words in SCALES.items():
         if scales != model.settings.get("scales", "both"):
             add(f"scales_{scales}", words, {**model.settings, "scales": scales})
+            if model.settings.get("scales") == "fine":                  # its weights lack the coarse stage
+                found[-1] = _unstarted(found[-1])
     return found
 
 
@@ -132,23 +138,29 @@ def _latents(settings: Mapping[str, Any]) -> int:
 
 
 def _other_networks(config: StudyConfig) -> list[Variant]:
-    """Other networks, and the outline given in another way to those that take it. Weights of `start` are taken where they fit; networks of
-    another build begin at random."""
+    """Other networks, and the outline given in another way to those that take it."""
     model, found = config.model, []
     shared = {name: value for name, value in model.settings.items() if name == "preset"}
     like = model.name in ALIGNMENT_NETWORKS
     for name, words in ALIGNMENT_NETWORKS.items():
         if name != model.name:
-            found.append(Variant(name, words, replace(config, start=None, model=ModelConfig(name, dict(model.settings) if like else shared))))
+            found.append(_unstarted(Variant(name, words, replace(config, model=ModelConfig(name, dict(model.settings) if like else shared)))))
     for name, (network, settings, words) in OTHERS.items():
-        other = replace(config, model=ModelConfig(network, {**shared, **settings}))
-        same_encoder = model.name == network or (model.name in _ENCODED_ALIKE and network in _ENCODED_ALIKE)
-        found.append(Variant(name, words, other if same_encoder else replace(other, start=None)))
+        other = Variant(name, words, replace(config, model=ModelConfig(network, {**shared, **settings})))
+        same_encoder = model.name in _ENCODED_ALIKE and network in _ENCODED_ALIKE and model.settings.get("roi_mode", "channel") == "channel"
+        found.append(other if same_encoder else _unstarted(other))
     if like or model.name == "roi_pooled":
         for mode, words in ROI_MODES.items():
             if mode != model.settings.get("roi_mode", "channel"):
-                found.append(Variant(f"roi_{mode}", words, replace(config, model=replace(model, settings={**model.settings, "roi_mode": mode}))))
+                found.append(_unstarted(Variant(f"roi_{mode}", words, replace(config, model=replace(model, settings={**model.settings, "roi_mode": mode})))))
     return found
+
+
+def _unstarted(variant: Variant) -> Variant:
+    """The variant from random weights, beside the reference from random weights, if the study starts from others: they do not fit this one."""
+    if variant.config.start is None:
+        return variant
+    return replace(variant, words=f"{variant.words}, from random weights", config=replace(variant.config, start=None), base=UNSTARTED)
 
 
 _ENCODED_ALIKE = ("deltanet", "subtract", "roi_pooled")
@@ -179,9 +191,7 @@ def _of_the_training(config: StudyConfig) -> list[Variant]:
     else:
         add("sampler_on", "balanced batches", balanced=True)
     add("no_augmentation", "without augmentation", augmentation=replace(training.augmentation, probability_minority=0.0, probability_majority=0.0))
-    if config.start is not None:
-        found.append(Variant("no_pretraining", "from random weights", replace(config, start=None)))
-    elif both_visits and auxiliary:
+    if config.start is None and both_visits and auxiliary:
         found.append(Variant("pretrained", "pretrained on all training cases, without outcomes", config, pretrained=True))
     return found
 
@@ -198,7 +208,7 @@ def _of_the_preparation(config: StudyConfig) -> list[Variant]:
         if spacing_mm != tuple(preprocessing.spacing_mm):
             crop_mm = whole_crop(preprocessing.crop_mm, spacing_mm)
             words = f"voxels of {' x '.join(f'{size:g}' for size in spacing_mm)} mm, crop {' x '.join(f'{size:g}' for size in crop_mm)} mm"
-            found.append(Variant(name, words, replace(config, preprocessing=replace(preprocessing, spacing_mm=spacing_mm, crop_mm=crop_mm))))
+            found.append(_unstarted(Variant(name, words, replace(config, preprocessing=replace(preprocessing, spacing_mm=spacing_mm, crop_mm=crop_mm)))))
     return found
 
 

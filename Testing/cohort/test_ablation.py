@@ -122,7 +122,12 @@ class TestVariants:
         started = ablation.variants(replace(config, start=config.out / "weights.safetensors"))
         by_name = {variant.name: variant for variant in started}
         assert by_name["no_pretraining"].config.start is None and "pretrained" not in by_name
-        assert by_name["subtract"].config.start is not None and by_name["resnet18"].config.start is None, "weights of another encoder do not fit"
+        unfit = {"slice2p5d", "siamese_subtraction", "resnet18", "resnet18_pre", "resnet18_post", "vit", "roi_mask", "roi_none", "isotropic"}
+        assert {variant.name for variant in started if variant.config.start is None} == unfit | {"no_pretraining"}
+        for name in unfit:
+            assert by_name[name].base == "no_pretraining" and started.index(by_name["no_pretraining"]) < started.index(by_name[name])
+            assert changes(by_name[name], by_name["no_pretraining"]) and not any("start" in key for key in changes(by_name[name], by_name["no_pretraining"]))
+        assert by_name["subtract"].base == by_name["scales_fine"].base == ablation.REFERENCE
         blind = replace(config, model=ModelConfig("roi_pooled", {"visits": "pre"}))
         assert "pretrained" not in {variant.name for variant in ablation.variants(blind)}, "one visit has no order"
 
