@@ -248,6 +248,10 @@ class ThresholdConfig:
     prevalence: float | None = None
 
 
+START_PARTS = ("all", "stages")
+"""Which weights of a pretraining a training wants: see StudyConfig."""
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """Which model, and its own settings (keyword arguments of the network, or of the tabular model)."""
@@ -262,6 +266,7 @@ class StudyConfig:
 
     cohort      the table; cache: folder of prepared crops; out: folder of everything that is written
     start       weights of an earlier `mrdeltanet pretrain` (safetensors), None: from random ones
+    start_parts "all": they are of this very network; "stages": of one with the same stages below the head, another comparison begins at random
     accelerator "auto", "cpu", "cuda"; devices: how many (more than one: DDP)
     workers     processes that prepare cases; threads: 0 what torch chooses
     """
@@ -271,6 +276,7 @@ class StudyConfig:
     out: Path
     name: str = "model"
     start: Path | None = None
+    start_parts: str = "all"
     accelerator: str = "auto"
     devices: int = 1
     workers: int = 1

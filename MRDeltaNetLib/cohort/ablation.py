@@ -82,6 +82,8 @@ def variants(config: StudyConfig) -> tuple[Variant, ...]:
     from MRDeltaNetLib.models import registry
 
     config = replace(config, validation=replace(config.validation, leave_one_centre_out=False))
+    if config.start is not None:
+        config = replace(config, start_parts="stages")           # one start for all: comparisons that it does not know begin at random
     found = [Variant(REFERENCE, "as configured", config)]
     if config.start is not None and config.model.name in registry.names():
         found.append(Variant(UNSTARTED, "from random weights", replace(config, start=None)))

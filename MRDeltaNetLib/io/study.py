@@ -27,7 +27,7 @@ from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Mapping, get_type_hints
 
-from MRDeltaNetLib.config import BIAS_CORRECTIONS, REGISTRATION_METHODS, GateLimits, ModelConfig, StudyConfig
+from MRDeltaNetLib.config import BIAS_CORRECTIONS, REGISTRATION_METHODS, START_PARTS, GateLimits, ModelConfig, StudyConfig
 from MRDeltaNetLib.errors import InputError, UsageError
 from MRDeltaNetLib.io.tables import short
 
@@ -106,7 +106,7 @@ RANGES: Mapping[str, Range] = {
 """Every number of a study, dotted name -> what it may be; each number of a list likewise."""
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
-    "accelerator": ACCELERATORS, "registration.method": REGISTRATION_METHODS, "preprocessing.bias_correction": BIAS_CORRECTIONS,
+    "accelerator": ACCELERATORS, "start_parts": START_PARTS, "registration.method": REGISTRATION_METHODS, "preprocessing.bias_correction": BIAS_CORRECTIONS,
     "training.monitor": MONITORS, "training.precision": PRECISIONS, "validation.group": GROUPS, "threshold.rule": RULES}
 
 NEEDED = ("cohort", "cache", "out")

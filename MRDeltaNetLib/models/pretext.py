@@ -97,11 +97,14 @@ def hide(x: torch.Tensor, share: float, stride: tuple[int, int, int], generator:
     return torch.stack([t2, x[:, :, 1]], 2), hidden
 
 
-def forget_order(network: nn.Module) -> None:
-    """New random weights for the last layer, which told the order of visits, before the network learns responses."""
-    for module in network.modules():
+def forget_order(network: nn.Module) -> set[str]:
+    """New random weights for the last layer, which told the order of visits, before the network learns responses; their names."""
+    names = set()
+    for place, module in network.named_modules():
         if isinstance(module, (Head, ActivationHead)):
             module.logit.reset_parameters()
+            names |= {f"{place}.logit.{name}".lstrip(".") for name in module.logit.state_dict()}
+    return names
 
 
 def _shown(network: nn.Module, x: torch.Tensor) -> torch.Tensor:

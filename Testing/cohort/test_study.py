@@ -21,10 +21,11 @@ from MRDeltaNetLib.cohort.statistics import auc_with_ci, sigmoid  # noqa: E402
 from MRDeltaNetLib.cohort.study import card, evaluation, members, shipping  # noqa: E402
 from MRDeltaNetLib.cohort.study.folder import locked  # noqa: E402
 from MRDeltaNetLib.cohort.study.record import read_record  # noqa: E402
-from MRDeltaNetLib.config import ModelConfig, PreprocessingConfig, StudyConfig, ThresholdConfig, TrainingConfig, ValidationConfig  # noqa: E402
+from MRDeltaNetLib.cohort.training.pretraining import start_from  # noqa: E402
+from MRDeltaNetLib.config import ModelConfig, PreprocessingConfig, PretrainingConfig, StudyConfig, ThresholdConfig, TrainingConfig, ValidationConfig  # noqa: E402
 from MRDeltaNetLib.errors import Cancelled, EnvironmentProblem, InputError, Notice, UsageError  # noqa: E402
 from MRDeltaNetLib.io.bundle import check_golden, load_network, read_bundle  # noqa: E402
-from MRDeltaNetLib.io.cohort_table import Column, Row  # noqa: E402
+from MRDeltaNetLib.io.cohort_table import Cohort, Column, Row  # noqa: E402
 from MRDeltaNetLib.io.table_model import read_table_model  # noqa: E402
 from MRDeltaNetLib.models.registry import build  # noqa: E402
 from MRDeltaNetLib.resources import resource  # noqa: E402
@@ -256,51 +257,86 @@ def test_more_networks_than_a_bundle_holds_are_refused_before_the_first_is_train
     assert caught.value.code == "MRD-E486" and not (tmp_path / "out").exists()
 
 
-def test_weights_of_another_network_are_no_start(tmp_path):
-    from safetensors.torch import save_file
-    import torch
+SETTINGS = {"spacing_mm": [0.75, 0.75, 3.0], "crop_mm": [24.0, 24.0, 12.0], "preset": "tiny"}
 
-    save_file({"elsewhere": torch.zeros(2)}, tmp_path / "start.safetensors")
-    network = build("deltanet", spacing_mm=[0.75, 0.75, 3.0], crop_mm=[24.0, 24.0, 12.0], preset="tiny")
-    for path in (tmp_path / "start.safetensors", tmp_path / "missing.safetensors"):
-        with pytest.raises(InputError) as caught:
-            members.load_start(network, path)
-        assert caught.value.code == "MRD-E782"
-    own = {name: value.clone() + 1 for name, value in network.state_dict().items() if name.startswith("encoder.")}
-    save_file({name: value.contiguous() for name, value in own.items()}, tmp_path / "encoder.safetensors")
-    assert members.load_start(network, tmp_path / "encoder.safetensors") == len(own)
-    assert all(torch.equal(network.state_dict()[name], value) for name, value in own.items())
+
+def weights_of(name: str, place: Path, **changes) -> Path:
+    """The file of a network's weights, as pretraining writes it."""
+    from safetensors.torch import save_file
+
+    save_file({key: value.contiguous() for key, value in build(name, **SETTINGS | changes).state_dict().items()}, place)
+    return place
 
 
 @pytest.mark.parametrize("name", ["deltanet", "siamese_subtraction", "resnet18", "vit"])
 def test_a_pretrained_network_does_not_answer_with_the_order_of_visits(name, tmp_path):
-    from safetensors.torch import save_file
+    from safetensors.torch import load_file
     import torch
 
-    settings = {"spacing_mm": [0.75, 0.75, 3.0], "crop_mm": [24.0, 24.0, 12.0], "preset": "tiny"}
-    pretrained, network = build(name, **settings), build(name, **settings)
-    save_file({key: value.contiguous() for key, value in pretrained.state_dict().items()}, tmp_path / "weights.safetensors")
-    members.load_start(network, tmp_path / "weights.safetensors")
-    last = [key for key in network.state_dict() if key.startswith("head.logit.")]
+    pretrained, network = load_file(weights_of(name, tmp_path / "weights.safetensors")), build(name, **SETTINGS)
+    last = {key for key in network.state_dict() if key.startswith("head.logit.")}
+    assert last and start_from(network, tmp_path / "weights.safetensors") == len(pretrained) - len(last)
     for key, value in network.state_dict().items():
-        assert torch.equal(value, pretrained.state_dict()[key]) != (key in last), key
+        assert torch.equal(value, pretrained[key]) != (key in last), key
 
 
-@pytest.mark.parametrize(("name", "changes", "fits"), [("roi_pooled", {}, True), ("deltanet", {"compare": "latent"}, True), ("slice2p5d", {}, False),
-                                                       ("deltanet", {"crop_mm": [36.0, 36.0, 12.0]}, False), ("siamese_subtraction", {}, False)])
-def test_a_start_holds_every_stage_below_the_head_or_is_refused(name, changes, fits, tmp_path):
-    from safetensors.torch import save_file
+OTHERS = [("roi_pooled", {}, True), ("deltanet", {"compare": "latent"}, True), ("deltanet", {"auxiliary": False}, True), ("slice2p5d", {}, False),
+          ("deltanet", {"crop_mm": [36.0, 36.0, 12.0]}, False), ("siamese_subtraction", {}, False)]
 
-    settings = {"spacing_mm": [0.75, 0.75, 3.0], "crop_mm": [24.0, 24.0, 12.0], "preset": "tiny"}
-    save_file({key: value.contiguous() for key, value in build("deltanet", **settings).state_dict().items()}, tmp_path / "weights.safetensors")
-    network = build(name, **settings | changes)
+
+@pytest.mark.parametrize("parts", ["all", "stages"])
+@pytest.mark.parametrize(("name", "changes", "stages_fit"), OTHERS)
+def test_a_start_of_another_network_is_refused_unless_only_its_stages_are_wanted_and_they_fit(name, changes, stages_fit, parts, tmp_path):
+    network = build(name, **SETTINGS | changes)
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    if fits:
-        assert members.load_start(network, tmp_path / "weights.safetensors") > 60
+    if parts == "stages" and stages_fit:
+        assert 60 < start_from(network, weights_of("deltanet", tmp_path / "weights.safetensors"), parts) < 95
         return
     with pytest.raises(InputError) as caught:
-        members.load_start(network, tmp_path / "weights.safetensors")
-    assert caught.value.code == "MRD-E782" and all((value == before[key]).all() for key, value in network.state_dict().items())
+        start_from(network, weights_of("deltanet", tmp_path / "weights.safetensors"), parts)
+    assert caught.value.code == "MRD-E766" and all((value == before[key]).all() for key, value in network.state_dict().items())
+
+
+def pretrained(out: Path) -> Path:
+    """The study's own pretraining of one epoch, on the planted crops."""
+    from MRDeltaNetLib.cohort.study.pretraining import pretrain
+
+    whole = cohort()
+    train = [k for k, row in enumerate(whole.rows) if row.set == "train"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("MRDeltaNetLib.io.cohort_table.read_cohort", lambda path, **_: Cohort(whole.rows, DICTIONARY, out, "0" * 64, ()))
+        patch.setattr("MRDeltaNetLib.cohort.preparing.prepare_cohort", lambda *_, **__: None)
+        patch.setattr("MRDeltaNetLib.cohort.preparing.load_prepared", lambda table, *_: tabular.features.subset(whole, train[:len(table.rows)]))
+        return pretrain(replace(config(out), pretraining=PretrainingConfig(epochs=1))).weights
+
+
+def test_what_was_pretrained_is_what_training_starts_from(tmp_path):
+    """With a learning rate of nothing the members end where they began: at the pretrained weights, all but the last layer."""
+    from safetensors.torch import load_file
+    import torch
+
+    weights = pretrained(tmp_path / "first")
+    still = TrainingConfig(epochs=1, batch_size=8, monitor="nll", precision="32-true", learning_rate=1e-12)
+    done = trained(tmp_path / "second", start=weights, training=still)
+    assert done.record["config"]["pretrained"] is True
+    began, random = load_file(weights), build("deltanet", **SETTINGS).state_dict()
+    for name in ("repeat-0-fold-0-seed-0", "repeat-0-fold-1-seed-0"):
+        ended = load_file(tmp_path / "second/members" / name / "weights.safetensors")
+        for key, value in ended.items():
+            assert torch.allclose(value, began[key], atol=1e-7) != key.startswith("head.logit."), key
+        assert not torch.allclose(ended["head.logit.weight"], random["head.logit.weight"])
+    with pytest.raises(UsageError) as caught:                                      # another start is another study
+        trained(tmp_path / "second", training=still)
+    assert caught.value.code == "MRD-E776"
+
+
+def test_a_study_refuses_to_start_from_another_network_or_from_nothing(tmp_path):
+    other = weights_of("deltanet", tmp_path / "other.safetensors", compare="latent")
+    for start in (other, tmp_path / "missing.safetensors"):
+        with pytest.raises(InputError) as caught:
+            trained(tmp_path / start.stem, start=start)
+        assert caught.value.code == "MRD-E766" and not (tmp_path / start.stem / "training.json").exists()
+    assert trained(tmp_path / "stages", start=other, start_parts="stages").record["config"]["start_parts"] == "stages"
 
 
 def test_weights_that_are_not_numbers_are_refused(done, tmp_path):

@@ -64,7 +64,7 @@ def train(config: StudyConfig, *, progress: Progress = silent) -> Trained:
                      members/                        every network: checkpoints, logs, weights
                      bundle/                         the model; training.json, written last, tells everything
     returns  Trained
-    raises   InputError of the table (E430 to E456; E453 too for two rows with the same scans), of the folds (E773, E774, E775, E779) and of training (E760 to E772, E781 to E783);
+    raises   InputError of the table (E430 to E456; E453 too for two rows with the same scans), of the folds (E773, E774, E775, E779) and of training (E760 to E772, E781, E783);
              UsageError MRD-E486, E776; EnvironmentProblem MRD-E777 (two trainings on one folder), E810 to E813; Cancelled. Whatever was finished stays.
     """
     _set_threads(config)
@@ -113,6 +113,7 @@ def _what_is_trained(config: StudyConfig, prepared: "PreparedCohort") -> dict[st
     """Everything that decides over the weights; name, threshold, machines and places do not, nor do outcomes that training never sees."""
     parts = {name: plain(getattr(config, name)) for name in ("model", "preprocessing", "registration", "training", "validation")}
     start = None if config.start is None else _start_digest(config.start)
+    start = start if config.start_parts == "all" or start is None else [start, config.start_parts]
     parts["model"]["settings"].pop(tables.IMAGING, None)
     rows = [[row.outcome, row.centre, row.set, row.fold] if row.set == splitting.TRAIN else [row.set] for row in prepared.rows]
     return {**parts, "start": start, "keys": list(prepared.keys), "rows": rows}
@@ -136,7 +137,7 @@ def _start_digest(path: Path) -> str:
     try:
         return sha256(path)
     except OSError as cause:
-        raise InputError("The weights to start from cannot be read", code="MRD-E782", found=cause.strerror or type(cause).__name__,
+        raise InputError("The weights to start from cannot be read", code="MRD-E766", found=cause.strerror or type(cause).__name__,
                          fix="name the weights.safetensors that `mrdeltanet pretrain` wrote as 'start'") from cause
 
 

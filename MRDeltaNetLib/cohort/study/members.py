@@ -62,9 +62,10 @@ def train_member(split: Split, seed: int, prepared: Any, config: StudyConfig, fo
 
     prepared  cohort.preparing.PreparedCohort; split's indices are of its cases
     folder    of this member; member.json in it is written last, and its networks' outputs are believed only with it
-    raises    as cohort.training.fit
+    raises    as cohort.training.fit; InputError MRD-E766 if the weights to start from are not of this network
     """
     from MRDeltaNetLib.cohort.training import Crops, fit, outputs
+    from MRDeltaNetLib.cohort.training.pretraining import start_from
     from MRDeltaNetLib.models import registry
 
     name, begun = member_name(split, seed), digest_of(split, seed, prepared.keys)
@@ -75,7 +76,7 @@ def train_member(split: Split, seed: int, prepared: Any, config: StudyConfig, fo
     torch.manual_seed(member_seed(config, split, seed))
     network = registry.build(config.model.name, **network_settings(config))
     if config.start is not None:
-        load_start(network, config.start)
+        start_from(network, config.start, config.start_parts)
     crops = {what: Crops([prepared.crops[k] for k in indices], np.asarray(prepared.outcomes)[indices].astype(int), [prepared.keys[k] for k in indices])
              for what, indices in (("training", split.training), ("stopping", split.stopping))}
     training = replace(config.training, seed=member_seed(config, split, seed))
@@ -124,32 +125,6 @@ def load_weights(network: "torch.nn.Module", path: Path) -> "torch.nn.Module":
     if not sound:
         raise _unusable("values that are not numbers")
     return network.eval()
-
-
-def load_start(network: "torch.nn.Module", path: Path) -> int:
-    """Take over the weights of a pretraining: all stages below the head, and of comparison and head what fits; the number of tensors taken
-    over. The last layer, which told the order of visits, begins anew.
-
-    raises  InputError MRD-E782 if the file cannot be read or lacks a tensor of those stages: norms of a foreign network would fit by chance
-    """
-    from MRDeltaNetLib.models.pretext import forget_order
-
-    load_file = require("safetensors.torch", "Training", "pip install safetensors").load_file
-    try:
-        stored = load_file(path)
-    except Exception as cause:  # noqa: BLE001 safetensors raises its own type for a damaged header
-        raise InputError("The weights to start from cannot be read", code="MRD-E782", found=type(cause).__name__,
-                         fix="name the weights.safetensors that `mrdeltanet pretrain` wrote as 'start'") from cause
-    own = network.state_dict()
-    fitting = {name: value for name, value in stored.items() if name in own and own[name].shape == value.shape}
-    below_head = tuple(prefix for _, prefixes in network.stages for prefix in prefixes)
-    wanted = [name for name in own if name.startswith(below_head)]
-    if missing := sum(name not in fitting for name in wanted):
-        raise InputError("The weights to start from are of another network", code="MRD-E782", found=f"{missing} of {len(wanted)} tensors below the head do not fit",
-                         fix="pretrain the same model with the same settings and the same crop")
-    network.load_state_dict(fitting, strict=False)
-    forget_order(network)
-    return len(fitting)
 
 
 def accelerator_of(config: StudyConfig) -> str:

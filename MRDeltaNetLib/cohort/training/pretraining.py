@@ -16,7 +16,7 @@ from MRDeltaNetLib.cohort.training.data import Batches, Crops
 from MRDeltaNetLib.cohort.training.fitting import Fitted, run
 from MRDeltaNetLib.cohort.training.module import Training
 from MRDeltaNetLib.cohort.training.stopping import Monitor, uninformed
-from MRDeltaNetLib.config import PretrainingConfig, TrainingConfig
+from MRDeltaNetLib.config import START_PARTS, PretrainingConfig, TrainingConfig
 from MRDeltaNetLib.errors import InputError, UsageError, require
 from MRDeltaNetLib.models.pretext import forget_order, pretext, swap_visits
 from MRDeltaNetLib.progress import Progress, silent
@@ -71,30 +71,42 @@ def pretrain(network: nn.Module, crops: Crops, config: PretrainingConfig = Pretr
                accelerator, devices, progress)
 
 
-def start_from(network: nn.Module, weights: Path) -> None:
-    """Load pretrained weights into a network of the same name and settings; its last layer, which told the order of visits, gets new ones.
+def start_from(network: nn.Module, weights: Path, parts: str = "all") -> int:
+    """Load pretrained weights into a network; its last layer, which told the order of visits, gets new ones.
 
-    raises  InputError MRD-E766 unless names and shapes of all weights agree, or if the file cannot be read
+    parts    "all": the network is of the same name and settings, and names and shapes of all weights must agree; "stages": only those of the
+             stages below the head must (models.layers), for a network that compares the visits in another way: of comparison and head it
+             takes what fits, and the rest begins at random
+    returns  how many weights were taken over, the last layer's not counted
+    raises   InputError MRD-E766 if they do not agree, hold values that are not numbers, or if the file cannot be read; the network is as it was
     """
+    if parts not in START_PARTS:
+        raise ValueError(f"no such parts: {parts}")
     files = require("safetensors.torch", "Reading a model", "pip install safetensors")
     try:
         found = files.load_file(weights)
     except Exception as cause:                            # safetensors raises its own and several built-in types
         raise InputError("The weights to start from cannot be read", code="MRD-E766", found=type(cause).__name__,
-                         fix="name the weights.safetensors that pretraining wrote") from cause
+                         fix="name the weights.safetensors that `mrdeltanet pretrain` wrote as 'start'") from cause
     own = network.state_dict()
-    missing, foreign = sorted(own.keys() - found.keys()), sorted(found.keys() - own.keys())
-    reshaped = sorted(name for name in own.keys() & found.keys() if own[name].shape != found[name].shape)
+    stages = tuple(prefix for _, prefixes in network.stages for prefix in prefixes)
+    needed = {name for name in own if parts == "all" or name.startswith(stages)}
+    missing = sorted(needed - found.keys())
+    foreign = sorted(found.keys() - own.keys()) if parts == "all" else []
+    reshaped = sorted(name for name in needed & found.keys() if own[name].shape != found[name].shape)
     if missing or foreign or reshaped:
         lists = (("missing", missing), ("not of this network", foreign), ("of another shape", reshaped))
+        same = "model settings and crop" if parts == "all" else "encoder and crop"
         raise InputError("The weights to start from are not of this network", code="MRD-E766",
                          found="; ".join(f"{len(names)} {word} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
                                          for word, names in lists if names),
-                         fix="pretrain with the same model settings and crop")
-    if not all(torch.isfinite(value).all() for value in found.values()):
+                         fix=f"pretrain with the same {same}" + (", or write start_parts = \"stages\" where only the comparison differs" * (parts == "all")))
+    taken = {name: value for name, value in found.items() if name in own and own[name].shape == value.shape}
+    if not all(torch.isfinite(value).all() for value in taken.values()):
         raise InputError("The weights to start from hold values that are not numbers", code="MRD-E766", fix="pretrain again")
-    network.load_state_dict(found)
-    forget_order(network)
+    network.load_state_dict(taken, strict=parts == "all")
+    forgotten = forget_order(network)
+    return len(taken.keys() - forgotten)
 
 
 def _require_able(network: nn.Module, config: PretrainingConfig) -> None:
