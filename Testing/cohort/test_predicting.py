@@ -147,17 +147,17 @@ def test_a_stopped_prediction_goes_on_and_the_same_call_writes_the_same_bytes(pl
 
 
 def test_a_case_that_cannot_be_read_stops_no_other_and_its_reason_is_told(place, done):
-    rows = table(place / "cohort/cohort.csv")[:3]
+    rows = table(place / "cohort/cohort.csv")[:4]
     empty = place / "cohort/empty.nrrd"
     empty.write_bytes(b"")
-    cohort = write_table(place / "cohort/broken.csv", [rows[0], rows[1] | {"pre": "empty.nrrd"}, rows[2]])
+    cohort = write_table(place / "cohort/broken.csv", [rows[0], rows[1] | {"pre": "empty.nrrd"}, rows[2], rows[3] | {"post": "gone.nrrd"}])
     with pytest.raises(predicting.CasesNotPredicted) as caught:
         predict(place, place / "broken", cohort)
     assert caught.value.code == "MRD-E780" and caught.value.exit_status == 7 and rows[1]["id"] not in caught.value.text()
     assert [row["id"] for row in table(place / "broken/predictions.csv")] == [rows[0]["id"], rows[2]["id"]]
     reasons = table(place / "broken/failures.csv")
-    assert [(row["line"], row["id"]) for row in reasons] == [("3", rows[1]["id"])] and reasons[0]["code"].startswith("MRD-E") and reasons[0]["fix"]
-    assert json.loads((place / "broken/prediction.json").read_text())["failed"] == 1
+    assert [(row["line"], row["id"]) for row in reasons] == [("3", rows[1]["id"]), ("5", rows[3]["id"])] and reasons[0]["code"].startswith("MRD-E") and reasons[0]["fix"]
+    assert json.loads((place / "broken/prediction.json").read_text())["failed"] == 2
     found = {row["id"]: row for row in table(done.out / "predictions.csv")}
     assert table(place / "broken/predictions.csv")[0] == found[rows[0]["id"]]              # a score does not depend on the other rows
 

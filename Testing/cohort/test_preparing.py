@@ -344,6 +344,24 @@ def test_bad_cases_are_listed_and_all_others_done_and_the_list_follows_what_is_m
     assert [row["line"] for row in table_of(cache)] == ["3", "6"]
 
 
+def test_a_file_that_is_not_there_fails_its_case_in_preparation_and_is_refused_by_line_and_column_before_a_training(tmp_path, here):
+    from typer.testing import CliRunner
+
+    from MRDeltaNetLib.cli import app
+
+    table = simulate_cohort(2, 3, "controlled", tmp_path / "cohort", size=SMALL)
+    (table.parent / read_cohort(table).rows[1].files["post_mask"]).unlink()
+    config = tmp_path / "study.toml"
+    config.write_text(f'cohort = "cohort/cohort.csv"\ncache = "cache"\nout = "out"\n[model]\nname = "deltanet"\n[preprocessing]\nspacing_mm = {list(CROP.spacing_mm)}\n'
+                      f'crop_mm = {list(CROP.crop_mm)}\n[registration]\nmethod = "none"\n', encoding="utf-8")
+    done = CliRunner().invoke(app, ["cohort", "prepare", str(table), "--out", str(tmp_path / "cache"), "--config", str(config), "--progress", "none"])
+    assert done.exit_code == 7 and "MRD-E460" in done.output
+    assert [(row["line"], row["code"]) for row in table_of(tmp_path / "cache")] == [("3", "MRD-E100")] and len(crops_in(tmp_path / "cache")) > 0
+    for command in (["cohort", "check", str(table)], ["train", str(config), "--progress", "none"]):
+        refused = CliRunner().invoke(app, command)
+        assert refused.exit_code == 3 and "Line 3, column 'post_mask'" in refused.output and "MRD-E452" in refused.output, refused.output
+
+
 def test_each_shard_keeps_the_reasons_of_the_others_in_the_one_table(place, tmp_path, here):
     cohort = cohort_of(tmp_path, patient(1, "missing"), patient(2, "gone"), patient(3, str(place / "p1")))
     for part in ((1, 2), (2, 2)):

@@ -334,6 +334,12 @@ def test_files_that_are_not_there_are_named_by_line_and_column_only(tmp_path, ce
     assert cell not in error.text() and str(tmp_path) not in error.text()
 
 
+@pytest.mark.parametrize("column, cell", [("pre", "scans-9/pre.nrrd"), ("post_mask", "scans-9/post_mask.nrrd"), ("pre_mask", "scans-3"), ("post", "x" * 3000)])
+def test_files_that_are_not_there_are_left_to_their_case_where_nobody_requires_them(tmp_path, column, cell):
+    read = read_cohort(spoiled(tmp_path, {4: {column: cell}}), require_files=False)
+    assert len(read.rows) == 6 and read.rows[2].files[column] == tmp_path / cell
+
+
 def test_a_mask_is_a_file_and_a_scan_is_named(tmp_path):
     refused(spoiled(tmp_path, {4: {"pre_mask": "scans-3"}}), "MRD-E452", "Line 4, column 'pre_mask'", "folder")
     refused(spoiled(tmp_path, {4: {"post": ""}}), "MRD-E452", "Line 4, column 'post'", "no scan")

@@ -59,7 +59,8 @@ def read_cohort(path: Path | str, limits: GateLimits = GateLimits(), *, require_
     """Read a cohort table.
 
     require_outcome  every patient needs an outcome; False for prediction only
-    require_files    every patient needs both scans; False where images are not looked at
+    require_files    every patient needs both scans, and every file that is named is looked for; False where images are not looked at, and where
+                     what is missing is to fail its own case only
     raises           the first InputError of `problems`
     """
     examined = examine(path, limits, require_outcome=require_outcome, require_files=require_files)

@@ -178,7 +178,8 @@ class _RowReader:
                 self._refuse(name, "the cell may hold a code for a file that there is not", code="MRD-E443", found=f"'{text}'", fix="leave the cell empty")
             elif text:
                 files[name] = self.folder / text
-                self._check_file(name, files[name])
+                if self.require_files:
+                    self._check_file(name, files[name])
             elif name in SCANS and self.require_files and name in self.place:
                 self._refuse(name, "no scan is named", code="MRD-E452", fix="name the file or DICOM folder, relative to the table's folder or absolute")
         return files
