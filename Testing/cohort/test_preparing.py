@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -593,6 +595,26 @@ def test_no_dask_cluster_at_an_address(tmp_path, monkeypatch):
     with pytest.raises(EnvironmentProblem) as caught:
         prepare_cohort(named(tmp_path, "fine"), tmp_path / "cache", CROP, UNMOVED, dask="tcp://127.0.0.1:9")
     assert caught.value.code == "MRD-E465"
+
+
+@pytest.mark.parametrize("says", [b"HTTP/1.0 400 Bad Request\r\nServer: somebody else\r\n\r\n<!DOCTYPE HTML>", b""])
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:{}", "tls://127.0.0.1:{}", "nonsense"])
+def test_another_server_at_a_schedulers_address_is_no_lack_of_memory_and_no_endless_wait(tmp_path, monkeypatch, says, address):
+    """Dask takes the letters of a page for the length of a message, and waits for ever for one that says nothing."""
+    monkeypatch.setattr(dask_module, "CONNECT_TIMEOUT_S", 1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        calls = []
+
+        def answer():
+            with contextlib.suppress(OSError):
+                while True:
+                    calls.append(server.accept()[0])
+                    calls[-1].sendall(says)
+
+        threading.Thread(target=answer, daemon=True).start()
+        with pytest.raises(EnvironmentProblem) as caught:
+            prepare_cohort(named(tmp_path, "fine"), tmp_path / "cache", CROP, UNMOVED, dask=address.format(server.getsockname()[1]))
+        assert caught.value.code == "MRD-E465"
 
 
 def test_no_more_cases_are_handed_out_than_the_workers_need(tmp_path, monkeypatch):

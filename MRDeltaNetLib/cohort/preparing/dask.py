@@ -15,7 +15,7 @@ from typing import Any, Mapping
 
 from MRDeltaNetLib.cohort.preparing.child import as_facts
 from MRDeltaNetLib.cohort.preparing.supervision import Worker
-from MRDeltaNetLib.errors import EnvironmentProblem, InputError, require
+from MRDeltaNetLib.errors import EnvironmentProblem, InputError, MRDeltaNetError, require
 
 CONNECT_TIMEOUT_S = 30
 LOOPBACK = "127.0.0.1:0"
@@ -40,12 +40,18 @@ class Dask:
         self._run, self._timeout_s, self._cluster, self._ended = secrets.token_hex(8), timeout_s, None, False
         if address == "local":
             self._cluster = _own_cluster(distributed, workers)
+        client = distributed.Client.__new__(distributed.Client)  # apart from __init__, so that one that fails in it can be given up
         try:
-            self._client = distributed.Client(self._cluster or address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
-            self._client.wait_for_workers(1, timeout=CONNECT_TIMEOUT_S)
-        except (OSError, ValueError) as cause:                   # TimeoutError is an OSError
+            _connect(client, self._cluster or address)
+        except BaseException as cause:
+            _give_up(client, self._cluster)
+            if not isinstance(cause, Exception) or isinstance(cause, MRDeltaNetError):
+                raise
+            # Any other server at the address says something that Dask takes for anything: a web page is a message of exabytes, a MemoryError.
             raise EnvironmentProblem("The Dask cluster does not answer", code="MRD-E465", found=type(cause).__name__,
-                                     fix="see that its scheduler and at least one worker run, and that the address is the scheduler's") from cause
+                                     fix="see that its scheduler and at least one worker run, and that the address is the scheduler's, such as "
+                                         "tcp://host:8786, and not that of its status page") from cause
+        self._client = client
         self.width = max(1, sum(self._client.nthreads().values()))
 
     def submit(self, task: Mapping[str, Any]) -> "Future[dict[str, Any]]":
@@ -74,6 +80,29 @@ class Dask:
             self._client.close(timeout=2)
             if self._cluster is not None:
                 self._cluster.close(timeout=2)
+
+
+def _connect(client: Any, to: Any) -> None:
+    """Begin a client, and wait for the first worker. In a thread, because Dask waits without end for a server that takes the call and is silent."""
+    done: Future[None] = Future()
+
+    def connect() -> None:
+        try:
+            client.__init__(to, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
+            client.wait_for_workers(1, timeout=CONNECT_TIMEOUT_S)
+            done.set_result(None)
+        except BaseException as cause:
+            done.set_exception(cause)
+
+    threading.Thread(target=connect, daemon=True).start()
+    done.result(timeout=2 * CONNECT_TIMEOUT_S)
+
+
+def _give_up(client: Any, cluster: Any) -> None:
+    """Leave a client whose connection failed: closing it would wait another minute for the scheduler, and again at the end of the process."""
+    client.status = "closed"
+    if cluster is not None:
+        cluster.close(timeout=2)
 
 
 def _own_cluster(distributed: Any, workers: int) -> Any:
