@@ -9,9 +9,9 @@ import sys
 import traceback
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterator, Mapping
 
-from MRDeltaNetLib.errors import Cancelled, MRDeltaNetError, OutOfMemory
+from MRDeltaNetLib.errors import Cancelled, EnvironmentProblem, MRDeltaNetError, OutOfMemory
 from MRDeltaNetLib.io.results import RESEARCH_USE
 from MRDeltaNetLib.progress import Progress, json_lines, silent
 
@@ -103,7 +103,7 @@ def describe_outcome(outcome: Any) -> list[str]:
         lines.append(f"P(pCR) = {result.p_pcr:.3f} ({result.p_pcr_low:.3f} to {result.p_pcr_high:.3f} over {varied(result.spread)}): {said}")
         lines.append(f"Like the training cases: {result.familiarity['light']} ({'; '.join(result.familiarity['reasons'])})")
         if result.model and result.model["is_demo"]:
-            lines.append("The demo model was trained on simulated pelvises only: on a real patient this number means nothing.")
+            lines.append(f"{'The demo' if is_shipped_demo(result.model) else 'This'} model was trained on simulated pelvises only: on a real patient this number means nothing.")
     change = result.measures.get("volume_change_percent")
     if change is not None:
         lines.append(f"Tumour {result.measures['pre_volume_ml']:.1f} mL before, tumour bed {result.measures['post_volume_ml']:.1f} mL after ({change:+.0f} %)")
@@ -112,6 +112,17 @@ def describe_outcome(outcome: Any) -> list[str]:
               "registration.tfm": "Transform", "result.json": "Numbers", "manifest.json": "Manifest"}
     lines += [f"{label + ':':38} {out / name}" for name, label in labels.items() if name in outcome.files]
     return lines + [RESEARCH_USE]
+
+
+def is_shipped_demo(model: Mapping[str, Any]) -> bool:
+    """Whether a result's model is, byte for byte of its weights, the demo model that ships with MRDeltaNet; the name alone anyone may give."""
+    from MRDeltaNetLib.io.atomic import sha256
+    from MRDeltaNetLib.io.bundle import WEIGHTS
+    from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
+    try:
+        return model["weights_sha256"] == sha256(resource(DEMO_BUNDLE) / WEIGHTS)
+    except (EnvironmentProblem, OSError):                 # an installation without the demo model: then it is another one
+        return False
 
 
 def _request_stop(number: int, frame: Any) -> None:

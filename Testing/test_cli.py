@@ -42,10 +42,21 @@ def run_arguments(scans: dict, out: Path, *more: str) -> list[str]:
 def test_run_prints_the_probability_its_direction_and_where_things_are(finished):
     done, out = finished
     assert done.returncode == 0, done.stderr
-    assert "P(pCR) = 0." in done.stdout and "simulated pelvises only" in done.stdout and "Research use only" in done.stdout
+    assert "P(pCR) = 0." in done.stdout and "The demo model was trained on simulated pelvises only" in done.stdout and "Research use only" in done.stdout
     for name in ("result.json", "manifest.json", "report.html", "registration.tfm", "pre_common.nrrd", "post_common.nrrd", "pre_mask.nrrd",
                  "post_mask.nrrd", "residual_mask.nrrd", "attention_post.nrrd", "attention_pre.nrrd", "change_post.nrrd"):
         assert (out / name).stat().st_size > 0, name
+
+
+def test_only_the_shipped_model_is_called_the_demo_model():
+    from types import SimpleNamespace
+
+    from MRDeltaNetLib.doorway import describe_outcome
+    from Testing.made_up_result import complete_result
+
+    result = complete_result(is_demo=True)
+    said = "\n".join(describe_outcome(SimpleNamespace(result=result, out=Path("out"), files=())))
+    assert "This model was trained on simulated pelvises only" in said and "demo model" not in said
 
 
 def test_the_manifest_names_every_file_with_its_digest(finished):
