@@ -103,6 +103,29 @@ def test_one_outcome_only_or_fewer_than_ten_events_are_refused(tmp_path, rows, p
     assert not check(tmp_path, rows, validation=ValidationConfig(min_events=0)).errors or pcr in (0, 60)
 
 
+def test_events_and_folds_are_judged_as_the_study_would(tmp_path, rows):
+    from typer.testing import CliRunner
+
+    from MRDeltaNetLib.cli import app
+
+    for n, row in enumerate(rows):
+        row["outcome"] = str(int(n < 6))
+    table = write_table(tmp_path, rows, dictionary=DICTIONARY)
+
+    def status(*lines: str) -> tuple[int, str]:
+        (tmp_path / "study.toml").write_text("\n".join(['cohort = "cohort.csv"', 'cache = "cache"', 'out = "out"', "[validation]", *lines]) + "\n", encoding="utf-8")
+        done = CliRunner().invoke(app, ["cohort", "check", str(table), "--config", str(tmp_path / "study.toml")])
+        return done.exit_code, done.output
+
+    assert CliRunner().invoke(app, ["cohort", "check", str(table)]).exit_code == 3
+    code, said = status("min_events = 7")
+    assert code == 3 and "MRD-E455" in said and "at least 7" in said
+    code, said = status("min_events = 6", "folds = 4")
+    assert code == 3 and "MRD-E775" in said and "4 folds" in said
+    code, said = status("min_events = 6", "folds = 3")
+    assert code == 0 and "Nothing is refused" in said, said
+
+
 def test_events_of_the_test_sets_do_not_count_for_training(tmp_path, rows):
     for n, row in enumerate(rows):
         row["set"] = "external" if row["outcome"] == "1" and n > 25 else "train"

@@ -13,8 +13,8 @@ from MRDeltaNetLib.cohort.checking.draft import DRAFT, write_dictionary
 from MRDeltaNetLib.cohort.checking.files import check_files
 from MRDeltaNetLib.cohort.checking.plausibility import check_plausibility
 from MRDeltaNetLib.config import GateLimits, ValidationConfig
-from MRDeltaNetLib.errors import MRDeltaNetError, Notice
-from MRDeltaNetLib.io.cohort_table import examine
+from MRDeltaNetLib.errors import InputError, MRDeltaNetError, Notice
+from MRDeltaNetLib.io.cohort_table import Row, examine
 
 __all__ = ["Report", "check_cohort", "enough_events", "expected_auc_interval", "write_dictionary"]
 
@@ -34,10 +34,11 @@ class Report:
 
 
 def check_cohort(path: Path | str, limits: GateLimits = GateLimits(), validation: ValidationConfig = ValidationConfig(), *,
-                 require_outcome: bool = True, require_files: bool = True) -> Report:
+                 seed: int | None = None, require_outcome: bool = True, require_files: bool = True) -> Report:
     """Check a cohort table; nothing is written and no image is read (files of equal size are compared byte by byte).
 
-    validation       its min_events and folds are what a training would ask for
+    validation       its min_events are what a training would ask for
+    seed             of a study's training: its folds are drawn too, and what it would refuse or warn about is told; None: not
     require_outcome  False for a table that is for prediction only
     require_files    False for a table whose images are not looked at
     returns          Report; counts and values are those of the rows without a refusal. Whether events are enough is only judged when
@@ -55,7 +56,23 @@ def check_cohort(path: Path | str, limits: GateLimits = GateLimits(), validation
     for part_lines, part_notices, part_errors in (check_counts(cohort.rows, validation, complete and require_outcome), check_plausibility(cohort, limits),
                                                   check_files(cohort.rows, require_files)):
         lines, notices, errors = lines + part_lines, notices + part_notices, errors + part_errors
+    if seed is not None and complete and require_outcome and not errors:
+        more, refused = _folds(cohort.rows, validation, seed)
+        notices, errors = notices + more, errors + refused
     if drafts := [name for name, column in cohort.dictionary.items() if column.meaning.startswith(DRAFT)]:
         notices.append(Notice("MRD-W449", f"The data dictionary is a draft for {len(drafts)} columns: {', '.join(drafts)}",
                               fix=f"write unit, range and meaning of each, and take the word '{DRAFT}' away"))
     return Report(tuple(lines), tuple(notices), tuple(errors))
+
+
+def _folds(rows: tuple[Row, ...], validation: ValidationConfig, seed: int) -> tuple[list[Notice], list[InputError]]:
+    """Warnings MRD-W775 to W779 and the refusal (MRD-E775, E779) of the folds that a training would draw; nothing if nobody is for training."""
+    from MRDeltaNetLib.cohort import splitting
+
+    if not any(row.set == splitting.TRAIN for row in rows):
+        return [], []
+    try:
+        plan = splitting.plan([row.outcome for row in rows], [row.centre for row in rows], [row.set for row in rows], [row.fold for row in rows], validation, seed)
+    except InputError as problem:
+        return [], [problem]
+    return list(plan.notices), []
