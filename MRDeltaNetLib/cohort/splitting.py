@@ -49,16 +49,17 @@ class Plan:
 
 
 def plan(outcomes: Sequence[int | None], centres: Sequence[str | None], sets: Sequence[str], own_folds: Sequence[int | None],
-         config: ValidationConfig, seed: int = 0) -> Plan:
+         config: ValidationConfig, seed: int = 0, missing: str = "") -> Plan:
     """All folds, and a split without each centre if the config asks for it.
 
     outcomes   1 = pCR, 0 = non-pCR, None unknown; centres: None unknown; sets: "train", "internal", "external"
     own_folds  the user's own fold of each case, None without; all training cases have one or none has
+    missing    in words, which cases of the table are not among these; a refusal for too few tells it
     raises     InputError MRD-E773 (one class only, or a training case without outcome), E774 (fewer than min_events), E775 (a fold without both classes),
                E779 (own folds that are not a partition)
     """
     members = np.array([k for k, name in enumerate(sets) if name == TRAIN], dtype=int)
-    outcome = _outcomes(outcomes, members, config)
+    outcome = _outcomes(outcomes, members, config, missing)
     centre = np.array(["" if centres[k] is None else str(centres[k]) for k in members])
     own = [own_folds[k] for k in members]
     notices: list[Notice] = []
@@ -90,19 +91,20 @@ def inner(indices: np.ndarray, outcome: np.ndarray, centre: np.ndarray, fraction
     return np.setdiff1d(indices, kept), kept
 
 
-def _outcomes(outcomes: Sequence[int | None], members: np.ndarray, config: ValidationConfig) -> np.ndarray:
+def _outcomes(outcomes: Sequence[int | None], members: np.ndarray, config: ValidationConfig, missing: str) -> np.ndarray:
     if unknown := sum(outcomes[k] is None for k in members):
         raise InputError("Training cases without an outcome cannot be trained on", code="MRD-E773", found=f"{unknown} of {len(members)} training cases",
                          fix="write the outcome, 1 for pCR and 0 for non-pCR, or take these rows out of the training set")
     outcome = np.array([int(outcomes[k]) for k in members], dtype=int)
     counts = {label: int((outcome == label).sum()) for label in (1, 0)}
+    but, mend = (f"; {missing}", "mend the cases that could not be prepared (failures.csv in the cache names them), or ") if missing else ("", "")
     if not all(counts.values()):
-        raise InputError("The training cases all have the same outcome", code="MRD-E773", found=f"{counts[1]} with pCR, {counts[0]} without",
-                         fix="add cases of the other class, or look whether the outcome column means what you think")
+        raise InputError("The training cases all have the same outcome", code="MRD-E773", found=f"{counts[1]} with pCR, {counts[0]} without{but}",
+                         fix=f"{mend}add cases of the other class, or look whether the outcome column means what you think")
     if min(counts.values()) < config.min_events:
         raise InputError("There are too few training cases of the rarer outcome", code="MRD-E774",
-                         found=f"{counts[1]} with pCR, {counts[0]} without; {config.min_events} of each are wanted",
-                         fix="add cases; a model of so few would tell about these patients and nobody else")
+                         found=f"{counts[1]} with pCR, {counts[0]} without; {config.min_events} of each are wanted{but}",
+                         fix=f"{mend}add cases; a model of so few would tell about these patients and nobody else")
     return outcome
 
 

@@ -18,7 +18,7 @@ pytest.importorskip("sklearn", reason="training needs the 'cohort' extra")
 from MRDeltaNetLib.cohort import study, tabular  # noqa: E402
 from MRDeltaNetLib.cohort.preparing import Failure, PreparedCohort  # noqa: E402
 from MRDeltaNetLib.cohort.statistics import auc_with_ci, sigmoid  # noqa: E402
-from MRDeltaNetLib.cohort.study import card, evaluation, members, shipping  # noqa: E402
+from MRDeltaNetLib.cohort.study import card, evaluation, members, shipping, tables  # noqa: E402
 from MRDeltaNetLib.cohort.study.folder import locked  # noqa: E402
 from MRDeltaNetLib.cohort.study.record import read_record  # noqa: E402
 from MRDeltaNetLib.cohort.training.pretraining import start_from  # noqa: E402
@@ -404,6 +404,16 @@ def test_cases_that_cannot_be_prepared_are_counted(tmp_path):
     assert "1 cases of the table could not be prepared" in (found.bundle / "docs/README.md").read_text()
 
 
+def test_too_few_events_because_cases_failed_says_so_by_counts_only(tmp_path):
+    lost = [Failure(26, "case-24", "MRD-E100", "not there"), Failure(27, "case-25", "MRD-E208", "too small")]
+    for failures, told in ((lost, True), ([], False)):
+        with pytest.raises(InputError) as caught:
+            trained(tmp_path / "out", prepared=cohort(failures), validation=ValidationConfig(folds=2, seeds=(0,), min_events=11, group="none"))
+        text = caught.value.text()
+        assert caught.value.code == "MRD-E774" and ("2 of 26 cases of the table could not be prepared" in text) == told == ("failures.csv" in text)
+        assert ("MRD-E100, MRD-E208" in text) == told and "case-" not in text
+
+
 MEASURES = {"pre_volume_ml": 20.0, "post_volume_ml": 5.0, "pre_longest_in_plane_diameter_mm": 40.0, "post_longest_in_plane_diameter_mm": 20.0,
             "volume_change_percent": -75.0}
 
@@ -429,6 +439,20 @@ def test_a_tabular_model_goes_through_the_same_folds_and_is_shipped_with_line_an
     np.testing.assert_allclose([float(row["p_pcr"]) for row in predicted], sigmoid(logits[list(EXTERNAL)]), atol=1e-7)
     text = (found.out / "card.md").read_text()
     assert name in text and "Few events: 10" in text and not (found.out / "bundle").exists()
+
+
+def test_what_a_table_model_assumes_is_told_once_for_the_shipped_model_and_counted_for_the_folds(tmp_path):
+    def with_external(**clinical) -> PreparedCohort:
+        whole = measured()
+        return replace(whole, rows=tuple(replace(row, clinical=row.clinical | clinical) if k in EXTERNAL else row for k, row in enumerate(whole.rows)))
+
+    for prepared, told in ((with_external(age=60.0), []), (with_external(age=120.0, stage="T1"), ["MRD-W785", "MRD-W787"])):
+        found = trained(tmp_path / f"out-{len(told)}", prepared=prepared, model=ModelConfig("clinical_logistic", {}))
+        assert [notice.code for notice in found.notices if notice.code in ("MRD-W785", "MRD-W787")] == told
+        assert any(member["assumed"].get("MRD-W785") for member in found.record["members"])       # whoever is held out at an end of the range
+        assert read_record(found.out / "training.json") == found.record
+    many = tables.told_once([Notice("MRD-W787", "c"), Notice("MRD-W785", "a", "x"), Notice("MRD-W785", "b")])
+    assert [(notice.code, notice.text) for notice in many] == [("MRD-W785", "a; so it is with 1 other column"), ("MRD-W787", "c")]
 
 
 def test_fusion_takes_the_out_of_fold_scores_of_the_imaging_model(done, tmp_path):

@@ -71,7 +71,7 @@ def train(config: StudyConfig, *, progress: Progress = silent) -> Trained:
     prepared, table_sha256, notices, dictionary = _prepared(config, part(progress, 0.0, PREPARING))
     _refuse_twins(prepared)
     plan = splitting.plan([row.outcome for row in prepared.rows], [row.centre for row in prepared.rows], [row.set for row in prepared.rows],
-                          [row.fold for row in prepared.rows], config.validation, config.training.seed)
+                          [row.fold for row in prepared.rows], config.validation, config.training.seed, _missing(prepared))
     inputs = tables.inputs_of(config, prepared, dictionary) if tables.is_table(config.model.name) else None
     if inputs is None:
         _refuse_too_many(config, plan)
@@ -87,8 +87,7 @@ def train(config: StudyConfig, *, progress: Progress = silent) -> Trained:
         if inputs is None:
             members = _members(config, plan, prepared, part(progress, PREPARING, TRAINING))
         else:
-            members, more = tables.table_members(plan, prepared, config, inputs)
-            notices += more
+            members = tables.table_members(plan, prepared, config, inputs)
         record, more = _conclude(config, plan, prepared, members, table_sha256, notices, inputs)
         progress(1.0, "done")
     return Trained(config.out, config.out / (BUNDLE if inputs is None else tables.MODEL), record, tuple(notices) + more)
@@ -107,6 +106,15 @@ def _prepared(config: StudyConfig, progress: Progress) -> tuple["PreparedCohort"
         notices.append(Notice("MRD-W780", f"{problem.what}; the study goes on without them ({problem.found})", problem.fix))
     prepared = load_prepared(cohort, config.cache, config.preprocessing, config.registration)
     return prepared, cohort.sha256, notices, cohort.dictionary
+
+
+def _missing(prepared: "PreparedCohort") -> str:
+    """How many cases of the table could not be prepared, and by which codes; "" if none."""
+    if not prepared.failures:
+        return ""
+    codes = sorted({failure.code for failure in prepared.failures})
+    return (f"{len(prepared.failures)} of {len(prepared.failures) + len(prepared.rows)} cases of the table could not be prepared and are not counted "
+            f"({', '.join(codes[:8])})")
 
 
 def _what_is_trained(config: StudyConfig, prepared: "PreparedCohort") -> dict[str, Any]:
@@ -176,7 +184,7 @@ def _conclude(config: StudyConfig, plan: splitting.Plan, prepared: "PreparedCoho
     threshold = choose_threshold(outcome, line.probability(logit), config.threshold)
     fold_of = _fold_of(plan)
     _write_oof(config.out, prepared, oof, in_folds, line, fold_of)
-    table, final = (None, in_folds) if inputs is None else _final(prepared, cases, config, inputs, in_folds[0])
+    table, final, assumed = (None, in_folds, ()) if inputs is None else _final(prepared, cases, config, inputs, in_folds[0])
     others = _others(config.out, prepared, final, line, threshold, ranged=table is None)
     everyone = np.full(len(prepared.rows), -1)
     everyone[cases] = [row.outcome for row in rows]
@@ -189,9 +197,9 @@ def _conclude(config: StudyConfig, plan: splitting.Plan, prepared: "PreparedCoho
         "leave_one_centre_out": evaluation.centres_left_out(plan, members, everyone, [row.centre for row in prepared.rows], oof),
         "other_sets": others, "held_out": {}, "calibration": evaluation.calibration_record(outcome, logit, np.array([fold_of[int(k)] for k in cases]), line),
         "threshold": {"value": threshold.value, "source": threshold.source, "rule": config.threshold.rule, "point": asdict(threshold.point)},
-        "bundle": {}, "notices": [asdict(notice) for notice in (*notices, *line.notices)]}
+        "bundle": {}, "notices": [asdict(notice) for notice in (*notices, *assumed, *line.notices)]}
     record["held_out"] = card.held_out(record)
-    more = line.notices
+    more = assumed + line.notices
     if table is not None:
         record["bundle"] = {"sha256": tables.ship_table(config.out, table, line, threshold, record), "members": 1, "reference": False}
     else:
@@ -205,10 +213,10 @@ def _conclude(config: StudyConfig, plan: splitting.Plan, prepared: "PreparedCoho
     return record, more
 
 
-def _final(prepared: "PreparedCohort", train: np.ndarray, config: StudyConfig, inputs: Mapping[str, Any], like: Member) -> tuple[Any, list[Member]]:
-    """A tabular model of all training cases, and it as the one member that scores all others."""
-    table, logits = tables.final_model(prepared, train, config, inputs)
-    return table, [replace(like, name="all training cases", logits=logits)]
+def _final(prepared: "PreparedCohort", train: np.ndarray, config: StudyConfig, inputs: Mapping[str, Any], like: Member) -> tuple[Any, list[Member], tuple[Notice, ...]]:
+    """A tabular model of all training cases, it as the one member that scores all others, and what had to be assumed."""
+    table, logits, notices = tables.final_model(prepared, train, config, inputs)
+    return table, [replace(like, name="all training cases", logits=logits)], notices
 
 
 def _fold_of(plan: splitting.Plan) -> dict[int, int]:

@@ -21,6 +21,8 @@ KEYS: Mapping[str, tuple[type, ...]] = {
 
 MEMBER_KEYS = ("name", "seed", "repeat", "fold", "centre", "epochs", "best_epoch", "best_value", "monitor", "training", "stopping", "held_out",
                "history", "weights_sha256")
+MEMBER_MAY = ("assumed",)
+"""Of tabular models alone: code of a warning -> columns that it held for when the fold's model scored all cases."""
 MAX_BYTES = 64 * 1024**2
 
 
@@ -47,6 +49,6 @@ def _problem(record: Any) -> str:
         return "missing or unknown: " + ", ".join(sorted(set(record) ^ set(KEYS)))[:200]
     if wrong := [name for name, kinds in KEYS.items() if not isinstance(record[name], kinds)]:
         return "of the wrong kind: " + ", ".join(wrong)
-    if any(not isinstance(member, Mapping) or set(member) != set(MEMBER_KEYS) for member in record["members"]):
+    if any(not isinstance(member, Mapping) or set(member) - set(MEMBER_MAY) != set(MEMBER_KEYS) for member in record["members"]):
         return "a member without " + ", ".join(MEMBER_KEYS)
     return ""

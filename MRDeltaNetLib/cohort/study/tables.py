@@ -67,24 +67,25 @@ def imaging_logits(out: Path, prepared: Any) -> np.ndarray:
 def table_members(plan: Plan, prepared: Any, config: StudyConfig, inputs: Mapping[str, Any]) -> tuple[list[Member], tuple[Notice, ...]]:
     """One model a split, fitted on its training and stopping cases together, for there is nothing to stop; and what had to be assumed.
 
-    A category that no case of a fold had counts there as the reference.
+    A category that no case of a fold had counts there as the reference. Its warnings are counted in the member's summary and not told: every
+    table has cases at the ends of a range, and each is outside the range of those folds that hold it out.
     """
-    found, notices, seed = [], {}, config.validation.seeds[0]
+    found, seed = [], config.validation.seeds[0]
     for split in (*plan.folds, *plan.centres):
         fitted_on = np.sort(np.concatenate([split.training, split.stopping]))
         model = replace(_fit(config, prepared, fitted_on, inputs, seed), unseen="reference")
         logits, more = tabular.tabular_logits(model, prepared, **inputs)
-        notices |= {notice.code: notice for notice in more}
         summary = {"epochs": 0, "best_epoch": 0, "best_value": None, "monitor": "none", "training": len(fitted_on), "stopping": 0,
-                   "held_out": len(split.held_out), "history": [], "weights_sha256": None}
+                   "held_out": len(split.held_out), "history": [], "weights_sha256": None, "assumed": _counted(more)}
         found.append(Member(member_name(split, seed), split, seed, np.asarray(logits, float), np.zeros((len(prepared.rows), 0)), summary))
-    return found, tuple(notices[code] for code in sorted(notices))
+    return found
 
 
-def final_model(prepared: Any, train: np.ndarray, config: StudyConfig, inputs: Mapping[str, Any]) -> tuple[TableModel, np.ndarray]:
-    """The model of all training cases, and its logits (n,) of every case, before recalibration."""
+def final_model(prepared: Any, train: np.ndarray, config: StudyConfig, inputs: Mapping[str, Any]) -> tuple[TableModel, np.ndarray, tuple[Notice, ...]]:
+    """The model of all training cases, its logits (n,) of every case, before recalibration, and what had to be assumed."""
     model = _fit(config, prepared, train, inputs, config.validation.seeds[0])
-    return model, np.asarray(tabular.tabular_logits(replace(model, unseen="reference"), prepared, **inputs)[0], float)
+    logits, notices = tabular.tabular_logits(replace(model, unseen="reference"), prepared, **inputs)
+    return model, np.asarray(logits, float), told_once(notices)
 
 
 def ship_table(out: Path, model: TableModel, line: Recalibration, threshold: Threshold, record: Mapping[str, Any]) -> str:
@@ -104,3 +105,16 @@ def _fit(config: StudyConfig, prepared: Any, indices: Sequence[int], inputs: Map
 def _no_scores(found: str) -> InputError:
     return InputError("The imaging model's training cannot be used for fusion", code="MRD-E784", found=found,
                       fix="train the imaging model on the same table first, and name its output folder as 'imaging'")
+def told_once(notices: Sequence[Notice]) -> tuple[Notice, ...]:
+    """One notice a code, by code: the first column's, and how many other columns it holds for too."""
+    counted, first = _counted(notices), {notice.code: notice for notice in reversed(notices)}
+    return tuple(replace(first[code], text=first[code].text + (f"; so it is with {count - 1} other column{'s' if count > 2 else ''}" if count > 1 else ""))
+                 for code, count in counted.items())
+
+
+def _counted(notices: Sequence[Notice]) -> dict[str, int]:
+    """Code -> how many columns it was said of."""
+    codes = [notice.code for notice in notices]
+    return {code: codes.count(code) for code in sorted(set(codes))}
+
+
