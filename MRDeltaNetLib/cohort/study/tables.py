@@ -64,8 +64,8 @@ def imaging_logits(out: Path, prepared: Any) -> np.ndarray:
     return np.array([scores[row.id, row.set] for row in prepared.rows])
 
 
-def table_members(plan: Plan, prepared: Any, config: StudyConfig, inputs: Mapping[str, Any]) -> tuple[list[Member], tuple[Notice, ...]]:
-    """One model a split, fitted on its training and stopping cases together, for there is nothing to stop; and what had to be assumed.
+def table_members(plan: Plan, prepared: Any, config: StudyConfig, inputs: Mapping[str, Any]) -> list[Member]:
+    """One model a split, fitted on its training and stopping cases together, for there is nothing to stop.
 
     A category that no case of a fold had counts there as the reference. Its warnings are counted in the member's summary and not told: every
     table has cases at the ends of a range, and each is outside the range of those folds that hold it out.
