@@ -11,6 +11,7 @@ from MRDeltaNetLib.cli.options import Device, DeviceChoice, Progress, ProgressCh
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="The study: table, folders, model, training (docs/reference/study-config.md).")]
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The model: the folder of its bundle.")]
+Model = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The model: the folder of its bundle, or the model.json of a tabular model.")]
 Table = Annotated[Path, typer.Argument(metavar="COHORT.csv", help="The table: one row a patient (docs/reference/cohort-table.md).")]
 Folder = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for everything that is written.")]
 Cache = Annotated[Optional[Path], typer.Option("--cache", metavar="CACHE", help="Folder of prepared crops, shared with other commands. Default: cache, below the output folder.")]
@@ -99,15 +100,17 @@ def controls(bundle: Bundle, table: Table, out: Folder, cache: Cache = None, wor
     raise typer.Exit(guarded(work, progress.value))
 
 
-def predict(bundle: Bundle, table: Table, out: Folder, cache: Cache = None, workers: Workers = 1, device: Device = DeviceChoice("auto"),
+def predict(model: Model, table: Table, out: Folder,
+            imaging: Annotated[Optional[Path], typer.Option("--imaging", metavar="BUNDLE", help="Of a fusion: the imaging model that it was fitted with.")] = None,
+            cache: Cache = None, workers: Workers = 1, device: Device = DeviceChoice("auto"),
             progress: Progress = ProgressChoice("bar")) -> None:
-    """Predict every case of a table: predictions.csv with P(pCR) and its range, embeddings.csv. Resumable."""
+    """Predict every case of a table by a bundle or a tabular model: predictions.csv with P(pCR) and its range, embeddings.csv. Resumable."""
 
     def work() -> int:
         from MRDeltaNetLib.cohort.predicting import predict_cohort
         from MRDeltaNetLib.doorway import progress_for, stoppable
         with progress_for(progress.value) as bar:
-            predicted = predict_cohort(bundle, table, out, cache=cache, workers=workers, device=device.value, progress=stoppable(bar))
+            predicted = predict_cohort(model, table, out, imaging=imaging, cache=cache, workers=workers, device=device.value, progress=stoppable(bar))
         tell(predicted.notices)
         typer.echo(predicted.text())
         return 0

@@ -26,6 +26,7 @@ from MRDeltaNetLib.config import BIAS_CORRECTIONS, GateLimits, PreprocessingConf
 from MRDeltaNetLib.errors import InputError, MRDeltaNetError, require
 from MRDeltaNetLib.io.atomic import sha256, write_text
 from MRDeltaNetLib.io.reference import Reference, read_reference, write_reference
+from MRDeltaNetLib.io.table_model import is_table_model
 from MRDeltaNetLib.io.tables import read_json
 
 if TYPE_CHECKING:
@@ -243,6 +244,9 @@ def preprocessing_from(values: Mapping[str, Any]) -> PreprocessingConfig:
 
 def _checked_digests(folder: Path, limits: GateLimits) -> dict[str, str]:
     """File name -> SHA-256, after every file was found to be the one that the manifest names."""
+    if folder.is_file() and is_table_model(folder):
+        raise InputError("This is not a model bundle", code="MRD-E501", found="a tabular model, which scores rows of a table, not one pair of scans",
+                         fix="score a table with it: `mrdeltanet predict MODEL.json COHORT.csv --out DIR`; a table may have one row")
     if not folder.is_dir() or not (folder / MANIFEST).is_file():
         raise InputError("This is not a model bundle", code="MRD-E501", found=f"a folder with {MANIFEST} is missing",
                          fix="choose the bundle's folder, the one that holds manifest.json")

@@ -27,6 +27,9 @@ FORMAT = "mrdeltanet table model 1"
 KEYS = ("format", "name", "columns", "coefficients", "intercept", "recalibration", "threshold", "threshold_source", "unseen",
         "trained_on", "settings", "sha256")
 MAX_COLUMNS = 1000
+LIMITS = GateLimits(max_json_bytes=16 * 1024**2)
+"""A digest of each training case takes 70 bytes."""
+
 LINES_NAMED = 5
 """Lines that one message names; more are counted."""
 
@@ -64,7 +67,8 @@ class TableModel:
     unseen            "refuse" a category that no training row had, or count it as the "reference" with a notice (for what
                       the table's author cannot choose, as a scanner's maker)
     trained_on        plain facts: cases, events, digests of the table and of the cases
-    settings          plain facts of how it was fitted
+    settings          plain facts of how it was fitted and how its cases were prepared
+    sha256            of its content, once it was read from a file
     """
 
     name: str
@@ -77,6 +81,7 @@ class TableModel:
     unseen: str = "refuse"
     trained_on: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str = field(default="", compare=False)
 
     def logits(self, rows: Sequence[Mapping[str, Value]], lines: Sequence[int]) -> tuple[np.ndarray, tuple[Notice, ...]]:
         """Recalibrated logits (n,) and what had to be assumed.
@@ -141,12 +146,21 @@ def write_table_model(path: Path | str, model: TableModel) -> str:
     return digest
 
 
-def read_table_model(path: Path | str, limits: GateLimits = GateLimits()) -> TableModel:
+def is_table_model(path: Path | str) -> bool:
+    """Whether a file says that it is a table model, whole or not."""
+    try:
+        content = read_json(path, LIMITS, what="the table model")
+    except InputError:
+        return False
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
+def read_table_model(path: Path | str, limits: GateLimits | None = None) -> TableModel:
     """Read and check a model.
 
     raises InputError as read_json, and MRD-E785 if it is not whole, was changed, or holds what no model can hold
     """
-    content = read_json(path, limits, what="the table model")
+    content = read_json(path, LIMITS if limits is None else limits, what="the table model")
     if not isinstance(content, dict) or content.get("format") != FORMAT or set(content) != set(KEYS):
         raise _unusable("not the keys of a table model that this version reads")
     if content["sha256"] != _digest({key: value for key, value in content.items() if key != "sha256"}):
@@ -168,7 +182,7 @@ def read_table_model(path: Path | str, limits: GateLimits = GateLimits()) -> Tab
         raise _unusable("facts that are not names with values")
     return TableModel(content["name"], columns, {term: float(coefficients[term]) for term in terms(columns)}, float(content["intercept"]),
                       {key: float(value) for key, value in recalibration.items()}, threshold, content["threshold_source"],
-                      content["unseen"], content["trained_on"], content["settings"])
+                      content["unseen"], content["trained_on"], content["settings"], content["sha256"])
 
 
 def number(name: str, value: Value, line: int) -> float | None:

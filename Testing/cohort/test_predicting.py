@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from MRDeltaNetLib.cohort.simulation import simulate_cohort  # noqa: E402
 from MRDeltaNetLib.config import ModelConfig, PreprocessingConfig, RegistrationConfig, StudyConfig, TrainingConfig, ValidationConfig  # noqa: E402
 from MRDeltaNetLib.errors import Cancelled, InputError, UsageError  # noqa: E402
 from MRDeltaNetLib.io.bundle import read_bundle  # noqa: E402
+from MRDeltaNetLib.io.table_model import CategoryColumn, read_table_model, write_table_model  # noqa: E402
 
 CASES, SIZE = 10, (64, 64, 12)
 
@@ -36,23 +38,28 @@ def write_table(path: Path, rows: list[dict[str, str]]) -> Path:
     return path
 
 
+def config_of(place: Path) -> StudyConfig:
+    """A study of one epoch on the cohort of `place`."""
+    return StudyConfig(cohort=place / "cohort/cohort.csv", cache=place / "cache", out=place / "out", accelerator="cpu", name="small",
+                       model=ModelConfig("deltanet", {"preset": "tiny"}),
+                       preprocessing=PreprocessingConfig(spacing_mm=(1.5, 1.5, 3.0), crop_mm=(48.0, 48.0, 36.0)),
+                       registration=RegistrationConfig(method="none", iterations=10, min_similarity_peak=0.0, min_mutual_information_nats=0.0,
+                                                       min_similarity_gain_percent=-100.0),
+                       training=TrainingConfig(epochs=1, batch_size=4, monitor="nll", precision="32-true"),
+                       validation=ValidationConfig(folds=2, seeds=(0,), min_events=2, group="none", leave_one_centre_out=False))
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """A simulated cohort of ten small cases, two of them external, and a model trained on the others: table to bundle, nothing stood in for."""
     place = tmp_path_factory.mktemp("predict")
     simulated = simulate_cohort(CASES, 7, "controlled", place / "cohort", size=SIZE, prevalence=0.5)
     rows = table(simulated)
-    external = [next(k for k, row in enumerate(rows) if row["outcome"] == label) for label in "01"]
+    external = [max(k for k, row in enumerate(rows) if row["outcome"] == label) for label in "01"]     # of categories that training cases have
     for k, row in enumerate(rows):
         row["set"] = "external" if k in external else "train"
     write_table(simulated, rows)
-    study.train(StudyConfig(cohort=simulated, cache=place / "cache", out=place / "out", accelerator="cpu", name="small",
-                            model=ModelConfig("deltanet", {"preset": "tiny"}),
-                            preprocessing=PreprocessingConfig(spacing_mm=(1.5, 1.5, 3.0), crop_mm=(48.0, 48.0, 36.0)),
-                            registration=RegistrationConfig(method="none", iterations=10, min_similarity_peak=0.0, min_mutual_information_nats=0.0,
-                                                            min_similarity_gain_percent=-100.0),
-                            training=TrainingConfig(epochs=1, batch_size=4, monitor="nll", precision="32-true"),
-                            validation=ValidationConfig(folds=2, seeds=(0,), min_events=2, group="none", leave_one_centre_out=False)))
+    study.train(config_of(place))
     return place
 
 
@@ -75,7 +82,9 @@ def test_external_cases_get_the_scores_that_training_gave_them(place, done):
     found = {row["id"]: row for row in table(done.out / "predictions.csv")}
     assert len(found) == CASES and len(trained) == 2
     for name, row in trained.items():
-        assert all(float(found[name][column]) == pytest.approx(float(row[column]), abs=1e-5) for column in ("p_pcr", "p_pcr_low", "p_pcr_high", "logit"))
+        assert all(float(found[name][column]) == pytest.approx(float(row[column]), abs=1e-5) for column in ("p_pcr", "logit"))
+        assert float(found[name]["p_pcr_low"]) < float(row["p_pcr_low"]) + 1e-5              # members alone in training; other outlines can only widen it
+        assert float(found[name]["p_pcr_high"]) > float(row["p_pcr_high"]) - 1e-5
         assert {column: found[name][column] for column in ("centre", "set", "outcome")} == {column: row[column] for column in ("centre", "set", "outcome")}
     vectors = {row["id"]: row for row in table(done.out / "embeddings.csv")}
     trained_vectors = {row["id"]: row for row in table(place / "out/embeddings.csv")}
@@ -184,3 +193,122 @@ def test_a_bundle_without_registration_settings_takes_the_default_and_foreign_on
     with pytest.raises(InputError) as caught:
         predicting.registration_of(bundle)
     assert caught.value.code == "MRD-E504"
+
+
+# --- tabular models
+
+SCANS = ("pre", "post", "pre_mask", "post_mask", "residual_mask", "transform_pre_to_post")
+TABULAR = ("clinical_logistic", "volume_logistic", "delta_radiomics", "fusion")
+
+
+@pytest.fixture(scope="module")
+def tabular(place) -> dict[str, Path]:
+    """name -> output folder of a study with that tabular model, on the same table and crops as the networks."""
+    config = config_of(place)
+    for name in TABULAR:
+        settings = {"imaging": str(place / "out")} if name == "fusion" else {}
+        study.train(replace(config, out=place / name, model=ModelConfig(name, settings)))
+    return {name: place / name for name in TABULAR}
+
+
+def predict_table(place: Path, name: str, out: Path, cohort: Path | None = None, **options) -> predicting.Predicted:
+    imaging = {"imaging": place / "out/bundle"} if name == "fusion" else {}
+    return predicting.predict_cohort(place / name / "model.json", cohort or place / "cohort/cohort.csv", out, cache=place / "cache", device="cpu",
+                                     **imaging | options)
+
+
+@pytest.mark.parametrize("name", TABULAR)
+def test_a_tabular_model_gives_external_cases_the_scores_of_its_training_and_no_range(place, tabular, name):
+    found = predict_table(place, name, place / f"by-{name}")
+    rows = {row["id"]: row for row in table(found.out / "predictions.csv")}
+    assert len(rows) == CASES and all(row["p_pcr_low"] == row["p_pcr_high"] == "" for row in rows.values())
+    trained = table(tabular[name] / "predictions.csv")
+    assert len(trained) == 2 and all(row["p_pcr_low"] == "" for row in trained)
+    for row in trained:
+        assert all(float(rows[row["id"]][column]) == pytest.approx(float(row[column]), abs=2e-6) for column in ("p_pcr", "logit"))
+        assert {column: rows[row["id"]][column] for column in ("centre", "set", "outcome")} == {column: row[column] for column in ("centre", "set", "outcome")}
+    assert list(table(found.out / "embeddings.csv")[0]) == ["id", "centre", "set", "outcome"] and table(found.out / "failures.csv") == []
+    record = json.loads((found.out / "prediction.json").read_text())
+    assert record["bundle"]["name"] == name and record["bundle"]["sha256"] == read_table_model(tabular[name] / "model.json").sha256
+    assert ("MRD-W781" in [notice.code for notice in found.notices]) == (name != "clinical_logistic")      # that one never meets a scan
+    before = {path.name: path.read_bytes() for path in found.out.glob("*.*")}
+    predict_table(place, name, found.out)
+    assert {path.name: path.read_bytes() for path in found.out.glob("*.*")} == before
+
+
+def test_a_clinical_model_reads_no_scan_and_names_the_columns_that_it_lacks(place, tabular):
+    rows = table(place / "cohort/cohort.csv")
+    nowhere = write_table(place / "cohort/nowhere.csv", [{name: value for name, value in row.items() if name not in SCANS} | {"outcome": ""} for row in rows])
+    assert predict_table(place, "clinical_logistic", place / "nowhere", nowhere).cases == CASES
+    column = next(iter(read_table_model(tabular["clinical_logistic"] / "model.json").columns))
+    lacking = write_table(place / "cohort/lacking.csv", [{name: value for name, value in row.items() if name != column} for row in rows])
+    for name in ("clinical_logistic", "fusion"):
+        with pytest.raises(InputError) as caught:
+            predict_table(place, name, place / f"lacking-{name}", lacking)
+        assert caught.value.code == "MRD-E788" and column in caught.value.found and not (place / f"lacking-{name}").exists()
+
+
+def test_a_category_that_no_training_case_had_stops_its_row_only(place, tabular, tmp_path):
+    """The model knows one category less than the data dictionary allows."""
+    model = read_table_model(tabular["clinical_logistic"] / "model.json")
+    name, column = next((name, column) for name, column in model.columns.items() if isinstance(column, CategoryColumn) and len(column.categories) > 2)
+    gone = column.categories[-1]
+    known = replace(model, columns=dict(model.columns) | {name: replace(column, categories=column.categories[:-1])},
+                    coefficients={term: value for term, value in model.coefficients.items() if term != f"{name} = {gone}"})
+    write_table_model(tmp_path / "model.json", known)
+    rows = table(place / "cohort/cohort.csv")
+    strangers = [k for k, row in enumerate(rows) if row[name] == gone]
+    assert 0 < len(strangers) < CASES
+    with pytest.raises(predicting.CasesNotPredicted) as caught:
+        predicting.predict_cohort(tmp_path / "model.json", place / "cohort/cohort.csv", tmp_path / "out")
+    assert caught.value.code == "MRD-E780" and caught.value.found == "MRD-E786"
+    assert [row["line"] for row in table(tmp_path / "out/failures.csv")] == [str(k + 2) for k in strangers]
+    assert len(table(tmp_path / "out/predictions.csv")) == CASES - len(strangers)
+
+
+def test_a_fusion_wants_the_imaging_model_that_it_was_fitted_with(place, tabular, tmp_path):
+    from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
+
+    for name, imaging, code in (("fusion", None, "MRD-E795"), ("fusion", resource(DEMO_BUNDLE), "MRD-E796"),
+                                ("fusion", tabular["volume_logistic"] / "model.json", "MRD-E796"), ("volume_logistic", place / "out/bundle", "MRD-E795")):
+        with pytest.raises((InputError, UsageError)) as caught:
+            predict_table(place, name, tmp_path / "out", imaging=imaging)
+        assert caught.value.code == code and not (tmp_path / "out").exists()
+    with pytest.raises(UsageError) as caught:
+        predict(place, tmp_path / "out", imaging=place / "out/bundle")
+    assert caught.value.code == "MRD-E795"
+
+
+def test_a_case_that_the_imaging_model_cannot_score_is_no_case_of_the_fusion(place, tabular):
+    rows = table(place / "cohort/cohort.csv")[:3]
+    missing = write_table(place / "cohort/unread.csv", [rows[0], rows[1] | {"pre": "gone.nrrd"}, rows[2]])
+    with pytest.raises(predicting.CasesNotPredicted):
+        predict_table(place, "fusion", place / "unread", missing)
+    assert [row["id"] for row in table(place / "unread/predictions.csv")] == [rows[0]["id"], rows[2]["id"]]
+    assert [(row["line"], row["code"]) for row in table(place / "unread/failures.csv")] == [("3", "MRD-E100")]
+
+
+def test_a_model_that_does_not_say_how_its_scans_were_prepared_scores_none(place, tabular, tmp_path):
+    model = read_table_model(tabular["volume_logistic"] / "model.json")
+    for settings in ({}, dict(model.settings) | {"registration": {"magic": 1}}, dict(model.settings) | {"preprocessing": {}}):
+        write_table_model(tmp_path / "model.json", replace(model, settings=settings))
+        with pytest.raises(InputError) as caught:
+            predicting.predict_cohort(tmp_path / "model.json", place / "cohort/cohort.csv", tmp_path / f"out-{len(settings)}-{len(str(settings))}")
+        assert caught.value.code == "MRD-E785"
+
+
+def test_a_tabular_model_is_no_bundle_and_verify_says_what_it_is(place, tabular, capsys):
+    from typer.testing import CliRunner
+
+    from MRDeltaNetLib.cli import app
+
+    place = tabular["volume_logistic"] / "model.json"
+    with pytest.raises(InputError) as caught:
+        read_bundle(place)
+    assert caught.value.code == "MRD-E501" and "mrdeltanet predict" in caught.value.fix and "tabular" in caught.value.found
+    said = CliRunner().invoke(app, ["model", "verify", str(place)])
+    assert said.exit_code == 0 and "volume_logistic: a tabular model" in said.output and read_table_model(place).sha256 in said.output
+    assert "Trained on 8 cases" in said.output
+    changed = place.with_name("changed.json")
+    changed.write_text(place.read_text().replace('"threshold": 0.', '"threshold": 0.0'))
+    assert CliRunner().invoke(app, ["model", "verify", str(changed)]).exit_code == 3

@@ -201,7 +201,7 @@ def _conclude(config: StudyConfig, plan: splitting.Plan, prepared: "PreparedCoho
     record["held_out"] = card.held_out(record)
     more = assumed + line.notices
     if table is not None:
-        record["bundle"] = {"sha256": tables.ship_table(config.out, table, line, threshold, record), "members": 1, "reference": False}
+        record["bundle"] = {"sha256": tables.ship_table(config.out, table, line, threshold, record, inputs, [prepared.keys[k] for k in cases]), "members": 1, "reference": False}
     else:
         from MRDeltaNetLib.cohort.study.shipping import no_reference, ship
 

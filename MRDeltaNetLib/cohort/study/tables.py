@@ -16,7 +16,9 @@ from MRDeltaNetLib.cohort import tabular
 from MRDeltaNetLib.cohort.calibration import Recalibration, Threshold
 from MRDeltaNetLib.cohort.splitting import Plan
 from MRDeltaNetLib.cohort.study.card import card
+from MRDeltaNetLib.cohort.study.folder import RECORD
 from MRDeltaNetLib.cohort.study.members import Member, member_name
+from MRDeltaNetLib.cohort.study.record import read_record
 from MRDeltaNetLib.cohort.tabular import features
 from MRDeltaNetLib.config import StudyConfig
 from MRDeltaNetLib.errors import InputError, Notice, UsageError
@@ -44,7 +46,8 @@ def inputs_of(config: StudyConfig, prepared: Any, dictionary: Mapping[str, Any])
     if IMAGING not in config.model.settings:
         raise UsageError("Fusion needs the scores of an imaging model", code="MRD-E486", found="no 'imaging' in [model]",
                          fix="write imaging = \"FOLDER\", the output folder of the imaging model's training on the same table")
-    return found | {"logits": imaging_logits(Path(config.model.settings[IMAGING]), prepared)}
+    folder = Path(config.model.settings[IMAGING])
+    return found | {"logits": imaging_logits(folder, prepared), "imaging_sha256": _imaging_digest(folder)}
 
 
 def imaging_logits(out: Path, prepared: Any) -> np.ndarray:
@@ -62,6 +65,14 @@ def imaging_logits(out: Path, prepared: Any) -> np.ndarray:
     if missing := sum((row.id, row.set) not in scores for row in prepared.rows):
         raise _no_scores(f"{missing} of {len(prepared.rows)} cases have no score there, or are in another set")
     return np.array([scores[row.id, row.set] for row in prepared.rows])
+
+
+def _imaging_digest(out: Path) -> str:
+    """Names the imaging model of an earlier training, so that a later prediction can tell whether it has the same one."""
+    try:
+        return str(read_record(out / RECORD)["bundle"]["sha256"])
+    except (InputError, KeyError) as cause:
+        raise _no_scores("it is not finished: its training.json cannot be read") from cause
 
 
 def table_members(plan: Plan, prepared: Any, config: StudyConfig, inputs: Mapping[str, Any]) -> list[Member]:
@@ -88,10 +99,18 @@ def final_model(prepared: Any, train: np.ndarray, config: StudyConfig, inputs: M
     return model, np.asarray(logits, float), told_once(notices)
 
 
-def ship_table(out: Path, model: TableModel, line: Recalibration, threshold: Threshold, record: Mapping[str, Any]) -> str:
-    """Write OUT/model.json and OUT/card.md; the SHA-256 of the model's content."""
+def ship_table(out: Path, model: TableModel, line: Recalibration, threshold: Threshold, record: Mapping[str, Any], inputs: Mapping[str, Any],
+               keys: Sequence[str]) -> str:
+    """Write OUT/model.json and OUT/card.md; the SHA-256 of the model's content.
+
+    inputs  of inputs_of; keys: of the training cases' crops, by which `predict` knows them again
+    The model says how its scans were prepared and which imaging model it was fused with, because `predict` has to do the same.
+    """
+    settings = {name: record["config"][name] for name in ("preprocessing", "registration")}
+    settings |= {name: inputs[name] for name in ("imaging_sha256",) if name in inputs}
     made = replace(model, recalibration={"slope": line.slope, "intercept": line.intercept}, threshold=threshold.value, threshold_source=threshold.source,
-                   trained_on=dict(model.trained_on) | {"table_sha256": record["cohort"]["sha256"]})
+                   trained_on=dict(model.trained_on) | {"table_sha256": record["cohort"]["sha256"], "training_keys": list(keys)},
+                   settings=dict(model.settings) | settings)
     digest = write_table_model(out / MODEL, made)
     write_text(out / CARD, card(record))
     return digest
@@ -102,9 +121,6 @@ def _fit(config: StudyConfig, prepared: Any, indices: Sequence[int], inputs: Map
     return tabular.fit_tabular(config.model.name, features.subset(prepared, indices), seed=seed, **own)
 
 
-def _no_scores(found: str) -> InputError:
-    return InputError("The imaging model's training cannot be used for fusion", code="MRD-E784", found=found,
-                      fix="train the imaging model on the same table first, and name its output folder as 'imaging'")
 def told_once(notices: Sequence[Notice]) -> tuple[Notice, ...]:
     """One notice a code, by code: the first column's, and how many other columns it holds for too."""
     counted, first = _counted(notices), {notice.code: notice for notice in reversed(notices)}
@@ -118,3 +134,6 @@ def _counted(notices: Sequence[Notice]) -> dict[str, int]:
     return {code: codes.count(code) for code in sorted(set(codes))}
 
 
+def _no_scores(found: str) -> InputError:
+    return InputError("The imaging model's training cannot be used for fusion", code="MRD-E784", found=found,
+                      fix="train the imaging model on the same table first, and name its output folder as 'imaging'")

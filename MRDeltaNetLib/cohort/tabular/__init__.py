@@ -1,6 +1,7 @@
 """Models on columns instead of images: the one list of them, and how to fit and apply one.
 
-A new model is one file with NAME, values(prepared, **inputs) and fit(prepared, **inputs), and one line here. Inputs that a model does
+A new model is one file with NAME, READS_SCANS, values(prepared, **inputs) and fit(prepared, **inputs), and one line here. READS_SCANS: whether its
+values come from prepared scans, not from the table alone or from scores. Inputs that a model does
 not need are ignored by it: dictionary (the table's data dictionary), spacing_mm (of the crops), logits (out-of-fold imaging logits).
 """
 
@@ -54,6 +55,24 @@ def crossed(name: str, prepared, folds: np.ndarray, *, seed: int = 0, **inputs: 
         model = fit_tabular(name, features.subset(prepared, others), seed=seed, **part(others))
         found[held], _ = tabular_logits(model, features.subset(prepared, held), **part(held))
     return found
+
+
+def reads_scans(name: str) -> bool:
+    """Whether a model's values come from prepared scans."""
+    return _model(name).READS_SCANS
+
+
+def values(model: TableModel, prepared, **inputs: Any) -> list[dict[str, Any]]:
+    """Each case's values as a fitted model wants them; inputs as in fit_tabular."""
+    return _model(model.name).values(prepared, **inputs)
+
+
+def check(model: TableModel) -> None:
+    """Refuse a fitted model of a name that this version does not know.
+
+    raises  InputError MRD-E750
+    """
+    _model(model.name)
 
 
 def _model(name: str) -> ModuleType:

@@ -9,6 +9,7 @@ from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.io.table_model import CategoryColumn, NumberColumn, TableModel, Value
 
 NAME = "clinical_logistic"
+READS_SCANS = False
 
 
 def values(prepared, **_: Any) -> list[dict[str, Value]]:

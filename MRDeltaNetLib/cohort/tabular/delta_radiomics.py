@@ -17,6 +17,7 @@ from MRDeltaNetLib.cohort.tabular import features
 from MRDeltaNetLib.io.table_model import TableModel, Value
 
 NAME = "delta_radiomics"
+READS_SCANS = True
 
 BIN_WIDTH = 0.25
 """Of entropy and uniformity, z-score units."""

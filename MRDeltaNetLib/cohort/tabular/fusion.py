@@ -16,6 +16,7 @@ from MRDeltaNetLib.cohort.tabular import clinical_logistic, features
 from MRDeltaNetLib.io.table_model import TableModel, Value
 
 NAME = "fusion"
+READS_SCANS = False
 
 SCORE = "imaging logit"
 LEVEL = 0.05

@@ -11,6 +11,7 @@ from MRDeltaNetLib.cohort.tabular import features
 from MRDeltaNetLib.io.table_model import TableModel, Value
 
 NAME = "scanner"
+READS_SCANS = True
 
 TEXTS = ("manufacturer",)
 NUMBERS = ("field_strength_t", "repetition_time_ms", "echo_time_ms", "spacing_x_mm", "spacing_y_mm", "spacing_z_mm")

@@ -13,6 +13,7 @@ from MRDeltaNetLib.cohort.tabular import features
 from MRDeltaNetLib.io.table_model import TableModel, Value
 
 NAME = "volume_logistic"
+READS_SCANS = True
 
 LEAST_ML, LEAST_MM = 0.01, 1.0
 """What is added before the logarithm, so that an empty mask has one."""
