@@ -217,12 +217,42 @@ def test_changed_files_of_a_network_are_not_believed(done, tmp_path):
 def test_another_study_and_foreign_files_are_refused(done, tmp_path):
     with pytest.raises(UsageError) as caught:
         trained(done.out, training=TrainingConfig(epochs=2, batch_size=8))
-    assert caught.value.code == "MRD-E776"
+    assert caught.value.code == "MRD-E776" and caught.value.found == "other settings of the training"
     (tmp_path / "out").mkdir()
-    (tmp_path / "out/thesis.docx").write_text("mine")
+    (tmp_path / "out/Smith^John.docx").write_text("mine")
     with pytest.raises(UsageError) as caught:
         trained(tmp_path / "out")
-    assert caught.value.code == "MRD-E776" and (tmp_path / "out/thesis.docx").read_text() == "mine"
+    assert caught.value.code == "MRD-E776" and (tmp_path / "out/Smith^John.docx").read_text() == "mine"
+    assert caught.value.found == "1 file or folder" and "Smith" not in caught.value.text()
+    for name in ("training.json", "oof.csv", "controls.json", "bundle"):
+        (tmp_path / "out" / name).write_text("")
+    with pytest.raises(UsageError) as caught:
+        trained(tmp_path / "out")
+    assert caught.value.found == "5 files or folders, among them bundle, controls.json, oof.csv" and "an 'out' of its own" in caught.value.fix
+
+
+def test_a_refusal_of_another_study_tells_whether_software_or_cases_are_others(done, tmp_path):
+    whole = cohort()
+    other = replace(whole, keys=tuple(f"{k:064x}" for k in range(CASES)))
+
+    def refused(prepared=other, **note) -> str:
+        out = tmp_path / f"out-{len(list(tmp_path.iterdir()))}"
+        out.mkdir()
+        (out / "study.json").write_text(json.dumps(json.loads((done.out / "study.json").read_text()) | note))
+        with pytest.raises(UsageError) as caught:
+            trained(out, prepared=prepared)
+        assert caught.value.code == "MRD-E776"
+        return caught.value.found
+
+    now = json.loads((done.out / "study.json").read_text())["software"]
+    assert set(now) >= {"mrdeltanet", "code", "torch"}
+    assert refused() == "other cases, or other scans or masks of them"
+    assert refused(software=now | {"mrdeltanet": "0.0.1"}).startswith("crops of another version of MRDeltaNet (begun with 0.0.1, now ")
+    assert "another version of MRDeltaNet (both call themselves" in refused(software=now | {"code": "0" * 64})
+    assert "other versions of libraries (torch 1.0, now " in refused(software=now | {"torch": "1.0"})
+    turned = replace(whole, rows=tuple(replace(row, centre="C") if k == 3 else row for k, row in enumerate(whole.rows)))
+    assert refused(turned, software=now | {"torch": "1.0"}).startswith("other outcomes, centres")         # software alone is no reason
+    assert "another version of MRDeltaNet" in refused(parts=None) and "prediction" in refused(parts={"predicts with": "0" * 64})
 
 
 @pytest.mark.parametrize("twin", [5, EXTERNAL[0]])
@@ -328,6 +358,14 @@ def test_what_was_pretrained_is_what_training_starts_from(tmp_path):
     with pytest.raises(UsageError) as caught:                                      # another start is another study
         trained(tmp_path / "second", training=still)
     assert caught.value.code == "MRD-E776"
+
+
+def test_pretraining_and_training_may_share_an_output_folder(tmp_path):
+    weights = pretrained(tmp_path / "out")
+    (tmp_path / "out/prepared").mkdir()
+    (tmp_path / "out/prepared/cache.json").write_text("{}")                      # a cache below out, which preparation makes first
+    done = trained(tmp_path / "out", start=weights)
+    assert done.record["config"]["pretrained"] and weights.is_file() and done.bundle.parent == tmp_path / "out"
 
 
 def test_a_study_refuses_to_start_from_another_network_or_from_nothing(tmp_path):

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from MRDeltaNetLib.cohort import splitting
-from MRDeltaNetLib.cohort.study.folder import locked
+from MRDeltaNetLib.cohort.study.folder import PRETRAINING, locked
 from MRDeltaNetLib.cohort.study.members import accelerator_of, network_settings
 from MRDeltaNetLib.config import StudyConfig
 from MRDeltaNetLib.errors import Notice, UsageError, require
 from MRDeltaNetLib.progress import Progress, part, silent
 
-FOLDER, WEIGHTS = "pretraining", "weights.safetensors"
+FOLDER, WEIGHTS = PRETRAINING, "weights.safetensors"
 PREPARING = 0.3
 """Where preparation of cases ends on the bar."""
 
