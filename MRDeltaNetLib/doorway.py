@@ -18,7 +18,7 @@ from MRDeltaNetLib.progress import Progress, json_lines, silent
 UNEXPECTED = 1
 """Exit status of a fault in MRDeltaNet itself."""
 
-PATIENCE_S = 3.0
+PATIENCE_S = 1.5
 """A stop that the work has not asked about for so long (packages load, one long batch) is heard wherever the work stands."""
 
 _stop_requested = False

@@ -64,6 +64,10 @@ OWN_REQUIRED = {"format": int, "name": str, "anatomy": str, "is_demo": bool, "in
 """The keys of the "mrdeltanet" section and their types."""
 
 
+DIGESTS = ("training_keys", "training_crops_sha256")
+"""Lists of SHA-256 that the section may hold: of the training cases' files and settings, and of their crops. They name nobody."""
+
+
 @dataclass(frozen=True)
 class Bundle:
     """A bundle that was read and checked.
@@ -216,6 +220,10 @@ def check_metadata(metadata: Any) -> None:
         raise _metadata_error("mrdeltanet.bias_corrections_allowed", str(own["bias_corrections_allowed"])[:80])
     if not 0.0 < own["threshold"] < 1.0:
         raise _metadata_error("mrdeltanet.threshold", f"{own['threshold']}; it must lie between 0 and 1")
+    for name in DIGESTS:
+        listed = own.get(name, [])
+        if not isinstance(listed, list) or not all(isinstance(one, str) and re.fullmatch("[0-9a-f]{64}", one) for one in listed):
+            raise _metadata_error(f"mrdeltanet.{name}", "not a list of digests")
     recalibration = own["recalibration"]
     if set(recalibration) != {"slope", "intercept"} or not all(_finite(v) for v in recalibration.values()):
         raise _metadata_error("mrdeltanet.recalibration", "not a finite slope and intercept")
@@ -290,7 +298,7 @@ def _tensors(path: Path, what: str) -> dict[str, "torch.Tensor"]:
                          fix="export or download the bundle again") from cause
     broken = [name for name, value in tensors.items() if value.is_floating_point() and not torch.isfinite(value.float()).all()]
     if broken or not tensors:
-        raise InputError(f"The model bundle's {what} hold values that are not numbers", code="MRD-E505",
+        raise InputError(f"In the model bundle, {what} hold values that are not numbers", code="MRD-E505",
                          found=f"{len(broken)} of {len(tensors)} tensors", fix="train or export the model again")
     return tensors
 

@@ -261,7 +261,7 @@ def test_one_patient_in_two_rows_is_refused_before_anything_is_trained(tmp_path,
     facts = tuple(found | {"crop": one.facts[1]["crop"]} if k == twin else found for k, found in enumerate(one.facts))
     with pytest.raises(InputError) as caught:
         trained(tmp_path / "out", prepared=replace(one, facts=facts))
-    assert caught.value.code == "MRD-E453" and f"lines 3 and {twin + 2}" in caught.value.found and not (tmp_path / "out").exists()
+    assert caught.value.code == "MRD-E453" and f"lines 3 and {twin + 2}" in caught.value.found and not (tmp_path / "out" / "members").exists()
 
 
 def test_a_pretrained_models_card_does_not_say_that_its_networks_never_saw_a_case(done):
@@ -284,7 +284,7 @@ def test_two_trainings_never_share_a_folder(tmp_path):
 def test_more_networks_than_a_bundle_holds_are_refused_before_the_first_is_trained(tmp_path):
     with pytest.raises(UsageError) as caught:
         trained(tmp_path / "out", validation=ValidationConfig(folds=2, seeds=tuple(range(60)), min_events=4))
-    assert caught.value.code == "MRD-E486" and not (tmp_path / "out").exists()
+    assert caught.value.code == "MRD-E486" and not (tmp_path / "out" / "members").exists()
 
 
 SETTINGS = {"spacing_mm": [0.75, 0.75, 3.0], "crop_mm": [24.0, 24.0, 12.0], "preset": "tiny"}
@@ -508,3 +508,33 @@ def test_fusion_takes_the_out_of_fold_scores_of_the_imaging_model(done, tmp_path
     with pytest.raises(InputError) as caught:
         trained(tmp_path / "none", prepared=measured(), model=ModelConfig("fusion", {"imaging": str(tmp_path)}))
     assert caught.value.code == "MRD-E784"
+
+
+@pytest.mark.parametrize("changes, code", [
+    ({"model": ModelConfig("deltanett", {})}, "MRD-E485"), ({"model": ModelConfig("deltanet", {"presett": "tiny"})}, "MRD-E486"),
+    ({"preprocessing": PreprocessingConfig(crop_mm=(25.0, 25.0, 12.0))}, "MRD-E486"), ({"model": ModelConfig("fusion", {})}, "MRD-E486"),
+    ({"model": ModelConfig("clinical_logistic", {"preset": "tiny"})}, "MRD-E482")])
+def test_what_cannot_be_trained_is_refused_before_a_case_is_prepared(tmp_path, monkeypatch, changes, code):
+    monkeypatch.setattr(study, "_prepared", lambda *_: pytest.fail("cases were prepared first"))
+    with pytest.raises((UsageError, InputError)) as caught:
+        study.train(config(tmp_path / "out", **changes))
+    assert caught.value.code == code and not (tmp_path / "out" / "study.json").exists()
+
+
+def test_another_training_is_seen_before_a_case_is_prepared(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "_prepared", lambda *_: pytest.fail("cases were prepared first"))
+    with locked(tmp_path / "out"), pytest.raises(EnvironmentProblem) as caught:
+        study.train(config(tmp_path / "out"))
+    assert caught.value.code == "MRD-E777"
+
+
+def test_too_few_events_are_refused_before_a_case_is_prepared(tmp_path, monkeypatch):
+    from MRDeltaNetLib.cohort import preparing
+    from MRDeltaNetLib.io import cohort_table
+
+    rows = tuple(replace(row, outcome=0) for row in cohort().rows)
+    monkeypatch.setattr(cohort_table, "read_cohort", lambda *_, **__: cohort_table.Cohort(rows, {}, tmp_path, "0" * 64))
+    monkeypatch.setattr(preparing, "prepare_cohort", lambda *_, **__: pytest.fail("cases were prepared first"))
+    with pytest.raises(InputError) as caught:
+        study.train(config(tmp_path / "out"))
+    assert caught.value.code == "MRD-E773"

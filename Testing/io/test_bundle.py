@@ -189,6 +189,8 @@ HOSTILE = {
     "network without settings": {"network": {"name": "small"}},
     "setting out of range": {"network": {"name": "small", "settings": {"width": 10**9}}},
     "infinite setting": {"network": {"name": "small", "settings": {"width": float("inf")}}},
+    "digests that are none": {"training_keys": [["a"]]},
+    "digests that are a number": {"training_crops_sha256": 5},
     "negative margin": {"preprocessing": metadata()["mrdeltanet"]["preprocessing"] | {"exclusion_margin_mm": -1.0}},
     "two spacings": {"preprocessing": metadata()["mrdeltanet"]["preprocessing"] | {"spacing_mm": [0.75, 3.0]}},
     "newer format": {"format": 2},

@@ -7,17 +7,18 @@ Training cases alone set weights, recalibration and threshold; internal and exte
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
-from MRDeltaNetLib.cohort import scores_table, splitting
+from MRDeltaNetLib.cohort import scores_table, splitting, tabular
 from MRDeltaNetLib.cohort.calibration import Recalibration, Threshold, choose_threshold, recalibrated
 from MRDeltaNetLib.cohort.study import card, evaluation, tables
 from MRDeltaNetLib.cohort.study.folder import BUNDLE, MEMBERS, RECORD, claim, clean, digest, locked
-from MRDeltaNetLib.cohort.study.members import Member, accelerator_of, member_name, train_member
+from MRDeltaNetLib.cohort.study.members import Member, accelerator_of, member_name, network_settings, train_member
 from MRDeltaNetLib.cohort.study.record import SCHEMA, write_record
 from MRDeltaNetLib.config import StudyConfig
 from MRDeltaNetLib.errors import InputError, Notice, UsageError, require
@@ -68,21 +69,14 @@ def train(config: StudyConfig, *, progress: Progress = silent) -> Trained:
              UsageError MRD-E486, E776; EnvironmentProblem MRD-E777 (two trainings on one folder), E810 to E813; Cancelled. Whatever was finished stays.
     """
     _set_threads(config)
-    prepared, table_sha256, notices, dictionary = _prepared(config, part(progress, 0.0, PREPARING))
-    _refuse_twins(prepared)
-    plan = splitting.plan([row.outcome for row in prepared.rows], [row.centre for row in prepared.rows], [row.set for row in prepared.rows],
-                          [row.fold for row in prepared.rows], config.validation, config.training.seed, _missing(prepared))
-    inputs = tables.inputs_of(config, prepared, dictionary) if tables.is_table(config.model.name) else None
-    if inputs is None:
-        _refuse_too_many(config, plan)
-    if config.model.name == FUSION and plan.centres:      # the networks behind the imaging scores saw every centre, also the one left out
-        plan = replace(plan, centres=(), notices=(*plan.notices, Notice(
-            "MRD-W783", "No centre is left out of a fusion, because its imaging scores come from networks that saw all centres",
-            "read the leave-one-centre-out result of the imaging model")))
-    notices += plan.notices
-    config.out.parent.mkdir(parents=True, exist_ok=True)
+    refuse_model(config)
     with locked(config.out):
         clean(config.out)
+        prepared, table_sha256, notices, dictionary = _prepared(config, part(progress, 0.0, PREPARING))
+        _refuse_twins(prepared)
+        plan = _plan(config, prepared.rows, _missing(prepared))
+        inputs = tables.inputs_of(config, prepared, dictionary) if tables.is_table(config.model.name) else None
+        notices += plan.notices
         claim(config.out, _what_is_trained(config, prepared))
         if inputs is None:
             members = _members(config, plan, prepared, part(progress, PREPARING, TRAINING))
@@ -99,6 +93,7 @@ def _prepared(config: StudyConfig, progress: Progress) -> tuple["PreparedCohort"
     from MRDeltaNetLib.io.cohort_table import read_cohort
 
     cohort = read_cohort(config.cohort, require_outcome=False)         # external cases may wait for theirs; splitting refuses it in training
+    _plan(config, cohort.rows)                                         # refuses now what it would refuse after hours of preparation
     notices = list(cohort.notices)
     try:
         prepare_cohort(cohort, config.cache, config.preprocessing, config.registration, workers=config.workers, progress=progress)
@@ -115,6 +110,53 @@ def _missing(prepared: "PreparedCohort") -> str:
     codes = sorted({failure.code for failure in prepared.failures})
     return (f"{len(prepared.failures)} of {len(prepared.failures) + len(prepared.rows)} cases of the table could not be prepared and are not counted "
             f"({', '.join(codes[:8])})")
+
+
+def _plan(config: StudyConfig, rows: Sequence[Any], missing: str = "") -> splitting.Plan:
+    """The splits of these rows; more networks than a bundle can hold are refused. missing: as splitting.plan."""
+    plan = splitting.plan([row.outcome for row in rows], [row.centre for row in rows], [row.set for row in rows], [row.fold for row in rows],
+                          config.validation, config.training.seed, missing)
+    if not tables.is_table(config.model.name):
+        _refuse_too_many(config, plan)
+    if config.model.name == FUSION and plan.centres:      # the networks behind the imaging scores saw every centre, also the one left out
+        plan = replace(plan, centres=(), notices=(*plan.notices, Notice(
+            "MRD-W783", "No centre is left out of a fusion, because its imaging scores come from networks that saw all centres",
+            "read the leave-one-centre-out result of the imaging model")))
+    return plan
+
+
+def refuse_model(config: StudyConfig) -> None:
+    """Refuse what is known to fail without looking at a case: a model or settings that do not exist, or do not go with the crop.
+
+    raises  UsageError MRD-E482 (a setting that no table model has), E485 (no such model), E486 (settings that do not fit, fusion without
+            `imaging`)
+    """
+    from MRDeltaNetLib.models import registry
+
+    name, known = config.model.name, (*registry.names(), *tabular.names())
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1, 0.6)
+        raise UsageError("There is no such model", code="MRD-E485", found=f"model.name '{name}'",
+                         fix=(f"perhaps '{near[0]}' is meant; " if near else "") + f"choose one of {', '.join(known)}")
+    if tables.is_table(name):
+        _refuse_table_settings(config)
+        return
+    try:
+        registry.build(name, **network_settings(config))
+    except InputError as problem:
+        raise UsageError("The settings in [model] and [preprocessing] do not make a network", code="MRD-E486", found=problem.found,
+                         fix="correct them; docs/reference/networks.md lists every network's settings and the crops it takes") from problem
+
+
+def _refuse_table_settings(config: StudyConfig) -> None:
+    """Table models have no settings, but fusion needs the folder of its imaging model."""
+    fusion = config.model.name == FUSION
+    if foreign := sorted(set(config.model.settings) - ({tables.IMAGING} if fusion else set())):
+        raise UsageError("A table model has no such setting", code="MRD-E482", found=", ".join(foreign)[:200],
+                         fix=f"remove it; the only one that there is, is '{tables.IMAGING}' of fusion")
+    if fusion and tables.IMAGING not in config.model.settings:
+        raise UsageError("Fusion needs the scores of an imaging model", code="MRD-E486", found="no 'imaging' in [model]",
+                         fix="write imaging = \"FOLDER\", the output folder of the imaging model's training on the same table")
 
 
 def _what_is_trained(config: StudyConfig, prepared: "PreparedCohort") -> dict[str, Any]:
