@@ -24,13 +24,16 @@ STEPS, TOLERANCE, STILL = 50, 1e-12, 1e-3
 and no case's linear predictor by more than STILL; where some predictors go on growing by one a step, the classes can be separated."""
 
 
+BISECTIONS = 50
+
+
 @dataclass(frozen=True)
 class Difference:
     """AUC of one score minus AUC of another on the same cases, by DeLong's paired test.
 
     difference    of the AUCs
     lower, upper  its 95 % interval (difference +- 1.96 standard errors, within -1 and 1)
-    z, p          two-sided; z is infinite and p 0 where the difference has no variance (AUCs of 0 and 1), z is 0 and p 1 without any difference
+    z, p          two-sided; z is 0 and p 1 without any difference
     """
 
     difference: float
@@ -90,7 +93,7 @@ def auc_with_ci(outcome: np.ndarray, score: np.ndarray, scale: str = "logit") ->
 
     outcome  (n,) 1 = pCR, 0 = non-pCR; score (n,) larger means closer to pCR; infinite scores are ranked, NaN is refused
     scale    "logit" (keeps the interval inside (0, 1), and covers better near 1) or "plain" (cut at 0 and 1; what pROC reports)
-    returns  AUC, lower, upper; lower and upper equal the AUC where it is 0 or 1
+    returns  AUC, lower, upper; where the AUC is 0 or 1 DeLong's variance is nothing, and the bounds are those of newcombe_bounds()
     raises   ValueError unless both classes hold at least two cases and no score is NaN
     """
     if scale not in ("logit", "plain"):
@@ -98,7 +101,7 @@ def auc_with_ci(outcome: np.ndarray, score: np.ndarray, scale: str = "logit") ->
     (auc,), covariance = delong(outcome, np.asarray(score, dtype=float)[None])
     auc, error = float(auc), math.sqrt(covariance[0, 0])
     if not 0 < auc < 1:
-        return auc, auc, auc
+        return auc, *newcombe_bounds(auc, *_class_sizes(outcome))
     if scale == "plain":
         return auc, max(0.0, auc - Z_95 * error), min(1.0, auc + Z_95 * error)
     centre, half = math.log(auc / (1 - auc)), Z_95 * error / (auc * (1 - auc))
@@ -133,10 +136,14 @@ def delong(outcome: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndar
 def paired_delong(outcome: np.ndarray, score: np.ndarray, other: np.ndarray) -> Difference:
     """Is the AUC of score larger or smaller than that of other, on the same cases?
 
+    Where one AUC is 0 or 1, DeLong's variance of it is nothing and its covariance is not known: the difference then reaches as far as both
+    intervals (auc_with_ci) together, which holds however the scores go together, and z is taken from its end towards 0.
     raises ValueError as delong()
     """
     aucs, covariance = delong(outcome, np.stack([np.asarray(score, dtype=float), np.asarray(other, dtype=float)]))
     difference = float(aucs[0] - aucs[1])
+    if not ((0 < aucs) & (aucs < 1)).all() and not np.array_equal(midranks(score), midranks(other)):
+        return _difference_of_intervals(auc_with_ci(outcome, score), auc_with_ci(outcome, other))
     error = math.sqrt(max(0.0, covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]))
     if error < 1e-12:                             # rounding; a real variance is at least of the order of 1 / n squared
         z = 0.0 if abs(difference) < 1e-12 else math.copysign(math.inf, difference)
@@ -144,6 +151,25 @@ def paired_delong(outcome: np.ndarray, score: np.ndarray, other: np.ndarray) -> 
         z = difference / error
     half = Z_95 * error
     return Difference(difference, max(-1.0, difference - half), min(1.0, difference + half), z, math.erfc(abs(z) / math.sqrt(2)))
+
+
+def newcombe_bounds(auc: float, with_pcr: int, without: int) -> tuple[float, float]:
+    """The 95 % interval of an AUC of 0 or 1: the score interval of Newcombe 2006 (doi:10.1002/sim.2324, method 5), from class sizes alone.
+
+    It holds every true AUC t for which |auc - t| <= 1.96 sqrt(V(t)), with Hanley and McNeil's variance in which N = (m + n) / 2 - 1 stands for
+    both class sizes less one: V(t) = t (1 - t) (1 + N (1 - t) / (2 - t) + N t / (1 + t)) / (m n).
+    returns  lower, upper; one of them is the AUC itself
+    raises   ValueError unless the AUC is 0 or 1
+    """
+    if auc not in (0, 1):
+        raise ValueError("these are the bounds of an AUC of 0 or 1")
+    mean = (with_pcr + without) / 2 - 1
+    inside = lambda t: 1 - t <= Z_95**2 * t * (1 + mean * (1 - t) / (2 - t) + mean * t / (1 + t)) / (with_pcr * without)
+    below, above = 0.0, 1.0
+    for _ in range(BISECTIONS):
+        middle = (below + above) / 2
+        below, above = (below, middle) if inside(middle) else (middle, above)
+    return (below, 1.0) if auc == 1 else (0.0, 1 - below)
 
 
 def midranks(values: np.ndarray) -> np.ndarray:
@@ -162,6 +188,8 @@ def hanley_mcneil_error(auc: float, with_pcr: int, without: int) -> float:
 
 def expected_ci(auc: float, with_pcr: int, without: int) -> tuple[float, float]:
     """The 95 % interval that an AUC may be expected to have with so many cases: to be printed beside the one that was found."""
+    if auc in (0, 1):                                         # Hanley and McNeil's error is nothing there
+        return newcombe_bounds(auc, with_pcr, without)
     half = Z_95 * hanley_mcneil_error(auc, with_pcr, without)
     return max(0.0, auc - half), min(1.0, auc + half)
 
@@ -251,6 +279,19 @@ def logistic(design: np.ndarray, outcome: np.ndarray, offset: np.ndarray | float
     if not fitted.converged or np.abs(design @ (found - before)).max() > STILL:
         raise no_solution
     return np.asarray(fitted.params), np.asarray(fitted.cov_params())
+
+
+def _difference_of_intervals(one: tuple[float, float, float], other: tuple[float, float, float]) -> Difference:
+    """From (value, lower, upper) of both: the difference reaches as far as both intervals together."""
+    difference, down, up = one[0] - other[0], one[0] - one[1] + other[2] - other[0], one[2] - one[0] + other[0] - other[1]
+    half = down if difference > 0 else up
+    z = Z_95 * difference / half if difference else 0.0
+    return Difference(difference, max(-1.0, difference - down), min(1.0, difference + up), z, math.erfc(abs(z) / math.sqrt(2)))
+
+
+def _class_sizes(outcome: np.ndarray) -> tuple[int, int]:
+    outcome = np.asarray(outcome).astype(bool)
+    return int(outcome.sum()), int((~outcome).sum())
 
 
 def _package(name: str) -> Any:

@@ -267,6 +267,22 @@ def test_too_few_cases_are_not_taken_for_no_difference():
     assert "does not use the pair" in both and "too few to tell whether it is better than volumes only" in both
 
 
+@pytest.mark.parametrize("pcr, others", [(2, 2), (4, 30), (30, 4)])
+def test_nothing_is_claimed_of_a_handful_of_cases_however_perfect_the_numbers(pcr, others):
+    outcome = np.r_[np.ones(pcr), np.zeros(others)].astype(int)
+    scores = {name: outcome + 0.01 * np.arange(len(outcome)) for name in ("model", "shuffled_labels", "scanner_only")} | {"swapped_times": -outcome.astype(float)}
+    found = running._judged(outcome, scores, ())
+    assert all(low < auc or high > auc for auc, (low, high) in ((result["auc"], result["ci"]) for result in found.results.values()))
+    assert "too few to say anything" in found.sentence and not any(word in found.sentence for word in ("needs both", "leak", "above chance", "headers", "better than"))
+    assert all(np.isfinite(result["delong_p"]) for name, result in found.results.items() if name != "model")
+
+
+def test_perfect_rivals_of_enough_cases_are_still_told():
+    outcome = np.repeat([1, 0], 15)
+    found = running._judged(outcome, {"model": outcome + 0.0, "shuffled_labels": outcome + 0.01 * np.arange(30), "swapped_times": -outcome.astype(float)}, ())
+    assert "check for a leak" in found.sentence and found.results["swapped_times"]["delong_p"] < 1e-3
+
+
 def test_chance_and_leaks_are_said_first_and_last():
     assert "cannot be told from chance" in story.sentence(numbers(model=0.53), 60, 20)
     leak = story.sentence(numbers(shuffled_labels=0.1), 60, 20)

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from MRDeltaNetLib.cohort.statistics import (auc_with_ci, brier, calibration, delong, expected_ci, hanley_mcneil_error, logistic,
-                                             midranks, operating_point, paired_delong, roc, wilson)
+                                             midranks, newcombe_bounds, operating_point, paired_delong, roc, wilson)
 
 
 def scored(n=90, seed=0, digits=1):
@@ -86,7 +86,58 @@ def test_equal_and_perfectly_opposite_scores_have_a_plain_answer():
     same = paired_delong(outcome, score, 2 * score + 1)
     assert (same.difference, same.z, same.p) == (0.0, 0.0, 1.0)
     opposite = paired_delong(outcome, score, -score)
-    assert opposite.difference == 1.0 and opposite.z == math.inf and opposite.p == 0.0
+    assert opposite.difference == 1.0 and math.isfinite(opposite.z) and 0 < opposite.p and opposite.lower < 0.01        # three and three show next to nothing
+    two = paired_delong([0, 0, 1, 1], score[:4], -score[:4])
+    assert two.lower < 0 and two.p > 0.05
+
+
+def test_the_bounds_of_a_perfect_auc_are_newcombes_and_narrow_with_the_cases():
+    for m, n in ((2, 2), (3, 9), (20, 35)):
+        lower, upper = newcombe_bounds(1.0, m, n)
+        mean = (m + n) / 2 - 1
+        variance = lower * (1 - lower) * (1 + mean * (1 - lower) / (2 - lower) + mean * lower / (1 + lower)) / (m * n)
+        assert upper == 1.0 and (1 - lower) / np.sqrt(variance) == pytest.approx(stats.norm.ppf(0.975), rel=1e-9)
+        assert newcombe_bounds(0.0, m, n) == pytest.approx((0.0, 1 - lower)) and expected_ci(1.0, m, n) == (lower, 1.0)
+        outcome = np.r_[np.ones(m), np.zeros(n)]
+        assert auc_with_ci(outcome, outcome) == auc_with_ci(outcome, outcome, scale="plain") == (1.0, lower, 1.0)
+    assert newcombe_bounds(1.0, 2, 2)[0] < 0.5 < newcombe_bounds(1.0, 5, 5)[0] < newcombe_bounds(1.0, 30, 30)[0] > 0.93
+    with pytest.raises(ValueError):
+        newcombe_bounds(0.9, 5, 5)
+
+
+@pytest.mark.parametrize("m,n", [(5, 5), (5, 15), (10, 10), (20, 20)])
+@pytest.mark.parametrize("truth", [0.9, 0.97])
+def test_intervals_cover_the_truth_also_where_many_samples_are_perfect(m, n, truth):
+    """Normal scores. Without bounds of its own every sample that is perfect would miss the truth."""
+    random = np.random.default_rng(m * n)
+    shift, outcome, hit, perfect = np.sqrt(2) * stats.norm.ppf(truth), np.r_[np.ones(m), np.zeros(n)], 0, 0
+    for _ in range(1000):
+        auc, lower, upper = auc_with_ci(outcome, random.normal(size=m + n) + shift * outcome)
+        hit, perfect = hit + (lower <= truth <= upper), perfect + (auc == 1)
+    assert perfect > (0 if truth == 0.9 else 20) and hit >= 920
+
+
+@pytest.mark.parametrize("m,n", [(3, 3), (5, 5), (5, 15), (15, 15)])
+def test_a_perfect_sample_is_rare_where_the_truth_is_the_bound(m, n):
+    random, lower = np.random.default_rng(0), newcombe_bounds(1.0, m, n)[0]
+    shift = np.sqrt(2) * stats.norm.ppf(lower)
+    perfect = (random.normal(shift, 1, size=(40000, m)).min(1) > random.normal(size=(40000, n)).max(1)).mean()
+    assert 0.001 < perfect < 0.05, perfect
+
+
+def test_a_difference_from_a_perfect_score_is_never_without_an_interval():
+    outcome = np.r_[np.ones(8), np.zeros(12)]
+    random = np.random.default_rng(3)
+    worse = outcome + random.normal(size=20)
+    value, low, high = auc_with_ci(outcome, worse)
+    found = paired_delong(outcome, outcome, worse)
+    bound = newcombe_bounds(1.0, 8, 12)[0]
+    assert found.difference == pytest.approx(1 - value) and found.lower == pytest.approx(1 - value - (1 - bound) - (high - value))
+    assert found.p == pytest.approx(2 * stats.norm.sf(abs(found.z))) and (found.lower > 0) == (found.p < 0.05)
+    back = paired_delong(outcome, worse, outcome)
+    assert (back.difference, back.z, back.lower, back.upper) == pytest.approx((-found.difference, -found.z, -found.upper, -found.lower))
+    both = paired_delong(outcome, outcome, outcome + np.linspace(0, 0.5, 20))                # both perfect, other ranks
+    assert both.difference == 0 and both.p == 1 and both.lower == pytest.approx(bound - 1) and both.upper == pytest.approx(1 - bound)
 
 
 def test_only_ranks_count():

@@ -3,7 +3,7 @@
 A claim that the model needs something is made only where taking it away costs AUC with p < LEVEL. "Needs both scans" is claimed only
 if every one of its tests says so; such a claim needs no correction for several tests (intersection-union test, Berger 1982).
 Without a significant loss the sentence says "no better, as far as these cases can show" only if a loss of RELEVANT can be ruled out,
-and that the cases are too few to tell if it cannot.
+and that the cases are too few to tell if it cannot. With fewer than LEAST_OF_A_CLASS cases of a class nothing is claimed at all.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ LEVEL = 0.05
 
 RELEVANT = 0.10
 """A loss of AUC that would matter. Where the interval of an unproved loss reaches it, the cases are too few, and nothing is said about the model."""
+
+LEAST_OF_A_CLASS = 5
+"""With fewer held-out cases of a class nothing is said about the model: DeLong's variance of so few is no variance, and an AUC of 1 is soon got by luck."""
 
 CONTROLS = ("volume_only", "pre_only", "post_only", "wrong_patient_baseline", "swapped_times", "shuffled_labels", "random_roi", "scanner_only")
 """In the order in which they are reported."""
@@ -47,6 +50,8 @@ def sentence(results: Mapping[str, Mapping[str, Any]], cases: int, events: int, 
     """
     model = results["model"]
     start = (f"On {cases} held-out cases ({events} with pCR) the model (AUC {model['auc']:.2f}, {model['ci'][0]:.2f} to {model['ci'][1]:.2f})")
+    if (rarer := min(events, cases - events)) < LEAST_OF_A_CLASS:
+        return f"{start}: {rarer} cases of the rarer outcome are too few to say anything about it, or about what it needs; {LEAST_OF_A_CLASS} are the least."
     warnings = _warnings(results) + (f"; mind that the one-scan rivals had less: {_listed(list(handicaps))}" if handicaps else "")
     if model["ci"][0] <= 0.5:
         return f"{start} cannot be told from chance, so nothing can be said about what it needs{warnings}."

@@ -120,7 +120,8 @@ def card(record: Mapping[str, Any]) -> str:
         f"Scans: {scan_words(cohort['scans'])}; makers: {', '.join(cohort['scans']['manufacturers']) or 'unknown'}; "
         f"days between the scans: {_span(cohort['scans']['interval_days']) if cohort['scans']['interval_days'] else 'unknown'}.", "",
         "## How well it did", "",
-        f"Folds: {record['folds']['rule']}; models a fold: {len({member['seed'] for member in record['members']})}. AUC with DeLong's 95 % interval on the logit scale.", "",
+        f"Folds: {record['folds']['rule']}; models a fold: {len({member['seed'] for member in record['members']})}. AUC with DeLong's 95 % interval on the logit scale, "
+        "or Newcombe's where it is exactly 0 or 1.", "",
         *_table(("cases", "pCR", "non-pCR", "AUC (95 % interval)"), _auc_rows(record)), "",
         *_left_out_lines(record),
         "## Calibration", "",

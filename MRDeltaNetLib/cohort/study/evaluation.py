@@ -31,7 +31,7 @@ def out_of_fold(folds: Sequence[Split], members: Sequence[Member], cases: int) -
 def discrimination(outcome: Sequence[int], score: Sequence[float]) -> dict[str, Any]:
     """{"cases", "with_pcr", "without_pcr", "auc", "ci", "expected_ci"}; auc and intervals are None with fewer than two cases of a class.
 
-    ci is DeLong's on the logit scale, expected_ci what so many cases may be expected to give (Hanley and McNeil).
+    ci is DeLong's on the logit scale (Newcombe's for an AUC of 0 or 1), expected_ci what so many cases may be expected to give (Hanley and McNeil).
     """
     outcome, score = np.asarray(outcome, dtype=int), np.asarray(score, dtype=float)
     with_pcr, without = int((outcome == 1).sum()), int((outcome == 0).sum())
