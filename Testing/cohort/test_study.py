@@ -17,7 +17,7 @@ pytest.importorskip("sklearn", reason="training needs the 'cohort' extra")
 
 from MRDeltaNetLib.cohort import study, tabular  # noqa: E402
 from MRDeltaNetLib.cohort.preparing import Failure, PreparedCohort  # noqa: E402
-from MRDeltaNetLib.cohort.statistics import auc_with_ci, sigmoid  # noqa: E402
+from MRDeltaNetLib.cohort.statistics import auc_with_ci, paired_delong, sigmoid  # noqa: E402
 from MRDeltaNetLib.cohort.study import card, evaluation, members, shipping, tables  # noqa: E402
 from MRDeltaNetLib.cohort.study.folder import locked  # noqa: E402
 from MRDeltaNetLib.cohort.study.record import read_record  # noqa: E402
@@ -500,6 +500,15 @@ def test_fusion_takes_the_out_of_fold_scores_of_the_imaging_model(done, tmp_path
     logits = np.array([float(row["logit"]) for row in table(done.out / "oof.csv")])
     assert model.columns["imaging logit"].mean == pytest.approx(logits.mean(), abs=1e-6)
     assert str(done.out) not in (found.out / "training.json").read_text()
+    # What the clinical values add is told, by the same cases' paired difference, in the record, the card and the command's output.
+    fused, outcome = np.array([float(row["logit"]) for row in table(found.out / "oof.csv")]), np.array([int(row["outcome"]) for row in table(found.out / "oof.csv")])
+    test, told = paired_delong(outcome, fused, logits), found.record["fusion"]["out_of_fold"]
+    assert (told["difference"], told["delong_p"]) == pytest.approx((test.difference, test.p), abs=1e-6) and told["cases"] == 20
+    assert told["imaging"]["auc"] == pytest.approx(done.record["out_of_fold"]["auc"]) and told["fusion"]["auc"] == pytest.approx(found.record["out_of_fold"]["auc"])
+    assert (test.p >= 0.05) == ("no gain" in told["sentence"]) and "Too few cases to tell" in found.record["fusion"]["external"]["sentence"]
+    text = (found.out / "card.md").read_text()
+    assert all(one["sentence"] in text and one["sentence"] in found.text() for one in found.record["fusion"].values()) and "What the clinical values add" in text
+    assert read_record(found.out / "training.json") == found.record and "fusion" not in done.record and "clinical" not in done.text()
     # The imaging networks of the folds saw the centre that would be left out, so nothing here may be called a left-out centre.
     assert found.record["leave_one_centre_out"] is None and "MRD-W783" in [notice.code for notice in found.notices]
     with pytest.raises(UsageError) as caught:

@@ -51,10 +51,11 @@ class Trained:
     notices: tuple[Notice, ...]
 
     def text(self) -> str:
-        """One line for a person."""
+        """One line for a person; of a fusion one more for each set, on what the clinical values add."""
         oof = self.record["out_of_fold"]
-        return (f"out-of-fold AUC {oof['auc']:.3f} ({oof['ci'][0]:.3f} to {oof['ci'][1]:.3f}) on {oof['cases']} training cases; "
-                f"threshold {self.record['threshold']['value']:.3f}; {len(self.record['members'])} models")
+        first = (f"out-of-fold AUC {oof['auc']:.3f} ({oof['ci'][0]:.3f} to {oof['ci'][1]:.3f}) on {oof['cases']} training cases; "
+                 f"threshold {self.record['threshold']['value']:.3f}; {len(self.record['members'])} models")
+        return "\n".join([first, *card.gain_lines(self.record)])
 
 
 def train(config: StudyConfig, *, progress: Progress = silent) -> Trained:
@@ -241,6 +242,8 @@ def _conclude(config: StudyConfig, plan: splitting.Plan, prepared: "PreparedCoho
         "threshold": {"value": threshold.value, "source": threshold.source, "rule": config.threshold.rule, "point": asdict(threshold.point)},
         "bundle": {}, "notices": [asdict(notice) for notice in (*notices, *assumed, *line.notices)]}
     record["held_out"] = card.held_out(record)
+    if config.model.name == FUSION:
+        record["fusion"] = tables.gains([row.outcome for row in prepared.rows], [row.set for row in prepared.rows], cases, logit, final[0].logits, inputs["logits"])
     more = assumed + line.notices
     if table is not None:
         record["bundle"] = {"sha256": tables.ship_table(config.out, table, line, threshold, record, inputs, [prepared.keys[k] for k in cases]), "members": 1, "reference": False}

@@ -124,6 +124,8 @@ def card(record: Mapping[str, Any]) -> str:
         "or Newcombe's where it is exactly 0 or 1.", "",
         *_table(("cases", "pCR", "non-pCR", "AUC (95 % interval)"), _auc_rows(record)), "",
         *_left_out_lines(record),
+        *(["## What the clinical values add", "", *(f"- {line}" for line in gain_lines(record)), "",
+           "Differences of AUC by DeLong's paired test, on the same cases.", ""] if record.get("fusion") else []),
         "## Calibration", "",
         *_calibration_lines(record["calibration"]), "",
         "## Threshold", "",
@@ -189,6 +191,12 @@ def held_out(record: Mapping[str, Any]) -> dict[str, Any]:
     why = f"the {external['cases']} external cases are too few for an AUC" if external else "no external set"
     return {"auc": oof["auc"], "ci": oof["ci"],
             "on": f"{oof['cases']} training cases out of fold (each scored by models that {_unseen(record)}; {why}): an internal number"}
+
+
+def gain_lines(record: Mapping[str, Any]) -> list[str]:
+    """Of a fusion: for each set what the clinical values add to the imaging score; [] for other models."""
+    names = {"out_of_fold": "Out of fold", "internal": "Internal set", "external": "External set"}
+    return [f"{words}, {record['fusion'][name]['cases']} cases: {record['fusion'][name]['sentence']}" for name, words in names.items() if name in record.get("fusion", {})]
 
 
 def _unseen(record: Mapping[str, Any]) -> str:

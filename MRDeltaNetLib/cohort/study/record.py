@@ -19,6 +19,9 @@ KEYS: Mapping[str, tuple[type, ...]] = {
     "calibration": (dict,), "threshold": (dict,), "bundle": (dict,), "notices": (list,)}
 """Keys of training.json and their types; all of them, and no other. docs/reference/study-config.md says what they mean."""
 
+MAY = {"fusion": dict}
+"""Keys that some studies have: of a fusion, set -> what the clinical values add to the imaging score."""
+
 MEMBER_KEYS = ("name", "seed", "repeat", "fold", "centre", "epochs", "best_epoch", "best_value", "monitor", "training", "stopping", "held_out",
                "history", "weights_sha256")
 MEMBER_MAY = ("assumed",)
@@ -45,9 +48,9 @@ def _problem(record: Any) -> str:
     """What is wrong, in words; empty if nothing is."""
     if not isinstance(record, Mapping) or record.get("schema") != SCHEMA:
         return f"not {SCHEMA}"
-    if set(record) != set(KEYS):
-        return "missing or unknown: " + ", ".join(sorted(set(record) ^ set(KEYS)))[:200]
-    if wrong := [name for name, kinds in KEYS.items() if not isinstance(record[name], kinds)]:
+    if set(record) - set(MAY) != set(KEYS):
+        return "missing or unknown: " + ", ".join(sorted((set(record) - set(MAY)) ^ set(KEYS)))[:200]
+    if wrong := [name for name, kinds in {**KEYS, **MAY}.items() if name in record and not isinstance(record[name], kinds)]:
         return "of the wrong kind: " + ", ".join(wrong)
     if any(not isinstance(member, Mapping) or set(member) - set(MEMBER_MAY) != set(MEMBER_KEYS) for member in record["members"]):
         return "a member without " + ", ".join(MEMBER_KEYS)

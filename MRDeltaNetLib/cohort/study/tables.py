@@ -19,7 +19,7 @@ from MRDeltaNetLib.cohort.study.card import card
 from MRDeltaNetLib.cohort.study.folder import RECORD
 from MRDeltaNetLib.cohort.study.members import Member, member_name
 from MRDeltaNetLib.cohort.study.record import read_record
-from MRDeltaNetLib.cohort.tabular import features
+from MRDeltaNetLib.cohort.tabular import features, fusion
 from MRDeltaNetLib.config import StudyConfig
 from MRDeltaNetLib.errors import InputError, Notice, UsageError
 from MRDeltaNetLib.io.atomic import write_text
@@ -97,6 +97,26 @@ def final_model(prepared: Any, train: np.ndarray, config: StudyConfig, inputs: M
     model = _fit(config, prepared, train, inputs, config.validation.seeds[0])
     logits, notices = tabular.tabular_logits(replace(model, unseen="reference"), prepared, **inputs)
     return model, np.asarray(logits, float), told_once(notices)
+
+
+def gains(outcomes: Sequence[int | None], sets: Sequence[str], cases: Sequence[int], logits: np.ndarray, final: np.ndarray,
+          imaging: np.ndarray) -> dict[str, Any]:
+    """What a fusion's clinical values add to the imaging score, by set: fusion.Comparison.plain of each set with two cases of each outcome.
+
+    outcomes, sets  of all cases (n,)
+    cases, logits   the training cases, and their out-of-fold logits; the imaging scores of these are out of fold too
+    final           (n,) logits of the shipped fusion, for internal and external cases; imaging: (n,) imaging logits of all cases
+    """
+    score = np.array(final, dtype=float)
+    score[list(cases)] = logits
+    groups = {"out_of_fold": [int(k) for k in cases]}
+    groups |= {name: [k for k, (own, outcome) in enumerate(zip(sets, outcomes)) if own == name and outcome is not None] for name in ("internal", "external")}
+    found = {}
+    for name, members in groups.items():
+        outcome = np.array([outcomes[k] for k in members], dtype=int)
+        if min((outcome == 0).sum(), (outcome == 1).sum()) >= features.MIN_OF_EACH_CLASS:
+            found[name] = fusion.compare(outcome, np.asarray(imaging)[members], score[members]).plain()
+    return found
 
 
 def ship_table(out: Path, model: TableModel, line: Recalibration, threshold: Threshold, record: Mapping[str, Any], inputs: Mapping[str, Any],

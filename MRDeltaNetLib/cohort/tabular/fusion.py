@@ -20,6 +20,8 @@ READS_SCANS = False
 
 SCORE = "imaging logit"
 LEVEL = 0.05
+LEAST_OF_A_CLASS = 5
+"""With fewer cases of a class nothing is said about a gain."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ class Comparison:
     cases: int
     events: int
     sentence: str
+
+    def plain(self) -> dict[str, Any]:
+        """As training.json has it."""
+        both = {name: {"auc": value[0], "ci": list(value[1:])} for name, value in (("imaging", self.imaging), ("fusion", self.fusion))}
+        return both | {"difference": self.gain.difference, "difference_ci": [self.gain.lower, self.gain.upper], "delong_p": self.gain.p,
+                       "cases": self.cases, "events": self.events, "sentence": self.sentence}
 
 
 def values(prepared, *, logits: np.ndarray, **_: Any) -> list[dict[str, Value]]:
@@ -59,12 +67,14 @@ def compare(outcome: np.ndarray, imaging: np.ndarray, fusion: np.ndarray) -> Com
     """What the clinical values add. Both scores must be of cases that neither was fitted on (held-out, or crossed())."""
     alone, both, gain = auc_with_ci(outcome, imaging), auc_with_ci(outcome, fusion), paired_delong(outcome, fusion, imaging)
     outcome = np.asarray(outcome)
-    return Comparison(alone, both, gain, len(outcome), int(outcome.sum()), _sentence(alone[0], both[0], gain))
+    return Comparison(alone, both, gain, len(outcome), int(outcome.sum()), _sentence(alone[0], both[0], gain, int(np.bincount(outcome.astype(int), minlength=2).min())))
 
 
-def _sentence(alone: float, both: float, gain: Difference) -> str:
+def _sentence(alone: float, both: float, gain: Difference, rarer: int) -> str:
     numbers = (f"AUC {both:.3f} with clinical values, {alone:.3f} for the imaging score alone; difference {gain.difference:+.3f}, "
                f"{gain.lower:+.3f} to {gain.upper:+.3f}, p {'< 0.001' if gain.p < 0.001 else f'= {gain.p:.3f}'}")
+    if rarer < LEAST_OF_A_CLASS:
+        return f"Too few cases to tell whether clinical values add anything: {rarer} of the rarer outcome ({numbers})."
     if gain.p >= LEVEL:
         return f"Clinical values give no gain over the imaging score that these cases could show ({numbers})."
     return f"Clinical values {'improve' if gain.difference > 0 else 'worsen'} the imaging score ({numbers})."
