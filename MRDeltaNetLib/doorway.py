@@ -24,6 +24,11 @@ PATIENCE_S = 1.5
 _stop_requested = False
 
 
+class Stop(BaseException):
+    """A stop that did not wait for the next sign of progress. No KeyboardInterrupt: one that passes through code which a native library runs
+    (torch does while it loads) makes Python end by the signal, whoever catches it."""
+
+
 @contextmanager
 def progress_for(mode: str) -> Iterator[Progress]:
     """Progress as the user asked for it: "bar" (standard error), "json" (one object a line, standard output) or "none"."""
@@ -47,7 +52,7 @@ def stoppable(progress: Progress) -> Progress:
     global _stop_requested
     _stop_requested = False
     if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.signal(signal.SIGALRM, _stop_here)
     signal.signal(signal.SIGINT, _request_stop)
     signal.signal(signal.SIGTERM, _request_stop)
 
@@ -67,7 +72,7 @@ def finish(action: Callable[[], Any], mode: str) -> int:
     """
     try:
         outcome = action()
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 failed() tells every kind apart
+    except (Exception, KeyboardInterrupt, Stop) as error:  # noqa: BLE001 failed() tells every kind apart
         settled()
         return failed(error, mode)
     settled()
@@ -80,7 +85,7 @@ def failed(error: BaseException, mode: str) -> int:
     if isinstance(error, BrokenPipeError):                # whoever read our output has left; there is nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Cancelled.exit_status
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, (KeyboardInterrupt, Stop)):
         error = Cancelled()
     elif isinstance(error, MemoryError):
         error = OutOfMemory("The computer ran out of memory", code="MRD-E721", fix="close other programs and try again")
@@ -129,10 +134,14 @@ def _request_stop(number: int, frame: Any) -> None:
     global _stop_requested
     if _stop_requested and number == signal.SIGINT:
         _wait_for_a_stop(0.0)
-        raise KeyboardInterrupt
+        raise Stop
     if not _stop_requested:
         _wait_for_a_stop(PATIENCE_S)
     _stop_requested = True
+
+
+def _stop_here(number: int, frame: Any) -> None:
+    raise Stop
 
 
 def settled() -> None:

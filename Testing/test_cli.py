@@ -307,6 +307,20 @@ def test_a_stop_is_heard_by_work_that_never_tells_its_progress(number):
     assert "MRD-E890" in process.communicate(timeout=30)[1] and process.returncode == 6
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals as on POSIX")
+def test_a_stop_inside_code_that_a_native_library_runs_has_status_6(tmp_path):
+    """Of `python -m`: Python ends by SIGINT after a KeyboardInterrupt in PyRun_String, even if somebody caught it."""
+    code = ("import ctypes, signal\nfrom MRDeltaNetLib import doorway\nfrom MRDeltaNetLib.cli.options import guarded\ndoorway.PATIENCE_S = 0.2\n"
+            "def work():\n    doorway.stoppable(lambda *_: None)\n    signal.raise_signal(signal.SIGTERM)\n"
+            "    run = ctypes.pythonapi.PyRun_String\n    run.restype, run.argtypes = ctypes.py_object, [ctypes.c_char_p, ctypes.c_int, ctypes.py_object, ctypes.py_object]\n"
+            "    run(b'import time; time.sleep(30)', 257, {}, {})\n"
+            "raise SystemExit(guarded(work))\n")
+    (tmp_path / "stopped.py").write_text(code)
+    paths = os.pathsep.join([str(tmp_path), str(Path(__file__).resolve().parents[1])])
+    done = subprocess.run([sys.executable, "-m", "stopped"], capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": paths})
+    assert done.returncode == 6 and "MRD-E890" in done.stderr
+
+
 def test_a_stop_that_comes_too_late_breaks_nothing_off():
     code = ("import os, signal, time\nfrom MRDeltaNetLib import doorway\nfrom MRDeltaNetLib.cli.options import guarded\ndoorway.PATIENCE_S = 0.2\n"
             "def work():\n    doorway.stoppable(lambda *_: None)(0.0, 'begun')\n    signal.raise_signal(signal.SIGTERM)\n    return 0\n"

@@ -22,8 +22,9 @@ from MRDeltaNetLib.cohort.controls.selection import select  # noqa: E402
 from MRDeltaNetLib.cohort.controls.training import network_of, training_config  # noqa: E402
 from MRDeltaNetLib.cohort.statistics import auc_with_ci  # noqa: E402
 from MRDeltaNetLib.cohort.tabular import features  # noqa: E402
+from MRDeltaNetLib.cohort.study.folder import locked  # noqa: E402
 from MRDeltaNetLib.config import AugmentationConfig, LossConfig, PreprocessingConfig, TrainingConfig  # noqa: E402
-from MRDeltaNetLib.errors import Cancelled, InputError, UsageError  # noqa: E402
+from MRDeltaNetLib.errors import Cancelled, EnvironmentProblem, InputError, UsageError  # noqa: E402
 from MRDeltaNetLib.io.bundle import Bundle  # noqa: E402
 from MRDeltaNetLib.models import registry  # noqa: E402
 from MRDeltaNetLib.models.output import NetworkOutput  # noqa: E402
@@ -408,3 +409,10 @@ def test_scores_that_are_not_numbers_are_an_error(tmp_path):
         with pytest.raises(InputError) as caught:
             run_controls(untrained(), made_up.cohort(24, 6, sets=("internal",)), tmp_path, only=("swapped_times",))
     assert caught.value.code == "MRD-E794" and not (tmp_path / "controls.json").exists()
+
+
+def test_two_controls_never_share_a_folder(tmp_path):
+    """Each would take the other's unfinished trainings for those of older settings, and remove them."""
+    with locked(tmp_path / "out"), pytest.raises(EnvironmentProblem) as caught:
+        run_controls(untrained(), made_up.cohort(30, 0, sets=("internal",)), tmp_path / "out", only=("swapped_times",))
+    assert caught.value.code == "MRD-E777"

@@ -547,3 +547,12 @@ def test_too_few_events_are_refused_before_a_case_is_prepared(tmp_path, monkeypa
     with pytest.raises(InputError) as caught:
         study.train(config(tmp_path / "out"))
     assert caught.value.code == "MRD-E773"
+
+
+@pytest.mark.parametrize("content", ["id,set,logit\ncase-0,train\n", "id,set,logit\ncase-0,train,nan\n", "id,set,logit\n\"" + "a" * 200_000 + "\",train,1\n", "a\n\0\n"])
+def test_a_damaged_table_of_imaging_scores_is_refused_in_words(tmp_path, content):
+    for name in ("oof.csv", "predictions.csv"):
+        (tmp_path / name).write_text(content)
+    with pytest.raises(InputError) as caught:
+        study.tables.imaging_logits(tmp_path, cohort())
+    assert caught.value.code == "MRD-E784"

@@ -24,6 +24,7 @@ from MRDeltaNetLib.cohort.controls.changing import CHANGES, changed, network_log
 from MRDeltaNetLib.cohort.controls.figure import draw
 from MRDeltaNetLib.cohort.controls.selection import Selection, select
 from MRDeltaNetLib.cohort.controls.story import CONTROLS, TITLES, sentence
+from MRDeltaNetLib.cohort.study.folder import locked
 from MRDeltaNetLib.cohort.statistics import auc_with_ci, expected_ci, paired_delong
 from MRDeltaNetLib.cohort.tabular import features
 from MRDeltaNetLib.config import GateLimits, TrainingConfig
@@ -72,7 +73,7 @@ def run_controls(bundle: Bundle, prepared, out: Path, *, only: Sequence[str] = C
     epochs       at most so many, None: as in training; fewer are cheaper and make weaker rivals
     members      networks a rival, whose mean logit counts; a bundle with many members is compared fairly with as many only
     accelerator  "cpu", "cuda" or "mps"
-    raises       UsageError MRD-E793 (no such control), InputError MRD-E790 to E792, and what cohort.training.fit raises
+    raises       UsageError MRD-E793 (no such control), InputError MRD-E790 to E792, EnvironmentProblem MRD-E777 (two on one folder), and what cohort.training.fit raises
     """
     from MRDeltaNetLib.models import registry
 
@@ -87,15 +88,16 @@ def run_controls(bundle: Bundle, prepared, out: Path, *, only: Sequence[str] = C
             [row.set for row in chosen.held_out.rows], asdict(config), members, seed]
     network = load_network(bundle, registry.build)
     bars, scores, notices = _bars(names), {}, _notices(chosen, members, bundle, names)
-    for name in ("model", *names):
-        digest = hashlib.sha256(json.dumps([name, *base]).encode()).hexdigest()
-        make = lambda name=name, digest=digest: _score(name, bundle, network, chosen, config, out / PARTS / f"{name}-{digest[:12]}", members, seed,
-                                                       accelerator, part(progress, *bars[name]))
-        progress(bars[name][0], TITLES[name])
-        scores[name], found = _resumed(out / PARTS / f"{name}.json", digest, len(chosen.held_out.rows), make)
-        notices += found
-    found = _judged(features.outcomes(chosen.held_out), scores, notices, _handicaps(bundle, config, members, names))
-    _write(out, found, chosen)
+    with locked(out):                                      # two at once would take each other's unfinished trainings for old ones
+        for name in ("model", *names):
+            digest = hashlib.sha256(json.dumps([name, *base]).encode()).hexdigest()
+            make = lambda name=name, digest=digest: _score(name, bundle, network, chosen, config, out / PARTS / f"{name}-{digest[:12]}", members, seed,
+                                                           accelerator, part(progress, *bars[name]))
+            progress(bars[name][0], TITLES[name])
+            scores[name], found = _resumed(out / PARTS / f"{name}.json", digest, len(chosen.held_out.rows), make)
+            notices += found
+        found = _judged(features.outcomes(chosen.held_out), scores, notices, _handicaps(bundle, config, members, names))
+        _write(out, found, chosen)
     progress(1.0, "controls done")
     return found
 

@@ -60,8 +60,10 @@ def imaging_logits(out: Path, prepared: Any) -> np.ndarray:
         for name in ("oof.csv", "predictions.csv"):
             with open(out / name, newline="", encoding="utf-8") as stream:
                 scores |= {(row["id"].removeprefix("'"), row["set"]): float(row["logit"]) for row in csv.DictReader(stream)}
-    except (OSError, KeyError, ValueError) as cause:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, csv.Error) as cause:      # a short row has None in its cells
         raise _no_scores("its tables of scores cannot be read") from cause
+    if not np.isfinite(list(scores.values())).all():
+        raise _no_scores("scores that are not numbers")
     if missing := sum((row.id, row.set) not in scores for row in prepared.rows):
         raise _no_scores(f"{missing} of {len(prepared.rows)} cases have no score there, or are in another set")
     return np.array([scores[row.id, row.set] for row in prepared.rows])
