@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,17 +30,19 @@ from MRDeltaNetLib.cohort.preparing import dask as dask_module
 from MRDeltaNetLib.cohort.simulation import simulate_cohort
 from MRDeltaNetLib.config import PreprocessingConfig, RegistrationConfig, RunConfig
 from MRDeltaNetLib.errors import Cancelled, EnvironmentProblem, InputError, PartialFailure, UsageError
+from MRDeltaNetLib.imaging.phantom import simulate_pair
 from MRDeltaNetLib.io import atomic
 from MRDeltaNetLib.io.cases import read_case
 from MRDeltaNetLib.io.cohort_table import read_cohort
 from MRDeltaNetLib.io.images import read_image
 from MRDeltaNetLib.response import uncertainty
 from Testing.io import dicom_files
-from Testing.simulated import SMALL, small_pair, stored_otherwise, write_pair
+from Testing.simulated import stored_otherwise, write_pair
 
 CROP = PreprocessingConfig(spacing_mm=(4.0, 4.0, 5.0), crop_mm=(64.0, 64.0, 60.0))
 UNMOVED = RegistrationConfig(method="none")
-QUICK = RegistrationConfig(samples_per_level=(1000, 1000, 1000), iterations=20)
+COARSE = (48, 48, 16)
+QUICK = RegistrationConfig(samples_per_level=(500, 500, 500), iterations=8)
 ROLES = ("pre", "post", "pre_mask", "post_mask", "residual_mask")
 posix_only = pytest.mark.skipif(os.name != "posix", reason="ends processes by signals")
 
@@ -58,6 +62,12 @@ class Patient:
     interval_days: int | None = None
 
 
+@functools.cache
+def pair_of(number: int):
+    """A simulated pair, made once; coarse, because what is tested here is how cases are kept, not what is in them."""
+    return simulate_pair(number, size=COARSE)
+
+
 def cohort_of(folder: Path, *rows: Patient) -> SimpleNamespace:
     return SimpleNamespace(rows=tuple(rows), folder=folder)
 
@@ -66,12 +76,21 @@ def patient(number: int, folder: str, **more) -> Patient:
     return Patient(number + 1, f"P-{number:03d}", {role: Path(folder, f"{role}.nrrd") for role in ROLES}, **more)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """As in a worker; small images cost more by being shared out than by being computed."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    yield
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """Three simulated patients on disk."""
     root = tmp_path_factory.mktemp("patients")
     for number in (1, 2, 3):
-        write_pair(small_pair(number), root / f"p{number}")
+        write_pair(pair_of(number), root / f"p{number}")
     return root
 
 
@@ -96,6 +115,55 @@ class Here:
 
     def end(self) -> None:
         pass
+
+
+class Lent(supervision.Worker):
+    """A real worker process that several preparations use, because it takes five seconds of a core to start one."""
+
+    busy = False
+
+    def do(self, task, timeout_s):
+        try:
+            return super().do(task, timeout_s)
+        finally:
+            self.busy = False
+
+    def _send(self, line):
+        self.busy = super()._send(line)
+        return self.busy
+
+    def end(self):
+        """The tests' own fixture ends it."""
+
+
+class RealWorkers:
+    """Hands out workers, those first that are free and alive."""
+
+    def __init__(self) -> None:
+        self.all: list[Lent] = []
+        self.lent: list[Lent] = []
+
+    def lend(self) -> Lent:
+        alive = [worker for worker in self.all if worker.pid and not any(worker is other for other in self.lent)]
+        found = alive[0] if alive else Lent()
+        self.all += [] if alive else [found]
+        self.lent.append(found)
+        return found
+
+
+@pytest.fixture(scope="module")
+def every_worker():
+    workers = RealWorkers()
+    yield workers
+    for worker in workers.all:
+        supervision.Worker.end(worker)
+        assert worker.pid is None
+
+
+@pytest.fixture
+def real_workers(every_worker):
+    yield every_worker
+    every_worker.lent.clear()
 
 
 @pytest.fixture(scope="module")
@@ -132,32 +200,19 @@ def failures_of(cohort, cache, **options):
 # --- the same bytes whichever way
 
 @posix_only
-def test_two_workers_give_the_bytes_of_one_even_if_one_is_killed_and_the_next_run_makes_up_for_it(cohort, reference, tmp_path):
+def test_two_workers_give_the_bytes_of_one_even_if_one_is_killed_and_the_next_run_makes_up_for_it(cohort, reference, tmp_path, real_workers):
     """SIGKILL to the process that prepares, as the system does when memory is short."""
     killed = []
 
     def kill(done, message):
-        for worker in workers:
-            if not killed and worker.busy and worker.pid:
+        """When no case is waiting for a worker any more, so that nothing has to be started again; the stand-ins below show that."""
+        for worker in real_workers.lent:
+            if done > 0 and not killed and worker.busy and worker.pid:
                 killed.append(worker.pid)
                 os.killpg(worker.pid, signal.SIGKILL)
 
-    workers = []
-
-    class Watched(supervision.Worker):
-        busy = False
-
-        def __init__(self):
-            super().__init__()
-            workers.append(self)
-
-        def _send(self, line):
-            sent = super()._send(line)
-            self.busy = sent
-            return sent
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("MRDeltaNetLib.cohort.preparing.local.Worker", Watched)
+        patch.setattr("MRDeltaNetLib.cohort.preparing.local.Worker", real_workers.lend)
         patch.setattr(batch, "PULSE_S", 0.02)
         summary = failures_of(cohort, tmp_path, workers=2, progress=kill)
     assert len(killed) == 1 and [failure.code for failure in summary.failures] == ["MRD-E462"] and summary.made == 2
@@ -167,13 +222,20 @@ def test_two_workers_give_the_bytes_of_one_even_if_one_is_killed_and_the_next_ru
     assert crops_in(tmp_path) == crops_in(reference) and table_of(tmp_path) == []
 
 
-def test_dask_gives_the_bytes_of_one_worker(cohort, reference, tmp_path):
+def test_dask_gives_the_bytes_of_one_worker(cohort, reference, tmp_path, real_workers, monkeypatch):
+    monkeypatch.setattr(dask_module, "Worker", real_workers.lend)
     prepare_cohort(cohort, tmp_path, CROP, UNMOVED, dask="local")
     assert crops_in(tmp_path) == crops_in(reference)
 
 
-def test_a_simulated_cohort_from_its_table(tmp_path, here):
-    table = simulate_cohort(2, 3, "controlled", tmp_path / "cohort", size=SMALL)
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory) -> Path:
+    """The table of a simulated cohort of two cases; not to be changed."""
+    return simulate_cohort(2, 3, "controlled", tmp_path_factory.mktemp("simulated") / "cohort", size=COARSE)
+
+
+def test_a_simulated_cohort_from_its_table(simulated, tmp_path, here):
+    table = simulated
     cohort = read_cohort(table)
     prepare_cohort(cohort, tmp_path / "cache", CROP, UNMOVED)
     found = load_prepared(cohort, tmp_path / "cache", CROP, UNMOVED)
@@ -204,7 +266,7 @@ def test_two_preparations_of_one_cache_at_once(cohort, reference, tmp_path, here
 
 def test_how_a_file_stores_its_axes_changes_no_more_than_rounding_and_nothing_against_a_single_run(place, tmp_path, here):
     """Oblique scans with voxels of unequal sides, stored left-handed and with permuted axes: the crop is the one that `run` shows to the network."""
-    pair = small_pair(1)
+    pair = pair_of(1)
     turned = replace(pair, **{name: stored_otherwise(getattr(pair, name), (2, 0, 1), (True, False, False)) for name in ROLES})
     assert np.linalg.det(np.reshape(turned.pre.GetDirection(), (3, 3))) < 0 and min(np.abs(turned.pre.GetDirection())) > 1e-4
     write_pair(turned, tmp_path / "turned")
@@ -269,7 +331,6 @@ def test_other_settings_are_other_crops(cohort, reference):
 
 def test_a_copy_of_cohort_and_cache_elsewhere_needs_no_new_preparation(place, cohort, reference, tmp_path):
     """Only bytes count: paths and times of the files are another machine's."""
-    import shutil
     shutil.copytree(place, tmp_path / "files")
     shutil.copytree(reference, tmp_path / "cache")
     assert load_prepared(cohort_of(tmp_path / "files", *cohort.rows), tmp_path / "cache", CROP, UNMOVED).keys == \
@@ -281,7 +342,7 @@ def test_the_key_follows_bytes_options_and_settings_but_not_names(place, tmp_pat
         return cases.key_of(cases.task_of(row, folder, tmp_path, crop, how))
 
     one = patient(1, "p1")
-    write_pair(small_pair(1), tmp_path / "elsewhere")
+    write_pair(pair_of(1), tmp_path / "elsewhere")
     assert key(one) == key(replace(patient(7, "elsewhere"), centre="C", outcome=0), tmp_path)
     others = [patient(1, "p2"), replace(one, options={"pre_label": 1}), replace(one, complete_response=True), replace(one, interval_days=80),
               replace(one, files={**one.files, "residual_mask": None}), replace(one, files={**one.files, "pre": one.files["post"], "post": one.files["pre"]})]
@@ -290,7 +351,7 @@ def test_the_key_follows_bytes_options_and_settings_but_not_names(place, tmp_pat
 
 
 def test_the_voxels_of_a_detached_header_belong_to_the_case(tmp_path):
-    image = small_pair(1).pre_mask
+    image = pair_of(1).pre_mask
     for name, data in (("a.nhdr", "a.raw"), ("b.mhd", "b.raw")):
         sitk.WriteImage(image, str(tmp_path / name))
         task = {"files": {"pre": str(tmp_path / name)}}
@@ -310,7 +371,7 @@ def test_other_code_is_other_crops(place, tmp_path, monkeypatch):
 
 
 def test_a_file_that_changes_while_it_is_read_makes_no_crop(place, tmp_path, monkeypatch):
-    write_pair(small_pair(2), tmp_path / "p")
+    write_pair(pair_of(2), tmp_path / "p")
     task = cases.task_of(patient(1, "p"), tmp_path, tmp_path / "crops", CROP, UNMOVED)
     real = pipeline.prepare_case
 
@@ -325,7 +386,7 @@ def test_a_file_that_changes_while_it_is_read_makes_no_crop(place, tmp_path, mon
 # --- failures
 
 def test_bad_cases_are_listed_and_all_others_done_and_the_list_follows_what_is_mended(place, tmp_path, here):
-    write_pair(small_pair(2), tmp_path / "mended")
+    write_pair(pair_of(2), tmp_path / "mended")
     empty = tmp_path / "mended" / "pre_mask.nrrd"
     whole = empty.read_bytes()
     sitk.WriteImage(sitk.ReadImage(str(empty)) * 0, str(empty))
@@ -346,12 +407,12 @@ def test_bad_cases_are_listed_and_all_others_done_and_the_list_follows_what_is_m
     assert [row["line"] for row in table_of(cache)] == ["3", "6"]
 
 
-def test_a_file_that_is_not_there_fails_its_case_in_preparation_and_is_refused_by_line_and_column_before_a_training(tmp_path, here):
+def test_a_file_that_is_not_there_fails_its_case_in_preparation_and_is_refused_by_line_and_column_before_a_training(simulated, tmp_path, here):
     from typer.testing import CliRunner
 
     from MRDeltaNetLib.cli import app
 
-    table = simulate_cohort(2, 3, "controlled", tmp_path / "cohort", size=SMALL)
+    table = shutil.copytree(simulated.parent, tmp_path / "cohort") / simulated.name
     (table.parent / read_cohort(table).rows[1].files["post_mask"]).unlink()
     config = tmp_path / "study.toml"
     config.write_text(f'cohort = "cohort/cohort.csv"\ncache = "cache"\nout = "out"\n[model]\nname = "deltanet"\n[preprocessing]\nspacing_mm = {list(CROP.spacing_mm)}\n'
@@ -409,13 +470,13 @@ def test_a_full_disk_ends_the_batch_and_leaves_what_was_there(cohort, reference,
 
 def test_nothing_in_the_cache_names_the_patient_but_the_column_id(tmp_path, here):
     """A DICOM case whose header and folder name the patient, and a failure beside it."""
-    pair = small_pair(3)
+    pair = pair_of(3)
     folder = tmp_path / f"{dicom_files.NAME} {dicom_files.PATIENT_ID}"
     for role, scan in (("pre", pair.pre), ("post", pair.post)):
         write_series(folder / role, sitk.GetArrayFromImage(scan).astype(np.int16), date="20231105" if role == "pre" else "20240128")
         image = read_image(folder / role).image
         mask = sitk.Image(image.GetSize(), sitk.sitkUInt8)
-        mask[40:56, 40:56, 7:13] = 1
+        mask[16:32, 16:32, 5:11] = 1
         mask.CopyInformation(image)
         sitk.WriteImage(mask, str(folder / f"{role}_mask.nrrd"))
     files = {"pre": folder / "pre", "post": folder / "post", "pre_mask": folder / "pre_mask.nrrd", "post_mask": folder / "post_mask.nrrd"}
@@ -428,7 +489,7 @@ def test_nothing_in_the_cache_names_the_patient_but_the_column_id(tmp_path, here
     (facts,) = load_prepared(cohort, tmp_path / "cache", CROP, UNMOVED).facts
     assert facts["interval_days"] == 84
     assert facts["pre"] | {"spacing_mm": None} == {"format": "dicom", "modality": "MR", "sequence": "T2", "manufacturer": "Maker", "field_strength_t": 3.0,
-                                                   "repetition_time_ms": 4500.0, "echo_time_ms": 100.0, "size_voxels": [96, 96, 20], "spacing_mm": None}
+                                                   "repetition_time_ms": 4500.0, "echo_time_ms": 100.0, "size_voxels": [*COARSE], "spacing_mm": None}
     assert facts["post"]["spacing_mm"] == pytest.approx([2.0, 2.0, 5.0])
 
 
@@ -460,6 +521,13 @@ def test_a_folder_with_other_files_a_file_and_a_scan_s_own_folder_are_no_cache(c
             prepare_cohort(given, tmp_path / cache, CROP, UNMOVED)
         assert caught.value.code == code
     assert os.listdir(tmp_path / "other") == ["thesis.txt"] and (tmp_path / "file").read_text() == "x"
+
+
+def test_what_a_worker_hides_while_it_loads_is_there_again_afterwards():
+    code = ("import sys\nfrom MRDeltaNetLib.cohort.preparing.child import NOT_USED, _hidden\n"
+            "with _hidden(('colorsys', *NOT_USED)):\n    try:\n        import colorsys\n    except ImportError:\n        print('hidden')\n"
+            "import colorsys\nprint(not set(NOT_USED) & set(sys.modules))")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).resolve().parents[2]).stdout == "hidden\nTrue\n"
 
 
 # --- workers that die, hang or are stopped; a small stand-in for the child, which answers by what the task's folder is called
