@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.up-to-date
 OUT ?= demo-out
+WORKERS ?= 2
 # Rendering without a display; two threads, as on the smallest machine that is supported.
 export VTK_DEFAULT_OPENGL_WINDOW ?= vtkEGLRenderWindow
 export QT_QPA_PLATFORM ?= offscreen
@@ -32,8 +33,8 @@ $(STAMP): constraints.txt pyproject.toml Makefile
 demo: env  ## simulate one pelvis pair and run the whole job on it, into demo-out/ (OUT=folder)
 	$(BIN)/mrdeltanet demo --out $(OUT)
 
-test: env  ## run every test
-	$(BIN)/python -m pytest $(TESTS)
+test: env  ## run every test (TESTS=path for some, WORKERS=processes)
+	$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
 
 bench: env  ## time every step, each beside a peer in the same run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
