@@ -21,7 +21,6 @@ from __future__ import annotations
 import difflib
 import math
 import re
-import stat
 import tomllib
 from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from typing import Any, Mapping, get_type_hints
 
 from MRDeltaNetLib.config import BIAS_CORRECTIONS, REGISTRATION_METHODS, START_PARTS, GateLimits, ModelConfig, StudyConfig
 from MRDeltaNetLib.errors import InputError, UsageError
+from MRDeltaNetLib.io import text_files
 from MRDeltaNetLib.io.tables import short
 
 ACCELERATORS = ("auto", "cpu", "cuda")
@@ -205,22 +205,11 @@ def _allowed(dotted: str) -> str:
 
 
 def _content(path: Path, limits: GateLimits) -> str:
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError("The study is not a file", code="MRD-E480", found="a folder or a device", fix="choose a .toml file")
-        with open(path, "rb") as stream:
-            content = stream.read(limits.max_json_bytes + 1)
-    except (OSError, ValueError) as cause:
-        raise InputError("The study file could not be opened", code="MRD-E480", found=getattr(cause, "strerror", None) or "not a possible file name",
-                         fix="see that it is there, is spelled like this, and may be read") from cause
+    content = text_files.content(path, limits.max_json_bytes, "The study file", code="MRD-E480", ending=".toml")
     if len(content) > limits.max_json_bytes:
         raise InputError("The study file is too large", code="MRD-E480", found=f"more than {limits.max_json_bytes // 1024} KiB",
                          fix="see that it is the right file")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as cause:
-        raise InputError("The study file is not UTF-8 text", code="MRD-E480", found=f"byte {cause.start + 1}, line {content[:cause.start].count(10) + 1}",
-                         fix="save it again as UTF-8 in a text editor") from cause
+    return text_files.decoded(content, "The study file", code="MRD-E480")
 
 
 def _parsed(text: str) -> dict[str, Any]:

@@ -7,12 +7,12 @@ import io
 import json
 import math
 import re
-import stat
 from pathlib import Path
 from typing import Any, Iterable, Mapping, Sequence
 
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError
+from MRDeltaNetLib.io import text_files
 from MRDeltaNetLib.io.atomic import write_text
 
 MAX_DEPTH = 32
@@ -39,10 +39,10 @@ def read_json(source: Path | str | bytes, limits: GateLimits = GateLimits(), *, 
             E424 (number too long), E425 (file too large), E426 (not UTF-8), E427 (not a readable file)
     """
     name = what[:1].upper() + what[1:]
-    content = source if isinstance(source, bytes) else _content(Path(source), limits, name)
+    content = source if isinstance(source, bytes) else text_files.content(source, limits.max_json_bytes, name, code="MRD-E427", ending=".json")
     if len(content) > limits.max_json_bytes:
         raise _too_large(name, limits)
-    text = _decoded(content, name)
+    text = text_files.decoded(content, name, code="MRD-E426")
     reader = _Reader(text, name)
     try:
         value = json.loads(text, parse_constant=reader.constant, parse_float=reader.real, parse_int=reader.whole,
@@ -146,26 +146,6 @@ def short(text: str, characters: int = 40) -> str:
     """A text from a file as it may stand in a message: printable, cut."""
     plain = "".join(c if c.isprintable() else " " for c in text)
     return plain if len(plain) <= characters else plain[: characters - 3] + "..."
-
-
-def _content(path: Path, limits: GateLimits, name: str) -> bytes:
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError(f"{name} is not a file", code="MRD-E427", found="a folder or a device", fix="choose a .json file")
-        with open(path, "rb") as stream:
-            return stream.read(limits.max_json_bytes + 1)
-    except (OSError, ValueError) as cause:
-        raise InputError(f"{name} could not be opened", code="MRD-E427", found=getattr(cause, "strerror", None) or "not a possible file name",
-                         fix="see that it is there, is spelled like this, and may be read") from cause
-
-
-def _decoded(content: bytes, name: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as cause:
-        line = content[:cause.start].count(b"\n") + 1
-        raise InputError(f"{name} is not UTF-8 text", code="MRD-E426", found=f"byte {cause.start + 1}, line {line}",
-                         fix="save it again as UTF-8 in a text editor") from cause
 
 
 def _too_large(name: str, limits: GateLimits) -> InputError:

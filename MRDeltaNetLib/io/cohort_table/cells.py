@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-import stat
 import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError, Notice
+from MRDeltaNetLib.io import text_files
 from MRDeltaNetLib.io.cohort_table.problems import Problems, at
 from MRDeltaNetLib.io.tables import MAX_NAME_CHARACTERS
 
@@ -77,14 +77,7 @@ def read_cells(path: Path, found: Problems, limits: GateLimits = GateLimits()) -
 
 
 def _content(path: Path, limits: GateLimits) -> bytes:
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError("The cohort table is not a file", code="MRD-E430", found="a folder or a device", fix="give the .csv file")
-        with open(path, "rb") as stream:
-            content = stream.read(limits.max_table_bytes + 1)
-    except (OSError, ValueError) as cause:
-        raise InputError("The cohort table could not be opened", code="MRD-E430", found=getattr(cause, "strerror", None) or "not a possible file name",
-                         fix="see that it is there, is spelled like this, and may be read") from cause
+    content = text_files.content(path, limits.max_table_bytes, "The cohort table", code="MRD-E430", ending=".csv")
     if len(content) > limits.max_table_bytes:
         raise InputError(at(content.count(b"\n") + 1, None, "the table is too large"), code="MRD-E433",
                          found=f"more than {limits.max_table_bytes // 1024**2} MiB up to this line", fix="see that it is the right file; one row a patient")
