@@ -46,14 +46,14 @@ class Geometry:
 
 
 class ResidualConv(nn.Module):
-    """Two dense 3x3x3 convolutions with a residual path. Group normalisation does not depend on the other cases of a batch;
-    ReLU is a module (not a function call) so that guided back-propagation can hook it."""
+    """Two dense convolutions of kernel 3 with a residual path, in 3-D or (dimensions=2) in 2-D. Group normalisation does not depend on
+    the other cases of a batch; ReLU is a module (not a function call) so that guided back-propagation can hook it."""
 
-    def __init__(self, channels: int, drop_path: float = 0.0) -> None:
+    def __init__(self, channels: int, drop_path: float = 0.0, dimensions: int = 3) -> None:
         super().__init__()
         norm = ("group", {"num_groups": max(1, channels // 8)})
-        self.first = Convolution(3, channels, channels, adn_ordering="NA", act="RELU", norm=norm, bias=False)
-        self.second = Convolution(3, channels, channels, adn_ordering="N", norm=norm, bias=False)
+        self.first = Convolution(dimensions, channels, channels, adn_ordering="NA", act="RELU", norm=norm, bias=False)
+        self.second = Convolution(dimensions, channels, channels, adn_ordering="N", norm=norm, bias=False)
         self.drop_path = DropPath(drop_path)
         self.act = nn.ReLU()
 

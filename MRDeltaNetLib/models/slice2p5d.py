@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from monai.networks.blocks import Convolution
-from monai.networks.layers import DropPath
 from torch import nn
 
 from MRDeltaNetLib.models.deltanet import DeltaNet
-from MRDeltaNetLib.models.encoder import Geometry, SelfAttention
+from MRDeltaNetLib.models.encoder import Geometry, ResidualConv, SelfAttention
 
 SLICE_STRIDES = ((1, 8, 8), (1, 16, 16))
 """Voxels (z, y, x) of a token of each scale: a token never spans two slices."""
@@ -43,9 +42,9 @@ class SliceEncoder(nn.Module):
         self.scales = scales
         rates = iter(torch.linspace(0, drop_path, sum(blocks)).tolist())
         self.stem = nn.Sequential(_down(3 * channels, dims[0], 4, 1), _down(dims[0], dims[1], 4, 1))
-        self.stage1 = nn.Sequential(*(ResidualConv2d(dims[1], next(rates)) for _ in range(blocks[0])))
+        self.stage1 = nn.Sequential(*(ResidualConv(dims[1], next(rates), dimensions=2) for _ in range(blocks[0])))
         self.down2 = _down(dims[1], dims[2], 2, 0)
-        self.stage2 = nn.Sequential(*(ResidualConv2d(dims[2], next(rates)) for _ in range(blocks[1])))
+        self.stage2 = nn.Sequential(*(ResidualConv(dims[2], next(rates), dimensions=2) for _ in range(blocks[1])))
         if 1 in scales:
             self.down3 = _down(dims[2], dims[3], 2, 0)
         self.to(memory_format=torch.channels_last)
@@ -69,21 +68,6 @@ def with_neighbours(visit: torch.Tensor) -> torch.Tensor:
     """(B, channel, D, H, W) -> (B, 3 channel, D, H, W): each slice's lower neighbour, itself, its upper neighbour."""
     padded = F.pad(visit, (0, 0, 0, 0, 1, 1), mode="replicate")
     return torch.cat([padded[:, :, :-2], visit, padded[:, :, 2:]], 1)
-
-
-class ResidualConv2d(nn.Module):
-    """Two 3x3 convolutions with a residual path; otherwise encoder.ResidualConv."""
-
-    def __init__(self, channels: int, drop_path: float = 0.0) -> None:
-        super().__init__()
-        norm = ("group", {"num_groups": max(1, channels // 8)})
-        self.first = Convolution(2, channels, channels, adn_ordering="NA", act="RELU", norm=norm, bias=False)
-        self.second = Convolution(2, channels, channels, adn_ordering="N", norm=norm, bias=False)
-        self.drop_path = DropPath(drop_path)
-        self.act = nn.ReLU()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.act(x + self.drop_path(self.second(self.first(x))))
 
 
 def _stacked(slices: torch.Tensor, depth: int) -> torch.Tensor:
