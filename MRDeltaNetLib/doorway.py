@@ -65,19 +65,32 @@ def stoppable(progress: Progress) -> Progress:
     return report
 
 
-def finish(action: Callable[[], Any], mode: str) -> int:
-    """Do the work, tell how it ended, and return the exit status.
+def guarded(action: Callable[[], int], mode: str) -> int:
+    """Do the work of a command; whatever stops it becomes its text and exit status. A stop that comes after the end finds nothing.
 
-    action  returns runner.Outcome
+    action  returns the exit status
     """
     try:
-        outcome = action()
+        status = action()
     except (Exception, KeyboardInterrupt, Stop) as error:  # noqa: BLE001 failed() tells every kind apart
         settled()
         return failed(error, mode)
     settled()
-    _tell_outcome(outcome, mode)
-    return 0
+    return status
+
+
+def finish(action: Callable[[], Any], mode: str) -> int:
+    """Do a job, tell how it ended, and return the exit status.
+
+    action  returns runner.Outcome
+    """
+    def told() -> int:
+        outcome = action()
+        settled()                                        # what is written is whole; telling it is not broken off
+        _tell_outcome(outcome, mode)
+        return 0
+
+    return guarded(told, mode)
 
 
 def failed(error: BaseException, mode: str) -> int:

@@ -55,12 +55,6 @@ def tell(notices: "tuple[Notice, ...]") -> None:
 
 def guarded(action: Callable[[], int], mode: str = "none") -> int:
     """Run a command; an error becomes its text and exit status."""
-    from MRDeltaNetLib.doorway import Stop, failed, interruptible, settled
-    interruptible()
-    try:
-        status = action()
-    except (Exception, KeyboardInterrupt, Stop) as error:  # noqa: BLE001 failed() tells every kind apart
-        settled()
-        return failed(error, mode)
-    settled()
-    return status
+    from MRDeltaNetLib import doorway
+    doorway.interruptible()
+    return doorway.guarded(action, mode)
