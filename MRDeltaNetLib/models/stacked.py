@@ -65,6 +65,8 @@ class StackedNetwork(nn.Module):
         return tuple(stride * step for stride, step in zip(self.map_stride, self.geometry.spacing_mm[::-1]))
 
     def features(self, stacked: torch.Tensor) -> Maps:
+        """Channels-stacked visits (B, channels, D, H, W) -> the maps that are averaged, and those that intensities are decoded from; each
+        network's own."""
         raise NotImplementedError
 
     def forward(self, x: torch.Tensor) -> NetworkOutput:
