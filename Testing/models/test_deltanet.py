@@ -48,6 +48,11 @@ def answers(made, x) -> dict[str, torch.Tensor]:
     return {field: getattr(output, field) for field in FIELDS}
 
 
+def same(found: torch.Tensor, expected: torch.Tensor) -> bool:
+    """Equal but for rounding: a processor may add in another order where an array starts elsewhere in memory."""
+    return torch.allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
 def shapes(made) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in made.state_dict().items()}
 
@@ -165,7 +170,7 @@ class TestRoiMode:
         made, x = network(name, roi_mode="none", **more), pair()
         before, after = answers(made, x), answers(made, with_other_roi(x))
         for field in FIELDS:
-            assert torch.equal(before[field], after[field]), field
+            assert same(before[field], after[field]), field
         other = x.clone()
         other[:, :, 0] = pair(seed=5)[:, :, 0]
         assert (answers(made, other)["logit"] - before["logit"]).abs().min() > 1e-4
@@ -174,10 +179,10 @@ class TestRoiMode:
     def test_none_does_not_see_the_roi_in_training_either(self, name):
         made, x = network(name, roi_mode="none", dropout=0.0).train(), pair()
         before, after = made(x), made(with_other_roi(x))
-        assert before.auxiliary and all(torch.equal(value, after.auxiliary[key]) for key, value in before.auxiliary.items())
-        assert torch.equal(before.anatomy, after.anatomy)
+        assert before.auxiliary and all(same(value, after.auxiliary[key]) for key, value in before.auxiliary.items())
+        assert same(before.anatomy, after.anatomy)
         found = [pretext(made, crops, 0.3, torch.Generator().manual_seed(0)) for crops in (x, with_other_roi(x))]
-        assert torch.equal(found[0].order, found[1].order) and torch.equal(found[0].reconstruction, found[1].reconstruction)
+        assert same(found[0].order, found[1].order) and same(found[0].reconstruction, found[1].reconstruction)
 
     def test_none_has_no_tumour_frame_and_pools_over_the_whole_crop(self):
         made, x = network(roi_mode="none"), pair()
@@ -196,7 +201,7 @@ class TestRoiMode:
         outside = x.clone()
         outside[:, :, 0] = torch.where(x[:, :, 1] > 0, x[:, :, 0], 50.0)
         for field, value in answers(made, outside).items():
-            assert torch.equal(value, before[field]), field
+            assert same(value, before[field]), field
         assert (answers(made, with_other_roi(x))["logit"] - before["logit"]).abs().min() > 1e-4
 
     def test_mask_still_anchors_in_both_tumour_frames(self):
