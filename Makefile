@@ -40,11 +40,11 @@ bench: env  ## time every step, each beside a peer in the same run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m Testing.bench
 
-demo-model: env  ## train the demo model on simulated cases again (about 50 minutes on two cores)
-	$(BIN)/python -m MRDeltaNetLib.cohort.demo_model --out Resources/models/demo
+demo-model: env  ## simulate, train and control the demo model again, in demo-study/ (16 GB)
+	$(BIN)/python -m MRDeltaNetLib.cohort.demo_model --out Resources/models/demo --work demo-study
 
 wheel: env  ## build the wheel into dist/
 	$(BIN)/python -m build --wheel --outdir dist .
 
 clean:  ## remove the environment and what was built
-	rm -rf $(VENV) dist build demo-out
+	rm -rf $(VENV) dist build demo-out demo-study

@@ -11,6 +11,8 @@ _PLACES = (_HERE / "Resources", _HERE.parent / "Resources")
 """Inside the installed package (wheel), beside it (checkout and Slicer extension)."""
 
 DEMO_BUNDLE = "models/demo"
+DEMO_STUDY = "studies/demo.toml"
+"""What the demo bundle was trained with."""
 
 
 def resource(name: str) -> Path:

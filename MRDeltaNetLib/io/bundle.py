@@ -196,12 +196,34 @@ def write_bundle(folder: Path, *, network: "torch.nn.Module", metadata: Mapping[
     save_file({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}, folder / WEIGHTS)
     if reference is not None:
         write_reference(reference, folder / REFERENCE)
-    write_text(folder / METADATA, json.dumps(metadata, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(folder / METADATA, _as_text(metadata))
     write_text(folder / CARD, card)
     write_text(folder / LICENCE, licence)
-    manifest = {"format": FORMAT, "files": {name: sha256(folder / name) for name in FILES + OPTIONAL * (reference is not None)}}
+    return _write_manifest(folder)
+
+
+def rewrite_bundle(folder: Path, *, card: str, metadata: Mapping[str, Any]) -> str:
+    """Give a bundle another card and other metadata, and its manifest the new digests; weights and stored example stay.
+
+    returns  SHA-256 of the new manifest
+    raises   InputError MRD-E504 (metadata); what read_bundle raises for the bundle as it was
+    """
+    folder = Path(folder)
+    read_bundle(folder)                                          # a damaged file must not get a digest that fits it
+    check_metadata(metadata)
+    write_text(folder / METADATA, _as_text(metadata))
+    write_text(folder / CARD, card)
+    return _write_manifest(folder)
+
+
+def _write_manifest(folder: Path) -> str:
+    manifest = {"format": FORMAT, "files": {name: sha256(folder / name) for name in FILES + tuple(name for name in OPTIONAL if (folder / name).exists())}}
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     return sha256(folder / MANIFEST)
+
+
+def _as_text(metadata: Mapping[str, Any]) -> str:
+    return json.dumps(metadata, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def check_metadata(metadata: Any) -> None:

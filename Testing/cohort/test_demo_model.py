@@ -1,118 +1,91 @@
-"""The command that makes the demo model writes a bundle that loads, and a card that tells the truth about it."""
+"""The command that makes the demo model: the same study as by hand, a bundle that loads, and a card with its controls."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from pathlib import Path
+import re
+import shutil
 
-import numpy as np
 import pytest
-import SimpleITK as sitk
 
 pytest.importorskip("lightning.pytorch", reason="training needs the 'cohort' extra")
+pytest.importorskip("sklearn", reason="training needs the 'cohort' extra")
 
-from MRDeltaNetLib.cohort import demo_cases, demo_model, training  # noqa: E402
-from MRDeltaNetLib.cohort.training import Crops  # noqa: E402
-from MRDeltaNetLib.config import PreprocessingConfig  # noqa: E402
-from MRDeltaNetLib.io.bundle import check_golden, load_network, read_bundle  # noqa: E402
+from MRDeltaNetLib.cohort import demo_model, simulation  # noqa: E402
+from MRDeltaNetLib.cohort.controls import CONTROLS  # noqa: E402
+from MRDeltaNetLib.cohort.controls.story import TITLES  # noqa: E402
+from MRDeltaNetLib.errors import InputError  # noqa: E402
+from MRDeltaNetLib.io.bundle import check_golden, load_network, read_bundle, rewrite_bundle  # noqa: E402
+from MRDeltaNetLib.io.study import read_study  # noqa: E402
 from MRDeltaNetLib.models.registry import build  # noqa: E402
+from MRDeltaNetLib.resources import DEMO_BUNDLE, DEMO_STUDY, resource  # noqa: E402
 
-_spec = importlib.util.spec_from_file_location("planted", Path(__file__).resolve().parents[1] / "planted.py")
-planted = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(planted)
-
-
-def command(place: Path) -> list[str]:
-    return ["--out", str(place / "bundle"), "--cases", "16", "--validation", "16", "--test", "24", "--epochs", "1", "--crop-mm", "24", "24",
-            "12", "--baselines", "subtract", "--threads", "1", "--precision", "32-true", "--cache", str(place / "cache")]
+SMALL = {'threads = 2': 'threads = 1', 'crop_mm = [48.0, 48.0, 36.0]': 'crop_mm = [24.0, 24.0, 12.0]', 'folds = 3': 'folds = 2'}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A bundle from planted pairs in place of simulated pelvises, one epoch; and the cases that were asked for."""
-    place, asked = tmp_path_factory.mktemp("demo"), []
-    (place / "cache").mkdir()
-
-    def planted_split(split, cases, setting, preprocessing, cache, workers, progress):
-        asked.append((split, cases))
-        crops, outcomes = planted.planted_pairs(cases, seed=len(asked))
-        volumes = np.random.default_rng(len(asked)).uniform(5, 40, (cases, 2))
-        return demo_cases.Split(Crops(crops, outcomes), volumes)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo_cases, "load_or_make", planted_split)
-        demo_model.main(command(place))
-    return place / "bundle", asked
-
-
-def test_the_bundle_loads_gives_its_golden_output_and_holds_no_training_only_weights(made):
-    bundle = read_bundle(made[0])
-    network = load_network(bundle, build)
-    assert check_golden(bundle, network) <= bundle.own["golden_tolerance"]
-    assert not any(name.startswith("decoding") for name in bundle.weights)
-    assert network.sees_image_content and bundle.own["network"]["settings"]["auxiliary"] is False
-    assert bundle.preprocessing.crop_mm == (24.0, 24.0, 12.0)
-
-
-def test_test_cases_are_made_only_after_every_choice(made):
-    assert made[1] == [("training", 16), ("validation", 16), ("test", 24)]
-
-
-def test_the_card_says_first_that_the_data_are_made_up_and_which_auc_the_model_has(made):
-    bundle = read_bundle(made[0])
-    first = bundle.card.split("\n\n")[1]
-    assert first.startswith("**Trained on made-up data.**") and f"{bundle.own['held_out_auc']:.3f}" in first
-    for row in ("volumes alone", "baseline of another patient", "subtract"):
-        assert row in bundle.card
-    assert bundle.own["is_demo"] and "made-up" in bundle.own["trained_on"] and "Not for diagnosis" in bundle.own["intended_use"]
-
-
-def test_the_card_says_where_a_baseline_does_as_well():
-    config = PreprocessingConfig(crop_mm=(24.0, 24.0, 12.0))
-    cases = {"training": 1, "validation": 1, "test": 1}
-    text = lambda pooled: demo_model.card(demo_model.Evaluation({"deltanet": (0.8, 0.7, 0.9), "roi_pooled": (pooled, 0.6, 0.95)}, cases, 1.0),
-                                          "controlled", {}, config, 0.5)
-    assert "`roi_pooled` did as well or better" in text(0.82) and "did as well" not in text(0.7)
-
-
-def test_metadata_record_how_it_was_trained(made):
-    own = json.loads((made[0] / "configs" / "metadata.json").read_text())["mrdeltanet"]
-    assert own["training"]["epochs"] == 1 and own["training"]["augmentation"]["flip"] == 0.5
-
-
-def test_a_run_that_was_stopped_takes_up_the_networks_that_were_trained(made, monkeypatch):
-    place, before = made[0].parent, read_bundle(made[0])
-    split = lambda name, cases, *_: demo_cases.Split(Crops(*planted.planted_pairs(cases, len(name))), np.ones((cases, 2)) + np.eye(cases, 2))
-    monkeypatch.setattr(demo_cases, "load_or_make", split)
-    monkeypatch.setattr(training, "fit", lambda *_, **__: pytest.fail("trained again"))
-    demo_model.main(command(place))
-    assert read_bundle(made[0]).weights_sha256 == before.weights_sha256
-
-
-def test_the_alignment_error_is_small_rigid_and_about_the_tumour():
-    mask = sitk.Image([20, 20, 10], sitk.sitkUInt8)
-    mask.SetOrigin((40.0, -30.0, 7.0))
-    mask[8:12, 8:12, 4:6] = 1
-    identity, rng = sitk.Transform(3, sitk.sitkIdentity), np.random.default_rng(0)
-    centre = np.array(mask.TransformContinuousIndexToPhysicalPoint((9.5, 9.5, 4.5)))
-    moved = np.array([np.array(demo_cases.misplaced(identity, mask, demo_cases.AlignmentError(), rng).TransformPoint(centre)) - centre
-                      for _ in range(400)])
-    assert moved.std(0) == pytest.approx([0.7] * 3, rel=0.15)
-    turned = demo_cases.misplaced(identity, mask, demo_cases.AlignmentError(translation_mm=0.0), rng)
-    assert np.allclose(turned.TransformPoint(centre), centre)
-    arm = np.array(turned.TransformPoint((centre + [30, 0, 0]).tolist())) - centre
-    assert np.linalg.norm(arm) == pytest.approx(30)
+    """The whole command on 26 quick scans, one epoch, with hasty alignment."""
+    place = tmp_path_factory.mktemp("demo")
+    text = resource(DEMO_STUDY).read_text(encoding="utf-8")
+    for old, new in SMALL.items():
+        assert old in text
+        text = text.replace(old, new)
+    text = re.sub(r"(?m)^epochs = \d+", "epochs = 1", text) + "\n[registration]\nsamples_per_level = [1000, 2000, 2000]\niterations = 20\n"
+    (place / "small.toml").write_text(re.sub(r"(?m)^inner_fraction.*$", "inner_fraction = 0.2\nmin_events = 6", text), encoding="utf-8")
+    arguments = ["--out", str(place / "shipped"), "--work", str(place / "work"), "--cases", "26", "--external", "0.3", "--coarse", "--study", str(place / "small.toml")]
+    assert demo_model.main(arguments) == 0
+    return place, arguments
 
 
 @pytest.mark.slow
-def test_a_simulated_case_is_prepared_as_at_use_and_found_again_in_the_cache(tmp_path):
-    config = PreprocessingConfig(crop_mm=(48.0, 48.0, 36.0))
-    first = demo_cases.load_or_make("validation", 1, "controlled", config, tmp_path)
-    said = []
-    again = demo_cases.load_or_make("validation", 1, "controlled", config, tmp_path, progress=lambda *report: said.append(report))
-    assert said == [] and np.array_equal(first.crops.crops[0], again.crops.crops[0])
-    crop, facts = demo_cases.make_case(demo_cases.FIRST_SEED["validation"], "controlled", config, demo_cases.AlignmentError())
-    assert crop.shape == (2, 2, 12, 64, 64) and np.array_equal(crop, first.crops.crops[0])
-    assert facts["outcome"] == first.crops.outcomes[0] and (first.volumes_ml > 0).all()
-    assert 0.5 < crop[:, 1].max() <= 1 and crop[:, 1].min() >= 0
+def test_the_shipped_bundle_is_the_studys_with_its_controls_in_the_card(made):
+    shipped, trained = read_bundle(made[0] / "shipped"), read_bundle(made[0] / "work" / "trained" / "bundle")
+    assert check_golden(shipped, load_network(shipped, build)) <= shipped.own["golden_tolerance"]
+    assert shipped.weights_sha256 == trained.weights_sha256 and shipped.own == trained.own and shipped.metadata["authors"] == "MRDeltaNet contributors"
+    assert shipped.own["is_demo"] and shipped.card.split("\n\n")[1].startswith("**Trained on made-up data.**")
+    found = json.loads((made[0] / "work" / "controls" / "controls.json").read_text())
+    for name in ("model", *CONTROLS):
+        row = next(line for line in shipped.card.splitlines() if line.startswith(f"| {TITLES[name]} |"))
+        assert f"| {found[name]['auc']:.3f} (" in row
+    assert shipped.card.index("## Controls") < shipped.card.index("## Limits") and "## Controls" not in trained.card
+    assert (made[0] / "work" / "controls" / "controls.txt").read_text().splitlines()[0] in shipped.card
+
+
+@pytest.mark.slow
+def test_given_again_it_takes_up_what_is_there(made, monkeypatch, capsys):
+    place, arguments = made
+    before = read_bundle(place / "shipped")
+    shutil.rmtree(place / "shipped")
+    monkeypatch.setattr(simulation, "simulate_cohort", lambda *_, **__: pytest.fail("simulated again"))
+    assert demo_model.main(arguments) == 0
+    assert read_bundle(place / "shipped").sha256 == before.sha256 and "is kept" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_problem_ends_with_its_exit_status_and_leaves_the_old_bundle(made, tmp_path, capsys):
+    broken = tmp_path / "study.toml"
+    broken.write_text('cohort = "a"\n', encoding="utf-8")
+    shutil.copytree(made[0] / "shipped", tmp_path / "shipped")
+    assert demo_model.main(["--out", str(tmp_path / "shipped"), "--work", str(tmp_path / "work"), "--study", str(broken)]) == 2
+    assert "MRD-E" in capsys.readouterr().err and read_bundle(tmp_path / "shipped").sha256 == read_bundle(made[0] / "shipped").sha256
+
+
+def test_the_shipped_model_was_trained_as_the_shipped_study_says():
+    own, study = read_bundle(resource(DEMO_BUNDLE)).own, read_study(resource(DEMO_STUDY))
+    assert own["name"] == study.name and own["network"]["settings"]["members"] == study.validation.folds * len(study.validation.seeds)
+    told = own["training"]
+    assert told["training"]["epochs"] == study.training.epochs and told["training"]["learning_rate"] == study.training.learning_rate
+    assert tuple(own["preprocessing"]["crop_mm"]) == study.preprocessing.crop_mm
+
+
+def test_a_damaged_bundle_gets_no_new_digests(tmp_path):
+    shutil.copytree(resource(DEMO_BUNDLE), tmp_path / "bundle")
+    read = read_bundle(tmp_path / "bundle")
+    weights = tmp_path / "bundle" / "models" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(InputError) as refused:
+        rewrite_bundle(tmp_path / "bundle", card="new", metadata=read.metadata)
+    assert refused.value.code == "MRD-E503"

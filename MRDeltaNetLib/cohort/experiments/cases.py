@@ -9,12 +9,14 @@ the whole curve. A crop is interpolated in plane once (bicubic), whatever the mi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,6 @@ import torch
 import torch.nn.functional as F
 
 from MRDeltaNetLib.case import Timepoint
-from MRDeltaNetLib.cohort.demo_cases import code_sha256, digest
 from MRDeltaNetLib.cohort.training import Crops
 from MRDeltaNetLib.config import PreprocessingConfig
 from MRDeltaNetLib.errors import require
@@ -320,6 +321,20 @@ def _store_case(job: tuple) -> None:
     temporary = folder / f".{seed}.json.{os.getpid()}"
     temporary.write_text(json.dumps(facts))
     os.replace(temporary, folder / f"{seed}.json")                                            # last: marks the case as complete
+
+
+def digest(facts: Any) -> str:
+    """Short name for what some plain facts describe."""
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def code_sha256(*packages: ModuleType) -> str:
+    """Digest of the packages' own files, so that cases made by other code are never taken for this one's."""
+    found = hashlib.sha256()
+    for package in packages:
+        for path in sorted(Path(package.__file__).parent.glob("*.py")):
+            found.update(path.read_bytes())
+    return found.hexdigest()
 
 
 def _one_thread() -> None:

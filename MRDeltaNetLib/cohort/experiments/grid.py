@@ -15,8 +15,7 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
-from MRDeltaNetLib.cohort.demo_cases import digest
-from MRDeltaNetLib.cohort.experiments.cases import CROP_MM, SPACING_MM, Cases, Condition, MisalignedCrops, load_or_make
+from MRDeltaNetLib.cohort.experiments.cases import CROP_MM, SPACING_MM, Cases, Condition, MisalignedCrops, digest, load_or_make
 from MRDeltaNetLib.cohort.statistics import logistic
 from MRDeltaNetLib.config import AugmentationConfig, LossConfig, TrainingConfig
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError, UsageError

@@ -40,7 +40,7 @@ def ship(out: Path, config: StudyConfig, members: Sequence[Member], prepared: An
     try:
         digest = write_bundle(folder, network=network, metadata=metadata(record, {"name": config.model.name, "settings": settings}, keys),
                               card=card(record), golden_input=made_up_input(network.geometry.voxels), licence=licence(), reference=reference)
-        _swap(folder, out / BUNDLE)
+        swap_in(folder, out / BUNDLE)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return digest, why
@@ -91,7 +91,7 @@ def licence() -> str:
     return (resource(DEMO_BUNDLE) / LICENCE).read_text(encoding="utf-8")
 
 
-def _swap(made: Path, place: Path) -> None:
+def swap_in(made: Path, place: Path) -> None:
     """Give a whole bundle its name; a kill in between leaves the old one, the new one, or none, and the next run writes it again."""
     old = made.with_name(f"{made.name}-old")
     if place.exists():
