@@ -77,6 +77,23 @@ class TestTaken:
         assert kept == set(range(full - 4, full + 1))
 
 
+def test_a_condition_that_comes_on_begins_aligned_with_good_outlines_and_ends_whole():
+    condition = made.Condition((4.0, 12.0), ("bad",))
+    drawn = {share: [made.growing(condition, share, np.random.default_rng(k)) for k in range(400)] for share in (0.0, 0.25, 1.0, 3.0)}
+    assert set(drawn[0.0]) == {made.Condition((0.0, 0.0), ("good",))}
+    assert {one.shift_mm for one in drawn[0.25]} == {(1.0, 3.0)}
+    assert np.mean([one.outlines == ("bad",) for one in drawn[0.25]]) == pytest.approx(0.25, abs=0.07)
+    assert set(drawn[1.0]) == set(drawn[3.0]) == {condition}
+
+
+def test_only_the_random_training_has_a_ramp_and_it_is_part_of_the_plan(monkeypatch):
+    cells = {training: grid.Cell("x", "roi_pooled", training=training) for training in grid.TRAININGS}
+    before = {training: cell.plan for training, cell in cells.items()}
+    assert grid.RAMPS["aligned"] == 0 < grid.RAMPS["random"]
+    monkeypatch.setattr(grid, "RAMPS", {"aligned": 0, "random": 5})
+    assert cells["random"].plan != before["random"] and cells["aligned"].plan == before["aligned"]
+
+
 class TestMisalignedCrops:
     def test_training_draws_anew_validation_does_not(self):
         condition = made.Condition((0.0, 12.0), ("good", "bad"))

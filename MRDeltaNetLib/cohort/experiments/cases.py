@@ -162,10 +162,11 @@ class MisalignedCrops(Crops):
 
     again  True: every visit of a case draws anew (training: the n-th visit is a function of seed, case and n);
            False: always the same draw (validation, test)
+    ramp   visits of a case over which the condition comes on, from aligned scans with good outlines; 0: it is there from the start
     """
 
-    def __init__(self, cases: Cases, condition: Condition, *, seed: int, again: bool = False, outcomes: np.ndarray | None = None) -> None:
-        self.cases, self.condition, self.seed, self.again = cases, condition, seed, again
+    def __init__(self, cases: Cases, condition: Condition, *, seed: int, again: bool = False, outcomes: np.ndarray | None = None, ramp: int = 0) -> None:
+        self.cases, self.condition, self.seed, self.again, self.ramp = cases, condition, seed, again, ramp
         self.visits = np.zeros(len(cases), int)
         super().__init__(_Drawn(self), cases.outcomes if outcomes is None else outcomes,
                          keys=[f"{fact['seed']}-{condition}-{seed}-{again}" for fact in cases.facts])
@@ -175,7 +176,8 @@ class MisalignedCrops(Crops):
         visit = int(self.visits[index])
         self.visits[index] += self.again
         rng = np.random.default_rng([self.seed, self.cases.facts[index]["seed"], visit])
-        return taken(self.cases.scans[index], self.cases.outlines[index], self.condition, rng)[0]
+        condition = growing(self.condition, visit / self.ramp, rng) if self.ramp else self.condition
+        return taken(self.cases.scans[index], self.cases.outlines[index], condition, rng)[0]
 
 
 class _Drawn:
@@ -189,6 +191,13 @@ class _Drawn:
 
     def __getitem__(self, index: int) -> np.ndarray:
         return self.owner.draw(index)
+
+
+def growing(condition: Condition, share: float, rng: np.random.Generator) -> Condition:
+    """The condition while it comes on: shifts up to `share` (at most 1) of the whole, and its outlines with that probability, otherwise good ones."""
+    share = min(1.0, share)
+    whole = rng.random() < share
+    return Condition(tuple(share * shift for shift in condition.shift_mm), condition.outlines if whole else ("good",))
 
 
 def taken(scans: np.ndarray, outlines: np.ndarray, condition: Condition, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
