@@ -40,7 +40,7 @@ bench: env  ## time every step, each beside a peer in the same run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m Testing.bench
 
-demo-model: env  ## simulate, train and control the demo model again, in demo-study/ (16 GB)
+demo-model: env  ## simulate, train and control the demo model again, in demo-study/ (20 GB, over an hour)
 	$(BIN)/python -m MRDeltaNetLib.cohort.demo_model --out Resources/models/demo --work demo-study
 
 wheel: env  ## build the wheel into dist/

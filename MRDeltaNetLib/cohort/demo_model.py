@@ -127,7 +127,7 @@ def _times(seconds: Mapping[str, float]) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m MRDeltaNetLib.cohort.demo_model", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the bundle; what is there is replaced")
-    parser.add_argument("--work", type=Path, required=True, help="folder for cohort, crops and trainings: 16 GB")
+    parser.add_argument("--work", type=Path, required=True, help="folder for cohort, crops and trainings: 20 GB")
     parser.add_argument("--cases", type=int, default=CASES, help="simulated cases")
     parser.add_argument("--external", type=float, default=EXTERNAL, help="share of them that is held out")
     parser.add_argument("--study", type=Path, default=resource(DEMO_STUDY), help="another study than the demo model's own")

@@ -89,3 +89,11 @@ def test_a_damaged_bundle_gets_no_new_digests(tmp_path):
     with pytest.raises(InputError) as refused:
         rewrite_bundle(tmp_path / "bundle", card="new", metadata=read.metadata)
     assert refused.value.code == "MRD-E503"
+
+
+def test_the_commands_by_hand_are_those_of_the_command():
+    from pathlib import Path
+
+    page = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "demo-model.md").read_text(encoding="utf-8")
+    assert (f"simulate --cases {demo_model.CASES} --seed {demo_model.SEED} --setting {demo_model.SETTING} --external {demo_model.EXTERNAL:g} "
+            f"--workers {read_study(resource(DEMO_STUDY)).workers} ") in page

@@ -556,3 +556,17 @@ def test_a_damaged_table_of_imaging_scores_is_refused_in_words(tmp_path, content
     with pytest.raises(InputError) as caught:
         study.tables.imaging_logits(tmp_path, cohort())
     assert caught.value.code == "MRD-E784"
+
+
+@pytest.mark.parametrize("spoiled, code", [("foreign", "MRD-E776"), ("start", "MRD-E766")])
+def test_what_is_known_to_fail_is_refused_before_hours_of_preparation(tmp_path, monkeypatch, spoiled, code):
+    monkeypatch.setattr(study, "_prepared", lambda *_: pytest.fail("prepared first"))
+    made = config(tmp_path / "out")
+    if spoiled == "foreign":
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "mine.docx").write_text("mine")
+    else:
+        made = replace(made, start=tmp_path / "missing.safetensors")
+    with pytest.raises((UsageError, InputError)) as caught:
+        study.train(made)
+    assert caught.value.code == code and str(tmp_path) not in str(caught.value.found)

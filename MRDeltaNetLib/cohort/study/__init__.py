@@ -17,7 +17,7 @@ import numpy as np
 from MRDeltaNetLib.cohort import scores_table, splitting, tabular
 from MRDeltaNetLib.cohort.calibration import Recalibration, Threshold, choose_threshold, recalibrated
 from MRDeltaNetLib.cohort.study import card, evaluation, tables
-from MRDeltaNetLib.cohort.study.folder import BUNDLE, MEMBERS, RECORD, claim, clean, digest, locked
+from MRDeltaNetLib.cohort.study.folder import BUNDLE, MEMBERS, RECORD, claim, clean, digest, locked, refuse_foreign
 from MRDeltaNetLib.cohort.study.members import Member, accelerator_of, member_name, network_settings, train_member
 from MRDeltaNetLib.cohort.study.record import SCHEMA, write_record
 from MRDeltaNetLib.config import StudyConfig
@@ -73,6 +73,7 @@ def train(config: StudyConfig, *, progress: Progress = silent) -> Trained:
     refuse_model(config)
     with locked(config.out):
         clean(config.out)
+        _refuse_before_preparing(config)
         prepared, table_sha256, notices, dictionary = _prepared(config, part(progress, 0.0, PREPARING))
         _refuse_twins(prepared)
         plan = _plan(config, prepared.rows, _missing(prepared))
@@ -86,6 +87,13 @@ def train(config: StudyConfig, *, progress: Progress = silent) -> Trained:
         record, more = _conclude(config, plan, prepared, members, table_sha256, notices, inputs)
         progress(1.0, "done")
     return Trained(config.out, config.out / (BUNDLE if inputs is None else tables.MODEL), record, tuple(notices) + more)
+
+
+def _refuse_before_preparing(config: StudyConfig) -> None:
+    """What would be refused after hours of preparation is refused now: a folder with somebody else's files, weights that cannot be read."""
+    refuse_foreign(config.out)
+    if config.start is not None:
+        _start_digest(config.start)
 
 
 def _prepared(config: StudyConfig, progress: Progress) -> tuple["PreparedCohort", str, list[Notice], Mapping[str, Any]]:

@@ -70,8 +70,7 @@ def claim(out: Path, facts: Mapping[str, Any]) -> None:
     place = out / STUDY
     note = {"schema": SCHEMA, "sha256": digest(facts), "parts": {name: digest(value) for name, value in facts.items()}, "software": software()}
     if not place.exists():
-        if foreign := [path for path in out.iterdir() if not _may_stay(path)]:
-            raise _foreign(foreign)
+        refuse_foreign(out)
         write_text(place, json.dumps(note, indent=1) + "\n")
         return
     try:
@@ -81,6 +80,15 @@ def claim(out: Path, facts: Mapping[str, Any]) -> None:
         begun, same = {}, False
     if not same:
         raise _another(begun if isinstance(begun, Mapping) else {}, note)
+
+
+def refuse_foreign(out: Path) -> None:
+    """See that a folder in which nothing was begun holds nothing of somebody else.
+
+    raises  UsageError MRD-E776
+    """
+    if not (out / STUDY).exists() and (foreign := [path for path in out.iterdir() if not _may_stay(path)]):
+        raise _foreign(foreign)
 
 
 def software() -> dict[str, str]:
