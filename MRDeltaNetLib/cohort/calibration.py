@@ -8,7 +8,8 @@ scores of the training cases and on nothing else.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Sequence
 
 import numpy as np
 
@@ -18,6 +19,11 @@ from MRDeltaNetLib.errors import InputError, Notice
 
 EDGE = 1e-6
 """A threshold stays this far from 0 and 1, where a bundle may not have one."""
+PLATT = "platt"
+MIN_UNSEEN = 30
+"""Fewer cases than this tell too little about how far networks disagree."""
+MAX_STRETCH = 2.0
+"""A larger factor would rest on the difference of two nearly equal variances."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,26 @@ class Recalibration:
     def probability(self, logit: np.ndarray) -> np.ndarray:
         """P(pCR) of logits."""
         return sigmoid(self.slope * np.asarray(logit, dtype=float) + self.intercept)
+
+
+    def logit_of(self, probability: float) -> float:
+        """The logit that has this P(pCR)."""
+        return (log_odds(probability) - self.intercept) / self.slope
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """By how much a mean over networks is better evidence than one out-of-fold score; see ensemble_stretch.
+
+    factor           of the log-odds that the score adds to the prior; 1: not known, or nothing to do
+    cases            training cases that networks of two folds or more had not learned from
+    member_variance  of the networks' logits on one such case; within_variance: of the out-of-fold logits within a class
+    """
+
+    factor: float = 1.0
+    cases: int = 0
+    member_variance: float | None = None
+    within_variance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +124,7 @@ def recalibrated(outcome: np.ndarray, logit: np.ndarray, *, sampled: float, prev
     try:
         found = platt(outcome, prior_shift(logit, sampled, share))
         if found[0] > 0:
-            (slope, intercept), method = found, "platt"
+            (slope, intercept), method = found, PLATT
         else:
             notices = (Notice("MRD-W774", "The out-of-fold scores do not rank responders higher, so the probabilities are not recalibrated",
                               "do not use this model: it learned nothing that holds outside its training cases"),)
@@ -106,6 +132,43 @@ def recalibrated(outcome: np.ndarray, logit: np.ndarray, *, sampled: float, prev
         notices = (Notice("MRD-W773", f"The probabilities are shifted to the share of responders but not recalibrated: {problem.what[:1].lower()}{problem.what[1:]}",
                           "do not read P(pCR) as a probability; recalibrate on more cases"),)
     return Recalibration(slope, slope * shift + intercept + log_odds(used) - log_odds(share), method, sampled, share, used, notices)
+
+
+def ensemble_stretch(outcome: np.ndarray, logit: np.ndarray, unseen: Sequence[np.ndarray], averaged: float, networks: int) -> Stretch:
+    """How much steeper the line has to be for a mean over `networks` folds than for the out-of-fold scores that it was fitted on.
+
+    outcome, logit  (n,) of the training cases, out of fold
+    unseen          for each training case that networks of at least two folds did not learn from, their logits; one a fold, its seeds' mean
+    averaged        out-of-fold logits that one score is the mean of (the repeats)
+    networks        folds times repeats: what the shipped score is the mean of
+
+    One network's logit is the case's own part and an error of that network with variance t. Within a class the out-of-fold scores then
+    have the variance W, of which t / averaged is such error, and the ensemble's scores the variance W - t / averaged + t / networks. For
+    normal scores the log-likelihood ratio of the classes is linear in the score, with a slope of one over that variance, so the slope
+    grows by W / (W - t (1 / averaged - 1 / networks)): the correction for attenuation (Spearman 1904; Carroll et al., Measurement Error in
+    Nonlinear Models, 2006, 1.1). Errors that all networks share are in both. No more than MAX_STRETCH; none below MIN_UNSEEN cases.
+    """
+    if len(unseen) < MIN_UNSEEN or networks <= averaged:
+        return Stretch(cases=len(unseen))
+    outcome, logit = np.asarray(outcome).astype(bool), np.asarray(logit, dtype=float)
+    error = sum(float(((values - np.mean(values)) ** 2).sum()) for values in unseen) / sum(len(values) - 1 for values in unseen)
+    within = sum(float(((values - values.mean()) ** 2).sum()) for values in (logit[outcome], logit[~outcome])) / (len(logit) - 2)
+    left = within - error * (1 / averaged - 1 / networks)
+    factor = MAX_STRETCH if left <= within / MAX_STRETCH else within / left
+    return Stretch(float(factor), len(unseen), float(error), float(within))
+
+
+def for_ensemble(line: Recalibration, stretch: Stretch) -> Recalibration:
+    """The line of the shipped mean over networks: the log-odds that the score adds to the prevalence of use, times the factor."""
+    prior = log_odds(line.prevalence)
+    return replace(line, slope=stretch.factor * line.slope, intercept=stretch.factor * (line.intercept - prior) + prior)
+
+
+def at_same_logit(threshold: Threshold, line: Recalibration, shipped: Recalibration) -> Threshold:
+    """A threshold on the line's probabilities as one on the shipped line's: the same cut of the logit."""
+    if shipped == line:
+        return threshold
+    return replace(threshold, value=float(np.clip(shipped.probability(line.logit_of(threshold.value)), EDGE, 1 - EDGE)))
 
 
 def choose_threshold(outcome: np.ndarray, probability: np.ndarray, config: ThresholdConfig) -> Threshold:

@@ -67,6 +67,55 @@ def test_recalibrated_scores_are_calibrated_and_the_line_is_the_composition():
     assert found.probability(trained).mean() == pytest.approx(outcome.mean(), abs=1e-8)      # maximum likelihood with an intercept: means agree
 
 
+def networks(cases: int, folds: int, seed: int, error: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Outcomes (cases,) and logits (folds, cases) of networks with errors of their own on cases that none of them learned from."""
+    random = np.random.default_rng(seed)
+    outcome = (random.random(cases) < 0.4).astype(int)
+    return outcome, random.normal(2.5 * outcome, 1.0)[None] + random.normal(0, error, (folds, cases))
+
+
+@pytest.mark.parametrize("folds, repeats", [(3, 1), (5, 1), (5, 2)])
+def test_the_ensembles_probabilities_are_right_although_the_line_was_fitted_on_fewer_networks(folds, repeats):
+    outcome, logits = networks(40_000, folds * repeats, seed=folds)
+    single = logits[:repeats].mean(0)                                    # as out of fold: one network a repeat held the case out
+    line = calibration.recalibrated(outcome, single, sampled=0.5, prevalence=None)
+    stretch = calibration.ensemble_stretch(outcome, single, list(logits[:2, :8000].T), repeats, folds * repeats)
+    shipped = calibration.for_ensemble(line, stretch)
+    fresh, more = networks(40_000, folds * repeats, seed=99)
+    before, after = (calibration.platt(fresh, one.slope * more.mean(0) + one.intercept) for one in (line, shipped))
+    assert before[0] > 1.15 and after == pytest.approx((1, 0), abs=0.05)
+    truth = 1.0 + 1.0 / repeats
+    assert stretch.factor == pytest.approx(truth / (1.0 + 1.0 / (folds * repeats)), rel=0.04) and stretch.cases == 8000
+
+
+def test_networks_that_agree_need_no_stretch_and_too_few_cases_give_none():
+    outcome, logits = networks(500, 3, seed=1, error=0.0)
+    agreeing = calibration.ensemble_stretch(outcome, logits[0], list(logits[:2].T), 1, 3)
+    assert agreeing.factor == pytest.approx(1.0) and agreeing.member_variance == pytest.approx(0.0)
+    few = calibration.ensemble_stretch(outcome, logits[0], list(logits[:2, :calibration.MIN_UNSEEN - 1].T), 1, 3)
+    assert few.factor == 1.0 and few.member_variance is None
+    assert calibration.ensemble_stretch(outcome, logits[0], list(logits[:2].T), 1, 1).factor == 1.0      # one network is no ensemble
+
+
+def test_a_stretch_is_never_larger_than_its_limit_and_turns_about_the_prevalence():
+    outcome, logits = networks(300, 4, seed=2, error=8.0)
+    wild = calibration.ensemble_stretch(outcome, logits[0], list(100 * logits[:2].T), 1, 4)
+    assert wild.factor == calibration.MAX_STRETCH
+    line = calibration.recalibrated(outcome, logits[0], sampled=0.5, prevalence=0.2)
+    shipped, neutral = calibration.for_ensemble(line, wild), line.logit_of(0.2)
+    assert shipped.probability(neutral) == pytest.approx(0.2) and shipped.slope == pytest.approx(2 * line.slope)
+
+
+def test_a_threshold_keeps_its_cut_of_the_logit():
+    outcome, logit = scores()
+    line = calibration.recalibrated(outcome, logit, sampled=0.5, prevalence=None)
+    shipped = calibration.for_ensemble(line, calibration.Stretch(1.4))
+    chosen = calibration.choose_threshold(outcome, line.probability(logit), ThresholdConfig())
+    moved = calibration.at_same_logit(chosen, line, shipped)
+    assert ((shipped.probability(logit) >= moved.value) == (line.probability(logit) >= chosen.value)).all() and moved.point == chosen.point
+    assert calibration.at_same_logit(chosen, line, line) is chosen
+
+
 def test_another_prevalence_of_use_moves_every_logit_by_the_difference_of_log_odds():
     outcome, logit = scores()
     here = calibration.recalibrated(outcome, logit, sampled=0.5, prevalence=None)

@@ -17,6 +17,7 @@ pytest.importorskip("sklearn", reason="training needs the 'cohort' extra")
 
 from MRDeltaNetLib.cohort import study, tabular  # noqa: E402
 from MRDeltaNetLib.cohort.preparing import Failure, PreparedCohort  # noqa: E402
+from MRDeltaNetLib.cohort.splitting import Split  # noqa: E402
 from MRDeltaNetLib.cohort.statistics import auc_with_ci, paired_delong, sigmoid  # noqa: E402
 from MRDeltaNetLib.cohort.study import card, evaluation, members, shipping, tables  # noqa: E402
 from MRDeltaNetLib.cohort.study.folder import locked  # noqa: E402
@@ -94,10 +95,12 @@ def test_every_training_case_is_scored_by_the_network_that_never_saw_it(done):
         assert float(row["logit"]) == pytest.approx(own[k, held[int(row["fold"])]], abs=1e-4)
 
 
-def test_the_probabilities_are_the_bundles_line_and_the_record_tells_their_auc(done):
+def test_out_of_fold_probabilities_are_the_out_of_fold_line_and_the_record_tells_their_auc(done):
     rows = table(done.out / "oof.csv")
     logit, outcome = (np.array([float(row[name]) for row in rows]) for name in ("logit", "outcome"))
-    line = read_bundle(done.bundle).own["recalibration"]
+    calibration = done.record["calibration"]
+    line = calibration["out_of_fold"]
+    assert read_bundle(done.bundle).own["recalibration"] == {name: calibration[name] for name in ("slope", "intercept")}
     np.testing.assert_allclose([float(row["p_pcr"]) for row in rows], sigmoid(line["slope"] * logit + line["intercept"]), atol=1e-7)
     auc, low, high = auc_with_ci(outcome, logit)
     assert (done.record["out_of_fold"]["auc"], *done.record["out_of_fold"]["ci"]) == pytest.approx((auc, low, high), abs=1e-6)
@@ -570,3 +573,11 @@ def test_what_is_known_to_fail_is_refused_before_hours_of_preparation(tmp_path, 
     with pytest.raises((UsageError, InputError)) as caught:
         study.train(made)
     assert caught.value.code == code and str(tmp_path) not in str(caught.value.found)
+
+
+def test_cases_that_only_stopped_a_training_tell_how_far_networks_disagree():
+    splits = [Split(f"repeat-0-fold-{k}", 0, k, *(np.array(part) for part in parts)) for k, parts in enumerate((([2, 3], [4], [0, 1]), ([0], [1], [2, 3, 4])))]
+    logits = np.arange(10.0).reshape(2, 5)
+    made = [members.Member(f"m{k}-{seed}", split, seed, logits[k] + seed, np.zeros((5, 0)), {}) for k, split in enumerate(splits) for seed in (0, 1)]
+    found = evaluation.unseen_by_two(made)
+    assert [values.tolist() for values in found] == [[1.5, 6.5], [4.5, 9.5]]      # case 1: held out and stopping; case 4: stopping and held out

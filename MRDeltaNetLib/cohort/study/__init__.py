@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 import numpy as np
 
 from MRDeltaNetLib.cohort import scores_table, splitting, tabular
-from MRDeltaNetLib.cohort.calibration import Recalibration, Threshold, choose_threshold, recalibrated
+from MRDeltaNetLib.cohort.calibration import PLATT, Recalibration, Stretch, Threshold, at_same_logit, choose_threshold, ensemble_stretch, for_ensemble, recalibrated
 from MRDeltaNetLib.cohort.study import card, evaluation, tables
 from MRDeltaNetLib.cohort.study.folder import BUNDLE, MEMBERS, RECORD, claim, clean, digest, locked, refuse_foreign
 from MRDeltaNetLib.cohort.study.members import Member, accelerator_of, member_name, network_settings, train_member
@@ -232,11 +232,16 @@ def _conclude(config: StudyConfig, plan: splitting.Plan, prepared: "PreparedCoho
     outcome, logit = np.array([row.outcome for row in rows]), np.array([oof[int(k)].mean() for k in cases])
     balanced = config.training.balanced and inputs is None
     line = recalibrated(outcome, logit, sampled=0.5 if balanced else float(outcome.mean()), prevalence=config.threshold.prevalence)
-    threshold = choose_threshold(outcome, line.probability(logit), config.threshold)
+    stretch = Stretch()
+    if line.method == PLATT and inputs is None:
+        stretch = ensemble_stretch(outcome, logit, evaluation.unseen_by_two(in_folds), 1 + max(split.repeat for split in plan.folds), len(plan.folds))
+    shipped = for_ensemble(line, stretch)
+    chosen = choose_threshold(outcome, line.probability(logit), config.threshold)
+    threshold = at_same_logit(chosen, line, shipped)
     fold_of = _fold_of(plan)
     _write_oof(config.out, prepared, oof, in_folds, line, fold_of)
     table, final, assumed = (None, in_folds, ()) if inputs is None else _final(prepared, cases, config, inputs, in_folds[0])
-    others = _others(config.out, prepared, final, line, threshold, ranged=table is None)
+    others = _others(config.out, prepared, final, shipped, threshold, ranged=table is None)
     everyone = np.full(len(prepared.rows), -1)
     everyone[cases] = [row.outcome for row in rows]
     record = {
@@ -246,8 +251,8 @@ def _conclude(config: StudyConfig, plan: splitting.Plan, prepared: "PreparedCoho
         "members": [_member_facts(member, prepared) for member in members],
         "out_of_fold": evaluation.discrimination(outcome, logit), "per_centre": evaluation.by_centre(outcome, logit, [row.centre for row in rows]),
         "leave_one_centre_out": evaluation.centres_left_out(plan, members, everyone, [row.centre for row in prepared.rows], oof),
-        "other_sets": others, "held_out": {}, "calibration": evaluation.calibration_record(outcome, logit, np.array([fold_of[int(k)] for k in cases]), line),
-        "threshold": {"value": threshold.value, "source": threshold.source, "rule": config.threshold.rule, "point": asdict(threshold.point)},
+        "other_sets": others, "held_out": {}, "calibration": evaluation.calibration_record(outcome, logit, np.array([fold_of[int(k)] for k in cases]), line, stretch, shipped),
+        "threshold": {"value": threshold.value, "out_of_fold_value": chosen.value, "source": threshold.source, "rule": config.threshold.rule, "point": asdict(threshold.point)},
         "bundle": {}, "notices": [asdict(notice) for notice in (*notices, *assumed, *line.notices)]}
     record["held_out"] = card.held_out(record)
     if config.model.name == FUSION:

@@ -128,6 +128,9 @@ def card(record: Mapping[str, Any]) -> str:
            "Differences of AUC by DeLong's paired test, on the same cases.", ""] if record.get("fusion") else []),
         "## Calibration", "",
         *_calibration_lines(record["calibration"]), "",
+        *(line for name, found in record["other_sets"].items() if found["calibration"]
+          for line in (f"On the {name} cases, shipped model: slope {_fit(found['calibration'], 'slope')}, intercept {_fit(found['calibration'], 'intercept')}, "
+                       f"Brier {found['calibration']['brier']:.3f}.", "")),
         "## Threshold", "",
         f"P(pCR) of {threshold['value']:.4f} or more counts as pCR: {threshold['source']}. There its sensitivity for pCR is {_share(point['sensitivity'])}, "
         f"its specificity {_share(point['specificity'])} (optimistic: the threshold was chosen on these cases).",
@@ -244,9 +247,17 @@ def _calibration_lines(found: Mapping[str, Any]) -> list[str]:
     rows = [(words, _fit(found[name], "slope"), _fit(found[name], "intercept"), "not computable" if found[name] is None else f"{found[name]['brier']:.3f}")
             for name, words in names.items()]
     return [f"Method: {found['method']}; training saw {100 * found['sampled_share']:.0f} % pCR, the training cases have {100 * found['training_share']:.1f} %, "
-            f"P(pCR) is meant for {100 * found['prevalence_of_use']:.1f} %. The shipped model is not the one that gave these out-of-fold scores: an ensemble "
-            "averages more networks, so that its probabilities may be a little less extreme.", "",
+            f"P(pCR) is meant for {100 * found['prevalence_of_use']:.1f} %. {_ensemble_words(found['ensemble'])}", "",
             *_table(("out-of-fold scores", "slope (95 % interval)", "intercept (95 % interval)", "Brier"), rows)]
+
+
+def _ensemble_words(stretch: Mapping[str, Any]) -> str:
+    """What was done for the shipped mean over networks, which is not what gave the out-of-fold scores."""
+    if stretch["member_variance"] is None:
+        return ("The shipped model is not the one that gave these out-of-fold scores; where it averages more networks, its probabilities may be a "
+                "little less extreme than they should be.")
+    return (f"The shipped model averages more networks than an out-of-fold score does, so its score is better evidence: by {stretch['factor']:.2f}, as the "
+            f"networks' disagreement on {stretch['cases']} training cases that two of them had not learned from tells. Its line is steeper by that factor.")
 
 
 def _fit(found: Mapping[str, Any] | None, name: str) -> str:

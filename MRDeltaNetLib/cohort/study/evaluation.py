@@ -8,7 +8,7 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 
 from MRDeltaNetLib.cohort import statistics
-from MRDeltaNetLib.cohort.calibration import Recalibration, platt
+from MRDeltaNetLib.cohort.calibration import Recalibration, Stretch, platt
 from MRDeltaNetLib.cohort.splitting import Plan, Split
 from MRDeltaNetLib.cohort.study.members import Member
 from MRDeltaNetLib.errors import InputError
@@ -26,6 +26,22 @@ def out_of_fold(folds: Sequence[Split], members: Sequence[Member], cases: int) -
     if any(not 0 <= case < cases for case in held) or set(held) != {int(k) for split in folds for k in split.held_out}:
         raise AssertionError("members and folds are not of one study")
     return {case: np.array(held[case]) for case in sorted(held)}
+
+
+def unseen_by_two(members: Sequence[Member]) -> list[np.ndarray]:
+    """Logits of every training case that networks of two folds or more did not learn from: one a fold, the mean over its seeds.
+
+    A fold's networks did not learn from the cases that they held out, nor from those that only stopped their training.
+    """
+    folds: dict[str, list[Member]] = {}
+    for member in members:
+        folds.setdefault(member.split.name, []).append(member)
+    found: dict[int, list[float]] = {}
+    for same in folds.values():
+        logits = np.mean([member.logits for member in same], axis=0)
+        for case in (*same[0].split.held_out, *same[0].split.stopping):
+            found.setdefault(int(case), []).append(float(logits[case]))
+    return [np.array(values) for _, values in sorted(found.items()) if len(values) > 1]
 
 
 def discrimination(outcome: Sequence[int], score: Sequence[float]) -> dict[str, Any]:
@@ -74,12 +90,16 @@ def cross_fitted(outcome: np.ndarray, logit: np.ndarray, folds: np.ndarray) -> d
     return calibrated(outcome, moved)
 
 
-def calibration_record(outcome: np.ndarray, logit: np.ndarray, folds: np.ndarray, line: Recalibration) -> dict[str, Any]:
-    """Before and after, as training.json has them. "after" is 1 and 0 by construction; "after_cross_fitted" is the honest one."""
+def calibration_record(outcome: np.ndarray, logit: np.ndarray, folds: np.ndarray, line: Recalibration, stretch: Stretch, shipped: Recalibration) -> dict[str, Any]:
+    """Before and after, as training.json has them. "after" is 1 and 0 by construction; "after_cross_fitted" is the honest one.
+
+    slope, intercept  of the shipped model; out_of_fold: of oof.csv; ensemble: how the one came from the other
+    """
     from MRDeltaNetLib.cohort.calibration import log_odds
 
     here = line.slope * logit + line.intercept - (log_odds(line.prevalence) - log_odds(line.share))
-    return {"method": line.method, "slope": line.slope, "intercept": line.intercept, "sampled_share": line.sampled, "training_share": line.share,
+    return {"method": line.method, "slope": shipped.slope, "intercept": shipped.intercept, "out_of_fold": {"slope": line.slope, "intercept": line.intercept},
+            "ensemble": asdict(stretch), "sampled_share": line.sampled, "training_share": line.share,
             "prevalence_of_use": line.prevalence, "before": calibrated(outcome, logit), "after": calibrated(outcome, here),
             "after_cross_fitted": cross_fitted(outcome, logit, folds)}
 
