@@ -168,7 +168,8 @@ def at_same_logit(threshold: Threshold, line: Recalibration, shipped: Recalibrat
     """A threshold on the line's probabilities as one on the shipped line's: the same cut of the logit."""
     if shipped == line:
         return threshold
-    return replace(threshold, value=float(np.clip(shipped.probability(line.logit_of(threshold.value)), EDGE, 1 - EDGE)))
+    value = float(np.clip(shipped.probability(line.logit_of(threshold.value)), EDGE, 1 - EDGE))
+    return replace(threshold, value=value, point=replace(threshold.point, threshold=value))
 
 
 def choose_threshold(outcome: np.ndarray, probability: np.ndarray, config: ThresholdConfig) -> Threshold:

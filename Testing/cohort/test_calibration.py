@@ -112,7 +112,8 @@ def test_a_threshold_keeps_its_cut_of_the_logit():
     shipped = calibration.for_ensemble(line, calibration.Stretch(1.4))
     chosen = calibration.choose_threshold(outcome, line.probability(logit), ThresholdConfig())
     moved = calibration.at_same_logit(chosen, line, shipped)
-    assert ((shipped.probability(logit) >= moved.value) == (line.probability(logit) >= chosen.value)).all() and moved.point == chosen.point
+    assert ((shipped.probability(logit) >= moved.value) == (line.probability(logit) >= chosen.value)).all()
+    assert moved.point.threshold == moved.value and moved.point.sensitivity == chosen.point.sensitivity
     assert calibration.at_same_logit(chosen, line, line) is chosen
 
 

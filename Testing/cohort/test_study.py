@@ -432,6 +432,9 @@ def test_limits_follow_from_the_numbers(done):
     assert "lower by 0.19" in text and "Few events" not in text and "chance" not in text and "recalibrat" not in text.replace("Threshold and recalibration", "")
     record["leave_one_centre_out"]["centres"]["A"]["auc"] = 0.85         # an offset between networks is no loss inside a centre
     assert "was not trained on" not in " ".join(card.limits(record))
+    record["folds"]["whole_centres"], record["leave_one_centre_out"] = True, None
+    text = " ".join(card.limits(record))
+    assert "of a centre that its network had not seen" in text and "No centre was left out" not in text
     record["calibration"]["after_cross_fitted"]["slope"] = 0.5
     record["cohort"] |= {"failed": 3, "simulated": True}
     text = " ".join(card.limits(record))
@@ -581,3 +584,30 @@ def test_cases_that_only_stopped_a_training_tell_how_far_networks_disagree():
     made = [members.Member(f"m{k}-{seed}", split, seed, logits[k] + seed, np.zeros((5, 0)), {}) for k, split in enumerate(splits) for seed in (0, 1)]
     found = evaluation.unseen_by_two(made)
     assert [values.tolist() for values in found] == [[1.5, 6.5], [4.5, 9.5]]      # case 1: held out and stopping; case 4: stopping and held out
+
+
+def test_folds_are_of_whole_centres_only_where_no_network_saw_the_centre():
+    def split(training, stopping, held_out):
+        return Split("fold", 0, 0, *(np.array(part) for part in (training, stopping, held_out)))
+
+    centres = ["A", "A", "B", "B", "C", None]
+    assert evaluation.whole_centres([split([0], [1], [2, 3, 4]), split([2, 3], [4], [0, 1])], centres)
+    assert not evaluation.whole_centres([split([0, 2], [1], [3, 4])], centres) and not evaluation.whole_centres([split([0], [4], [3, 4])], centres)
+    assert not evaluation.whole_centres([split([0], [1], [5])], centres)
+
+
+def test_the_same_study_given_again_on_another_day_writes_the_same_bundle(tmp_path, monkeypatch):
+    first = trained(tmp_path / "out")
+    before = (first.bundle / "manifest.json").read_bytes()
+
+    class Tomorrow:
+        @staticmethod
+        def today():
+            from datetime import date
+
+            return date(2031, 1, 2)
+
+    monkeypatch.setattr(study, "date", Tomorrow)
+    assert (trained(tmp_path / "out").bundle / "manifest.json").read_bytes() == before
+    (tmp_path / "out" / "training.json").unlink()
+    assert "Made 2031-01-02" in (trained(tmp_path / "out").bundle / "docs/README.md").read_text()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import asdict, dataclass, replace
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
@@ -19,7 +20,7 @@ from MRDeltaNetLib.cohort.calibration import PLATT, Recalibration, Stretch, Thre
 from MRDeltaNetLib.cohort.study import card, evaluation, tables
 from MRDeltaNetLib.cohort.study.folder import BUNDLE, MEMBERS, RECORD, claim, clean, digest, locked, refuse_foreign
 from MRDeltaNetLib.cohort.study.members import Member, accelerator_of, member_name, network_settings, train_member
-from MRDeltaNetLib.cohort.study.record import SCHEMA, write_record
+from MRDeltaNetLib.cohort.study.record import SCHEMA, read_record, write_record
 from MRDeltaNetLib.config import StudyConfig
 from MRDeltaNetLib.errors import InputError, Notice, UsageError, require
 from MRDeltaNetLib.io.atomic import sha256
@@ -245,9 +246,10 @@ def _conclude(config: StudyConfig, plan: splitting.Plan, prepared: "PreparedCoho
     everyone = np.full(len(prepared.rows), -1)
     everyone[cases] = [row.outcome for row in rows]
     record = {
-        "schema": SCHEMA, "name": config.name, "kind": "networks" if table is None else "table", "config": _public(config), "versions": versions() | {name: _version(name) for name in ("lightning", "sklearn")},
+        "schema": SCHEMA, "made": _made(config.out), "name": config.name, "kind": "networks" if table is None else "table", "config": _public(config), "versions": versions() | {name: _version(name) for name in ("lightning", "sklearn")},
         "cohort": _cohort_facts(config, prepared, table_sha256),
-        "folds": {"rule": plan.rule, "seeds": list(config.validation.seeds), "repeats": 1 + max(split.repeat for split in plan.folds)},
+        "folds": {"rule": plan.rule, "seeds": list(config.validation.seeds), "repeats": 1 + max(split.repeat for split in plan.folds),
+                  "whole_centres": evaluation.whole_centres(plan.folds, [row.centre for row in prepared.rows])},
         "members": [_member_facts(member, prepared) for member in members],
         "out_of_fold": evaluation.discrimination(outcome, logit), "per_centre": evaluation.by_centre(outcome, logit, [row.centre for row in rows]),
         "leave_one_centre_out": evaluation.centres_left_out(plan, members, everyone, [row.centre for row in prepared.rows], oof),
@@ -269,6 +271,14 @@ def _conclude(config: StudyConfig, plan: splitting.Plan, prepared: "PreparedCoho
     record["notices"] = [asdict(notice) for notice in (*notices, *more)]
     write_record(config.out / RECORD, record)
     return record, more
+
+
+def _made(out: Path) -> str:
+    """The day on which the study first came to its end: the same command on another day writes the same bundle."""
+    try:
+        return str(read_record(out / RECORD)["made"])
+    except InputError:
+        return date.today().isoformat()
 
 
 def _final(prepared: "PreparedCohort", train: np.ndarray, config: StudyConfig, inputs: Mapping[str, Any], like: Member) -> tuple[Any, list[Member], tuple[Notice, ...]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import date
 from typing import Any, Iterable, Mapping, Sequence
 
 INTENDED_USE = ("Research only, on patients like those it was trained on, as one opinion beside the readers'. "
@@ -68,7 +67,10 @@ def limits(record: Mapping[str, Any]) -> list[str]:
         found.append("Its networks started from pretrained weights. If that pretraining used this table, as is usual, they had met the scans (not the "
                      "outcomes) of the cases that they are scored on out of fold and of centres left out, and these numbers may be too good.")
     left_out = record["leave_one_centre_out"]
-    if left_out is None:
+    new_centres = record["folds"]["whole_centres"]
+    if new_centres:
+        found.append("Every out-of-fold score is of a centre that its network had not seen. How much better it does at a known centre cannot be told.")
+    elif left_out is None:
         found.append("No centre was left out, so nothing is known about a centre that it was not trained on.")
     elif (gap := centre_gap(left_out)) is not None and gap > CENTRE_GAP:
         found.append(f"At a centre that it was not trained on its AUC was lower by {gap:.2f}. Expect that at yours.")
@@ -139,7 +141,7 @@ def card(record: Mapping[str, Any]) -> str:
         "## Limits", "",
         *(f"- {sentence}" for sentence in limits(record)), "",
         *(["## Warnings of the training", "", *(f"- {notice['code']}: {notice['text']}." for notice in record["notices"]), ""] if record["notices"] else []),
-        f"Made {date.today().isoformat()} by MRDeltaNet {record['versions']['mrdeltanet']}; table SHA-256 {cohort['sha256'][:16]}.", ""])
+        f"Made {record['made']} by MRDeltaNet {record['versions']['mrdeltanet']}; table SHA-256 {cohort['sha256'][:16]}.", ""])
 
 
 def _what_it_does(record: Mapping[str, Any], model: Mapping[str, Any], crop: str) -> list[str]:

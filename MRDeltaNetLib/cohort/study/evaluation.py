@@ -90,6 +90,14 @@ def cross_fitted(outcome: np.ndarray, logit: np.ndarray, folds: np.ndarray) -> d
     return calibrated(outcome, moved)
 
 
+def whole_centres(folds: Sequence[Split], centres: Sequence[str | None]) -> bool:
+    """Whether no fold's network saw a case of the centres that it is scored on: then every out-of-fold score is of a new centre."""
+    def of(cases: np.ndarray) -> set[str | None]:
+        return {centres[int(case)] for case in cases}
+
+    return all(None not in of(split.held_out) and not of(split.held_out) & (of(split.training) | of(split.stopping)) for split in folds)
+
+
 def calibration_record(outcome: np.ndarray, logit: np.ndarray, folds: np.ndarray, line: Recalibration, stretch: Stretch, shipped: Recalibration) -> dict[str, Any]:
     """Before and after, as training.json has them. "after" is 1 and 0 by construction; "after_cross_fitted" is the honest one.
 

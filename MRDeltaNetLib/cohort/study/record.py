@@ -14,7 +14,7 @@ from MRDeltaNetLib.io.tables import read_json
 SCHEMA = "mrdeltanet.training/1"
 
 KEYS: Mapping[str, tuple[type, ...]] = {
-    "schema": (str,), "name": (str,), "kind": (str,), "config": (dict,), "versions": (dict,), "cohort": (dict,), "folds": (dict,), "members": (list,),
+    "schema": (str,), "made": (str,), "name": (str,), "kind": (str,), "config": (dict,), "versions": (dict,), "cohort": (dict,), "folds": (dict,), "members": (list,),
     "out_of_fold": (dict,), "per_centre": (dict,), "leave_one_centre_out": (dict, type(None)), "other_sets": (dict,), "held_out": (dict,),
     "calibration": (dict,), "threshold": (dict,), "bundle": (dict,), "notices": (list,)}
 """Keys of training.json and their types; all of them, and no other. docs/reference/study-config.md says what they mean."""
