@@ -199,9 +199,11 @@ def test_too_few_held_out_cases_and_no_training_rows_are_refused(tmp_path):
 
 
 def test_rivals_are_trained_as_the_bundle_says():
-    stored = {"epochs": 7, "learning_rate": 1e-3, "loss": {"gamma": 2, "unknown": 1}, "augmentation": {"flip": 0.0}, "auxiliary_weight": 9, "monitor": 3}
+    stored = {"epochs": 7, "learning_rate": 1e-3, "loss": {"gamma": 2, "beta": 0.9, "unknown": 1}, "augmentation": {"flip": 0.0}, "auxiliary_weight": 9, "monitor": 3}
     found = training_config(untrained(training=stored))
-    assert found == TrainingConfig(epochs=7, learning_rate=1e-3, loss=LossConfig(gamma=2), augmentation=AugmentationConfig(flip=0.0))
+    assert found == TrainingConfig(epochs=7, learning_rate=1e-3, loss=LossConfig(gamma=2, beta=0.9), augmentation=AugmentationConfig(flip=0.0))
+    for beta in (True, "0.9", float("inf"), None):
+        assert training_config(untrained(training={"loss": {"beta": beta}})).loss == LossConfig()
     assert training_config(untrained(training={"config": {"training": {"epochs": 5}}})).epochs == 5
     assert training_config(untrained()) == TrainingConfig()
     bundle = bundle_of(torch.nn.Identity(), SETTINGS | {"members": 5, "auxiliary": False, "compare": "full"}, name="deltanet")

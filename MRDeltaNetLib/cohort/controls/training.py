@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Mapping
@@ -98,10 +99,15 @@ def require_training_rows(training) -> None:
 
 
 def _known(kind: type, stored: Any) -> Any:
-    """A configuration from what is stored: fields of the same name whose value has the default's kind; whole numbers may stand for others."""
+    """A configuration from what is stored: fields of the same name whose value has the default's kind; whole numbers may stand for others, and
+    any finite number for a default of None."""
     default, found = kind(), {}
     for field in fields(kind):
         value, usual = (stored or {}).get(field.name), getattr(default, field.name)
-        if isinstance(value, type(usual)) or isinstance(usual, float) and isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(value, type(usual)) or isinstance(usual, (float, type(None))) and _is_number(value):
             found[field.name] = value
     return replace(default, **found)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
