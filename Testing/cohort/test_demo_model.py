@@ -43,7 +43,7 @@ def test_the_shipped_bundle_is_the_studys_with_its_controls_in_the_card(made):
     shipped, trained = read_bundle(made[0] / "shipped"), read_bundle(made[0] / "work" / "trained" / "bundle")
     assert check_golden(shipped, load_network(shipped, build)) <= shipped.own["golden_tolerance"]
     assert shipped.weights_sha256 == trained.weights_sha256 and shipped.own == trained.own and shipped.metadata["authors"] == "MRDeltaNet contributors"
-    assert shipped.own["is_demo"] and shipped.card.split("\n\n")[1].startswith("**Trained on made-up data.**")
+    assert shipped.own["is_demo"] and shipped.card.split("\n\n")[1].startswith("**Trained on made-up data.**") and demo_model.NOTE in shipped.card
     found = json.loads((made[0] / "work" / "controls" / "controls.json").read_text())
     for name in ("model", *CONTROLS):
         row = next(line for line in shipped.card.splitlines() if line.startswith(f"| {TITLES[name]} |"))
