@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 from MRDeltaNetLib.config import BIAS_CORRECTIONS, GateLimits, PreprocessingConfig
 from MRDeltaNetLib.errors import InputError, MRDeltaNetError, require
-from MRDeltaNetLib.io.atomic import sha256, write_text
-from MRDeltaNetLib.io.reference import Reference, read_reference, write_reference
+from MRDeltaNetLib.io.atomic import atomic, output_problem, sha256, write_text
+from MRDeltaNetLib.io.reference import Reference, read_reference, reference_bytes
 from MRDeltaNetLib.io.table_model import is_table_model
 from MRDeltaNetLib.io.tables import read_json
 
@@ -177,28 +177,25 @@ def write_bundle(folder: Path, *, network: "torch.nn.Module", metadata: Mapping[
     licence       text of the licence
     reference     of the training cases (response/familiarity.fit_reference), made with this very network; None leaves the light "not known"
     returns       SHA-256 of the manifest
-    raises        InputError MRD-E504 (metadata), E508 (reference)
+    raises        InputError MRD-E504 (metadata), E508 (reference); EnvironmentProblem MRD-E810 to E813 (cannot write)
     """
     torch = require("torch", "Writing a model")
-    save_file = require("safetensors.torch", "Writing a model", "pip install safetensors").save_file
+    save = require("safetensors.torch", "Writing a model", "pip install safetensors").save
     check_metadata(metadata)
-    folder = Path(folder)
-    if (folder / MANIFEST).exists():
-        shutil.rmtree(folder)
-    for name in FILES:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
     stored = golden_input.half()
     with torch.inference_mode():
         output = network.eval()(stored.float()[None])
     golden = {"input": stored.contiguous()} | {name: getattr(output, name)[0].float().contiguous().clone()
                                                  for name in GOLDEN_OUTPUTS}
-    save_file(golden, folder / GOLDEN)
-    save_file({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}, folder / WEIGHTS)
+    weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    contents = {GOLDEN: save(golden), WEIGHTS: save(weights), METADATA: _as_text(metadata).encode(), CARD: card.encode(), LICENCE: licence.encode()}
     if reference is not None:
-        write_reference(reference, folder / REFERENCE)
-    write_text(folder / METADATA, _as_text(metadata))
-    write_text(folder / CARD, card)
-    write_text(folder / LICENCE, licence)
+        contents[REFERENCE] = reference_bytes(reference)
+    folder = Path(folder)
+    _remove_earlier(folder)
+    for name, content in contents.items():
+        with atomic(folder / name) as temporary:
+            temporary.write_bytes(content)
     return _write_manifest(folder)
 
 
@@ -214,6 +211,15 @@ def rewrite_bundle(folder: Path, *, card: str, metadata: Mapping[str, Any]) -> s
     write_text(folder / METADATA, _as_text(metadata))
     write_text(folder / CARD, card)
     return _write_manifest(folder)
+
+
+def _remove_earlier(folder: Path) -> None:
+    """Take an earlier bundle away."""
+    try:
+        if (folder / MANIFEST).exists():
+            shutil.rmtree(folder)
+    except OSError as problem:
+        raise output_problem(problem) from problem
 
 
 def _write_manifest(folder: Path) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError, MRDeltaNetError, require
+from MRDeltaNetLib.io.atomic import atomic
 from MRDeltaNetLib.io.tables import read_json
 
 NUMBERS = ("field_strength_t", "repetition_time_ms", "echo_time_ms", "spacing_x_mm", "spacing_y_mm", "spacing_z_mm")
@@ -71,14 +72,24 @@ class Reference:
 
 
 def write_reference(reference: Reference, path: Path) -> None:
-    """Write the reference; the same reference gives the same bytes.
+    """Write the reference; atomic, and the same reference gives the same bytes.
+
+    raises  InputError MRD-E508 if it could not be read back; EnvironmentProblem MRD-E810 to E813
+    """
+    data = reference_bytes(reference)
+    with atomic(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def reference_bytes(reference: Reference) -> bytes:
+    """What write_reference writes.
 
     raises  InputError MRD-E508 if it could not be read back
     """
-    save_file = require("safetensors.numpy", "Writing a model", "pip install safetensors").save_file
+    save = require("safetensors.numpy", "Writing a model", "pip install safetensors").save
     _check(reference)
     tensors = {name: np.ascontiguousarray(getattr(reference, name), dtype=np.float32) for name in SHAPES}
-    save_file(tensors, path, metadata={"header": json.dumps(_header_json(reference.header), sort_keys=True, allow_nan=False)})
+    return save(tensors, metadata={"header": json.dumps(_header_json(reference.header), sort_keys=True, allow_nan=False)})
 
 
 def read_reference(path: Path, limits: GateLimits = GateLimits()) -> Reference:

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from MRDeltaNetLib.config import PreprocessingConfig
-from MRDeltaNetLib.errors import InputError
+from MRDeltaNetLib.errors import EnvironmentProblem, InputError
 from MRDeltaNetLib.io import bundle as bundles
 from MRDeltaNetLib.io import reference as references
 from MRDeltaNetLib.io.atomic import sha256
@@ -320,6 +320,41 @@ def test_a_bundle_without_reference_reads_as_before(folder):
     read = bundles.read_bundle(folder)
     assert read.reference is None and read.public_facts()["reference_cases"] is None and not (folder / bundles.REFERENCE).exists()
     assert set(json.loads((folder / bundles.MANIFEST).read_text())["files"]) == set(bundles.FILES)
+
+
+@pytest.mark.parametrize("most_bytes", [100, 2700], ids=["at the first file", "at the reference"])
+def test_a_full_disk_is_told_while_a_bundle_is_written(tmp_path, known, most_bytes):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, limits[1]))               # no file grows past this
+    try:
+        with pytest.raises(EnvironmentProblem) as caught:
+            bundles.write_bundle(tmp_path / "bundle", network=Small(), metadata=metadata(), card="", golden_input=torch.randn(2, 2, 4, 8, 8), licence="L\n",
+                                 reference=known)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.code == "MRD-E810" and not list(tmp_path.rglob(".writing-*")) and refusal(tmp_path / "bundle").code == "MRD-E501"
+
+
+def test_a_full_disk_is_told_while_a_reference_is_written_and_the_earlier_one_stays(tmp_path, known):
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    references.write_reference(known, tmp_path / "reference")
+    before = (tmp_path / "reference").read_bytes()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(EnvironmentProblem) as caught:
+            references.write_reference(known, tmp_path / "reference")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.code == "MRD-E810" and (tmp_path / "reference").read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_in_which_nothing_can_be_written_is_told(tmp_path):
+    (tmp_path / "bundle").write_text("a file where the folder shall be")
+    with pytest.raises(EnvironmentProblem) as caught:
+        bundles.write_bundle(tmp_path / "bundle", network=Small(), metadata=metadata(), card="", golden_input=torch.randn(2, 2, 4, 8, 8), licence="L\n")
+    assert caught.value.code == "MRD-E812"
 
 
 def test_the_same_reference_gives_the_same_bytes(tmp_path, known):

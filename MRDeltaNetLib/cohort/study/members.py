@@ -143,11 +143,15 @@ def scoring_device(accelerator: str) -> str:
 
 
 def _finish(folder: Path, begun: str, logits: np.ndarray, embeddings: np.ndarray, summary: Mapping[str, Any]) -> None:
-    """Keep outputs and, last of all, the note that says they are whole."""
-    save_file = require("safetensors.numpy", "Training", "pip install safetensors").save_file
+    """Keep outputs and, last of all, the note that says they are whole.
+
+    raises  EnvironmentProblem MRD-E810 to E813
+    """
+    save = require("safetensors.numpy", "Training", "pip install safetensors").save
     arrays = {"logits": np.asarray(logits, np.float64), "embeddings": np.ascontiguousarray(embeddings, np.float32)}
+    data = save(arrays)
     with atomic(folder / OUTPUTS) as temporary:
-        save_file(arrays, temporary)
+        temporary.write_bytes(data)
     weights = folder / WEIGHTS
     note = {"made_from": begun, "outputs_sha256": sha256(folder / OUTPUTS), "weights_sha256": sha256(weights) if weights.exists() else None,
             "summary": dict(summary)}
