@@ -13,6 +13,8 @@ from MRDeltaNetLib.io.bundle import Bundle
 
 HELD_OUT_SETS = ("internal", "external")
 LINES_NAMED = 5
+LISTS = ("training_keys", "training_crops_sha256", "training_scans_sha256")
+"""By what a bundle lists its training cases; older bundles have fewer of these."""
 
 
 @dataclass(frozen=True)
@@ -25,22 +27,20 @@ class Selection:
 
 
 def select(bundle: Bundle, prepared) -> Selection:
-    """Held-out cases: those of the sets "internal" and "external"; in a table without such sets all cases, if the bundle lists the cases
-    that it was trained on and none of these is among them. Training cases: those of the set "train".
+    """Held-out cases: those of the sets "internal" and "external". Training cases: those of the set "train", which are never held out, whatever
+    the bundle lists: a row without a set counts as "train".
 
     raises  InputError MRD-E790 (no held-out case), MRD-E792 (fewer than two of a class, or a held-out case that the bundle was trained on)
     """
     known = [k for k, row in enumerate(prepared.rows) if row.outcome is not None]
     held = [k for k in known if prepared.rows[k].set in HELD_OUT_SETS]
-    learned = trained_on(bundle, prepared)
-    if not held and learned is not None and not any(learned):
-        held = known
     if not held:
         raise InputError("Controls on the cases that the model learned from say nothing", code="MRD-E790",
                          found=f"{len(known)} cases with an outcome, none of the sets {' and '.join(HELD_OUT_SETS)}",
                          fix="give a table with held-out rows, marked internal or external in the column 'set'; on training cases only "
                              "out-of-fold scores count, and the training folder's oof.csv holds them")
-    if leaked := [prepared.rows[k].line for k in held if learned and learned[k]]:
+    learned = trained_on(bundle, prepared)
+    if leaked := [prepared.rows[k].line for k in held if learned[k]]:
         raise InputError("Cases that are marked as held out are among those that the model was trained on", code="MRD-E792",
                          found=f"{len(leaked)} rows, the first on line {', '.join(map(str, leaked[:LINES_NAMED]))}",
                          fix="mark them as train in the column 'set'")
@@ -49,14 +49,13 @@ def select(bundle: Bundle, prepared) -> Selection:
     if counts.min() < features.MIN_OF_EACH_CLASS:
         raise InputError("The held-out cases are too few for an AUC", code="MRD-E792", found=f"{counts[1]} with complete response, {counts[0]} without",
                          fix="give at least two of each, better some dozens")
-    return Selection(held_out, features.subset(prepared, [k for k in known if prepared.rows[k].set == "train" and k not in set(held)]),
+    return Selection(held_out, features.subset(prepared, [k for k in known if prepared.rows[k].set == "train"]),
                      len(prepared.rows) - len(known))
 
 
-def trained_on(bundle: Bundle, prepared) -> list[bool] | None:
-    """For each case, whether the bundle was trained on it: by its key, or by its crop's digest where other files or an older version made the
-    same crop. None if the bundle does not list its training cases."""
-    keys, crops = (set(found) if isinstance(found := bundle.own.get(name), list) else set() for name in ("training_keys", "training_crops_sha256"))
-    if not keys and not crops:
-        return None
-    return [key in keys or facts.get("crop", {}).get("sha256") in crops for key, facts in zip(prepared.keys, prepared.facts)]
+def trained_on(bundle: Bundle, prepared) -> list[bool]:
+    """For each case, whether the bundle lists it among those that it was trained on: by its key; by its crop's digest where other files or an
+    older version made the same crop; or by a scan of either visit, whatever its masks. All False if the bundle lists none."""
+    keys, crops, scans = (set(found) if isinstance(found := bundle.own.get(name), list) else set() for name in LISTS)
+    return [key in keys or facts.get("crop", {}).get("sha256") in crops or not scans.isdisjoint(facts.get("scans_sha256", {}).values())
+            for key, facts in zip(prepared.keys, prepared.facts)]
