@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from MRDeltaNetLib.cohort.checking import check_cohort, expected_auc_interval, write_dictionary
+from MRDeltaNetLib.cohort.checking.files import check_files
 from MRDeltaNetLib.cohort.simulation import simulate_cohort
 from MRDeltaNetLib.config import ValidationConfig
 from MRDeltaNetLib.errors import InputError
@@ -191,6 +194,23 @@ def test_files_of_equal_size_and_ends_that_differ_in_the_middle_are_two(tmp_path
         rows[n]["pre"] = str(tmp_path / f"{n}.nrrd")
         (tmp_path / f"{n}.nrrd").write_bytes(bytes(200_000) + middle + bytes(200_000))
     assert not check(tmp_path, rows).errors
+
+
+def test_a_file_that_cannot_be_looked_at_stops_no_check_and_others_are_compared(tmp_path, rows, monkeypatch):
+    made = read_cohort(write_table(tmp_path, rows, dictionary=DICTIONARY)).rows
+    copy, shut = shutil.copy(made[2].files["pre"], tmp_path / "a.nrrd"), made[4].files["pre"]
+    spoil = {1: tmp_path / ("x" * 300), 5: shutil.copy(shut, tmp_path / "b.nrrd"), 8: copy}
+    changed = tuple(replace(row, files={**row.files, "pre": Path(spoil[k])}) if k in spoil else row for k, row in enumerate(made))
+    real_open = open
+
+    def refuse(path, *given, **options):
+        if path == shut:
+            raise PermissionError(13, "Permission denied")
+        return real_open(path, *given, **options)
+
+    monkeypatch.setattr("builtins.open", refuse)
+    _, _, errors = check_files(changed)
+    assert [error.code for error in errors] == ["MRD-E453"] and "line 4" in errors[0].found
 
 
 # plausibility

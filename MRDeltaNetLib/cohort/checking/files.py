@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any, Callable
 
 from MRDeltaNetLib.cohort.checking.counts import Findings
 from MRDeltaNetLib.errors import InputError, Notice
@@ -37,7 +38,7 @@ def check_files(rows: tuple[Row, ...], require_files: bool = True) -> Findings:
 
 
 def _twins(rows: tuple[Row, ...]) -> list[InputError]:
-    """Files with the same bytes under different names (DICOM folders are compared when they are prepared, by the gate)."""
+    """Files with the same bytes under different names. Scans in other files, DICOM folders too, are compared by `train`, once they are prepared."""
     errors, seen = [], {}
     for row, role, digest in _digests(rows):
         other, other_role = seen.setdefault(digest, (row, role))
@@ -49,21 +50,32 @@ def _twins(rows: tuple[Row, ...]) -> list[InputError]:
 
 
 def _digests(rows: tuple[Row, ...]) -> list[tuple[Row, str, str]]:
-    """Row, role and digest of the files that share their size, and then their first and last block, with another one."""
-    files = [(row, role, row.files[role]) for row in rows for role in COMPARED if role in row.files and row.files[role].is_file()]
-    for key in (lambda path: path.stat().st_size, lambda path: (path.stat().st_size, _ends(path))):
+    """Row, role and digest of the files that share their size, and then their first and last block, with another one. A file that cannot be read
+    is left out, for its case to fail by itself."""
+    files = [(row, role, row.files[role]) for row in rows for role in COMPARED if role in row.files and os.path.isfile(row.files[role])]
+    for key in (os.path.getsize, _ends):
         groups: dict = {}
         for entry in files:
-            groups.setdefault(key(entry[2]), {}).setdefault(os.path.realpath(entry[2]), []).append(entry)
+            if (known := _if_readable(key, entry[2])) is not None:
+                groups.setdefault(known, {}).setdefault(os.path.realpath(entry[2]), []).append(entry)
         files = [entry for group in groups.values() if len(group) > 1 for entries in group.values() for entry in entries]
-    return [(row, role, _digest(path)) for row, role, path in sorted(files, key=lambda entry: entry[0].line)]
+    found = ((row, role, _if_readable(_digest, path)) for row, role, path in sorted(files, key=lambda entry: entry[0].line))
+    return [(row, role, digest) for row, role, digest in found if digest is not None]
 
 
-def _ends(path: Path) -> bytes:
+def _if_readable(of: Callable[[Path], Any], path: Path) -> Any:
+    try:
+        return of(path)
+    except OSError:
+        return None
+
+
+def _ends(path: Path) -> tuple[int, bytes]:
+    size = path.stat().st_size
     with open(path, "rb") as stream:
         first = stream.read(65536)
-        stream.seek(max(path.stat().st_size - 65536, 0))
-        return hashlib.sha256(first + stream.read(65536)).digest()
+        stream.seek(max(size - 65536, 0))
+        return size, hashlib.sha256(first + stream.read(65536)).digest()
 
 
 def _digest(path: Path) -> str:
