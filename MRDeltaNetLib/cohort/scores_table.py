@@ -1,6 +1,7 @@
 """Scores of cases as tables: out-of-fold scores, predictions, and the vectors behind them. What `evaluate` reads.
 
 oof.csv, predictions.csv    one row a case: id, centre, set, outcome, p_pcr, p_pcr_low, p_pcr_high, logit (and fold in oof.csv)
+                            of `predict` also bed: drawn, or carried over from the pre-treatment outline; empty where no scan is read
 oof_embeddings.csv          one row a case and network: id, centre, set, outcome, fold, member, e0, e1, ...; vectors of two networks
                             live in two different spaces, so only rows of one member compare
 embeddings.csv              one row a case: id, centre, set, outcome, e0, e1, ... of the whole ensemble, its members side by side
@@ -17,6 +18,7 @@ from MRDeltaNetLib.io.tables import write_csv
 
 COLUMNS = ("id", "centre", "set", "outcome", "p_pcr", "p_pcr_low", "p_pcr_high", "logit")
 OOF_COLUMNS = (*COLUMNS, "fold")
+PREDICTED_COLUMNS = (*COLUMNS, "bed")
 WHO = ("id", "centre", "set", "outcome")
 
 NO_RANGE = {"p_pcr_low": None, "p_pcr_high": None}
@@ -48,9 +50,9 @@ def ranged(row: Any, p_pcr: float, low: float, high: float, logit: float, **more
     return who(row) | {"p_pcr": _plain(p_pcr), "p_pcr_low": _plain(low), "p_pcr_high": _plain(high), "logit": _plain(logit), **more}
 
 
-def write_scores(path: Path, rows: Iterable[Mapping[str, Any]], *, fold: bool = False) -> None:
-    """Write oof.csv (fold=True) or predictions.csv; atomic."""
-    write_csv(path, rows, OOF_COLUMNS if fold else COLUMNS)
+def write_scores(path: Path, rows: Iterable[Mapping[str, Any]], *, fold: bool = False, bed: bool = False) -> None:
+    """Write oof.csv (fold=True) or predictions.csv (of `predict`: bed=True); atomic."""
+    write_csv(path, rows, OOF_COLUMNS if fold else PREDICTED_COLUMNS if bed else COLUMNS)
 
 
 def write_embeddings(path: Path, rows: Sequence[tuple[Mapping[str, Any], np.ndarray]], *, more: Sequence[str] = ()) -> None:

@@ -130,6 +130,20 @@ def test_ranges_without_smaller_outlines_are_told_by_line(place, done):
     assert thin and f"in {len(thin)} of the {CASES} cases (line {', '.join(map(str, thin))})" in notice.text
 
 
+def test_beds_that_nobody_drew_are_told_by_line_and_stand_in_the_table(place, done, tabular):
+    rows = table(place / "cohort/cohort.csv")[:4]
+    undrawn = write_table(place / "cohort/undrawn.csv", [row | ({} if k in (0, 2) else {"post_mask": ""}) for k, row in enumerate(rows)])
+    for found in (predict(place, place / "undrawn", undrawn), predict_table(place, "volume_logistic", place / "undrawn-volumes", undrawn),
+                  predict_table(place, "fusion", place / "undrawn-fusion", undrawn)):
+        (notice,) = [notice for notice in found.notices if notice.code == "MRD-W717"]
+        assert notice.text.startswith("In 2 of the 4 cases (line 3, 5) nobody drew the tumour bed") and not any(row["id"] in notice.text for row in rows)
+        assert "MRD-W717" in [told["code"] for told in json.loads((found.out / "prediction.json").read_text())["notices"]]
+        assert [row["bed"] for row in table(found.out / "predictions.csv")] == ["drawn", "carried"] * 2
+    assert "MRD-W717" not in [notice.code for notice in done.notices] and {row["bed"] for row in table(done.out / "predictions.csv")} == {"drawn"}
+    clinical = predict_table(place, "clinical_logistic", place / "undrawn-clinical", undrawn)
+    assert {row["bed"] for row in table(clinical.out / "predictions.csv")} == {""} and "MRD-W717" not in [notice.code for notice in clinical.notices]
+
+
 def _left_out(place: Path, row: dict[str, str]) -> bool:
     """Whether either mask loses nine tenths of its volume, or all, when it shrinks by 2 mm."""
     import SimpleITK as sitk

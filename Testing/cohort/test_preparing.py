@@ -27,6 +27,7 @@ import SimpleITK as sitk
 from MRDeltaNetLib import pipeline
 from MRDeltaNetLib.cohort.preparing import CasesFailed, batch, cases, child, load_prepared, prepare_cohort, supervision
 from MRDeltaNetLib.cohort.preparing import dask as dask_module
+from MRDeltaNetLib.cohort.preparing.beds import carried_beds
 from MRDeltaNetLib.cohort.simulation import simulate_cohort
 from MRDeltaNetLib.config import PreprocessingConfig, RegistrationConfig, RunConfig
 from MRDeltaNetLib.errors import Cancelled, EnvironmentProblem, InputError, PartialFailure, UsageError
@@ -322,6 +323,15 @@ def test_an_outcome_that_is_not_known_is_nan(cohort, reference):
     assert np.isnan(load_prepared(unknown, reference, CROP, UNMOVED).outcomes).tolist() == [True, False, False]
 
 
+def test_carried_beds_are_told_by_their_first_lines_to_those_who_score_and_to_those_who_learn():
+    rows = [SimpleNamespace(line=line, id=f"P-{line}") for line in range(2, 12)]
+    facts = [{"mask_sources": {"pre": "drawn", "post": "carried" if row.line > 4 else "drawn"}} for row in rows]
+    (scored,), (learned,) = carried_beds(rows, facts), carried_beds(rows, facts, learned=True)
+    assert scored.code == learned.code == "MRD-W717" and "In 7 of the 10 cases (line 5, 6, 7, 8, 9 and more)" in scored.text and "P-" not in scored.text
+    assert "learns" in learned.text and "class" in scored.fix and "class" not in learned.fix
+    assert carried_beds(rows[:3], facts[:3]) == carried_beds(rows, [{}] * 10) == ()
+
+
 def test_other_settings_are_other_crops(cohort, reference):
     for other in ((replace(CROP, roi_sigma_mm=2.0), UNMOVED), (CROP, RegistrationConfig())):
         with pytest.raises(InputError) as caught:
@@ -423,6 +433,57 @@ def test_a_file_that_is_not_there_fails_its_case_in_preparation_and_is_refused_b
     for command in (["cohort", "check", str(table)], ["train", str(config), "--progress", "none"]):
         refused = CliRunner().invoke(app, command)
         assert refused.exit_code == 3 and "Line 3, column 'post_mask'" in refused.output and "MRD-E452" in refused.output, refused.output
+
+
+@pytest.mark.parametrize("barred", ["a name of 300 characters", "a folder without permission"])
+def test_a_path_that_the_system_does_not_let_us_see_fails_its_own_case(place, tmp_path, here, monkeypatch, barred):
+    """In the batch's own process, where it would end everything, and in the worker."""
+    rows = (patient(1, str(place / "p1")), patient(2, "x" * 300 if "300" in barred else "barred"), patient(3, str(place / "p3")))
+    real = os.stat
+
+    def stat(path, *given, **options):
+        if "barred" in os.fspath(path).split("/")[-2:]:
+            raise PermissionError(13, "Permission denied")
+        return real(path, *given, **options)
+
+    if "300" not in barred:
+        monkeypatch.setattr(os, "stat", stat)                    # as it is in a folder that may not be entered; nothing holds root back
+    summary = failures_of(cohort_of(tmp_path, *rows), tmp_path / "cache")
+    assert summary.made == 2 and [(failure.line, failure.code) for failure in summary.failures] == [(3, "MRD-E100")]
+    assert "x" * 9 not in summary.failures[0].found and str(tmp_path) not in summary.failures[0].found
+
+
+# --- one scan under two names
+
+def test_a_scan_is_known_again_by_its_voxels_and_their_place_whatever_the_file_and_the_masks(place, tmp_path, here):
+    """A copy in another format with a redrawn mask and other clinical facts."""
+    write_pair(pair_of(1), tmp_path / "copy")
+    for visit in ("pre", "post"):
+        sitk.WriteImage(sitk.ReadImage(str(tmp_path / "copy" / f"{visit}.nrrd")), str(tmp_path / "copy" / f"{visit}.nii.gz"))
+    mask = sitk.ReadImage(str(tmp_path / "copy" / "pre_mask.nrrd"))
+    sitk.WriteImage(sitk.BinaryDilate(mask, [1, 1, 0]), str(tmp_path / "copy" / "pre_mask.nrrd"))
+    copy = patient(2, str(tmp_path / "copy"), interval_days=77)
+    copy = replace(copy, files={**copy.files, **{visit: tmp_path / "copy" / f"{visit}.nii.gz" for visit in ("pre", "post")}})
+    rows = cohort_of(tmp_path, patient(1, str(place / "p1")), copy, patient(3, str(place / "p3")))
+    prepare_cohort(rows, tmp_path / "cache", CROP, UNMOVED)
+    one, same, other = load_prepared(rows, tmp_path / "cache", CROP, UNMOVED).facts
+    assert one["scans_sha256"] == same["scans_sha256"] and one["crop"]["sha256"] != same["crop"]["sha256"]
+    assert set(one["scans_sha256"]) == {"pre", "post"} and all(len(digest) == 64 for digest in one["scans_sha256"].values())
+    assert len({*one["scans_sha256"].values(), *other["scans_sha256"].values()}) == 4
+
+
+def test_a_dicom_scan_is_known_again_by_what_is_in_it(tmp_path, here):
+    scan = sitk.GetArrayFromImage(pair_of(2).pre).astype(np.int16)
+    found = []
+    for number, (date, voxels) in enumerate((("20240101", scan), ("20240202", scan), ("20240202", np.where(scan == scan.max(), scan - 1, scan)))):
+        write_series(tmp_path / str(number), voxels, date)
+        found.append(cases._scan_digest(read_image(tmp_path / str(number)).image))
+    assert found[0] == found[1] != found[2]
+    moved = read_image(tmp_path / "0").image
+    moved.SetOrigin([value + 1e-5 for value in moved.GetOrigin()])
+    near = cases._scan_digest(moved)
+    moved.SetOrigin([value + 1.0 for value in moved.GetOrigin()])
+    assert near == found[0] != cases._scan_digest(moved)
 
 
 def test_each_shard_keeps_the_reasons_of_the_others_in_the_one_table(place, tmp_path, here):

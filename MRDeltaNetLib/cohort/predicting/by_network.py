@@ -36,6 +36,7 @@ PREPARED = 0.7
 
 def predict_by_network(bundle_path: Path, table: Path, out: Path, *, cache: Path | None, workers: int, device: str, progress: Progress) -> Predicted:
     """predicting.predict_cohort for a bundle."""
+    from MRDeltaNetLib.cohort.preparing.beds import bed_of, carried_beds
     from MRDeltaNetLib.io.cohort_table import read_cohort
     from MRDeltaNetLib.models import registry
 
@@ -53,10 +54,11 @@ def predict_by_network(bundle_path: Path, table: Path, out: Path, *, cache: Path
             bar((number + 1) / len(prepared.keys), f"predicted {number + 1} of {len(prepared.keys)}")
         progress(1.0, "done")
         model = {"name": bundle.own["name"], "sha256": bundle.sha256, "members": bundle.members, "threshold": bundle.own["threshold"]}
-        scores = [scores_table.ranged(row, one["p_pcr"], one["p_pcr_low"], one["p_pcr_high"], one["logit"]) for row, one in zip(prepared.rows, found)]
+        scores = [scores_table.ranged(row, one["p_pcr"], one["p_pcr_low"], one["p_pcr_high"], one["logit"], bed=bed_of(facts))
+                  for row, facts, one in zip(prepared.rows, prepared.facts, found)]
         vectors = [(scores_table.who(row), np.array(one["embedding"])) for row, one in zip(prepared.rows, found)]
         return write(out, model, scores, vectors, prepared.failures, cohort.sha256,
-                     (*cohort.notices, *trained_on(bundle, prepared), *_narrow_ranges(prepared)))
+                     (*cohort.notices, *trained_on(bundle, prepared), *carried_beds(prepared.rows, prepared.facts), *_narrow_ranges(prepared)))
 
 
 def prepare_for(bundle: Bundle, cohort: Any, cache: Path, workers: int = 1, progress: Progress = silent) -> "PreparedCohort":

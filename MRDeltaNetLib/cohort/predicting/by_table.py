@@ -8,7 +8,7 @@ there is nothing that a range could go over: p_pcr_low and p_pcr_high stay empty
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
@@ -36,12 +36,13 @@ NO_RECALIBRATION = {"slope": 1.0, "intercept": 0.0}
 
 @dataclass(frozen=True)
 class _Cases:
-    """The rows that can be scored, what the model takes beside them, those that cannot, and what is to be told."""
+    """The rows that can be scored, what the model takes beside them, those that cannot, what is to be told, and id -> where its bed is from."""
 
     prepared: Any
     inputs: Mapping[str, Any]
     failures: tuple["Failure", ...] = ()
     notices: tuple[Notice, ...] = ()
+    beds: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def predict_by_table(place: Path, table: Path, out: Path, *, predict: Callable[..., Predicted], imaging: Path | None, cache: Path | None,
@@ -72,7 +73,8 @@ def predict_by_table(place: Path, table: Path, out: Path, *, predict: Callable[.
         logits, _ = replace(model, recalibration=NO_RECALIBRATION).logits([values[k] for k in kept], lines)
         progress(1.0, "done")
         facts = {"name": model.name, "sha256": model.sha256, "members": 1, "threshold": model.threshold}
-        scores = [scores_table.ranged(row, p, 0.0, 0.0, logit) | scores_table.NO_RANGE for row, p, logit in zip(rows, sigmoid(recalibrated), logits)]
+        scores = [scores_table.ranged(row, p, 0.0, 0.0, logit, bed=cases.beds.get(row.id)) | scores_table.NO_RANGE
+                  for row, p, logit in zip(rows, sigmoid(recalibrated), logits)]
         vectors = [(scores_table.who(row), np.zeros(0)) for row in rows]
         return write(out, facts, scores, vectors, sorted((*cases.failures, *failures), key=lambda failure: failure.line), cohort.sha256,
                      (*cohort.notices, *cases.notices, *notices))
@@ -111,6 +113,8 @@ def _check_columns(model: TableModel, cohort: "Cohort") -> None:
 
 def _prepared(model: TableModel, cohort: "Cohort", cache: Path, workers: int, progress: Progress) -> _Cases:
     """The cases with scans prepared as the model's training had them; a warning where the model was fitted on some of them."""
+    from MRDeltaNetLib.cohort.preparing.beds import bed_of, carried_beds
+
     try:
         preprocessing: PreprocessingConfig = preprocessing_from(model.settings["preprocessing"])
         registration = RegistrationConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in model.settings["registration"].items()})
@@ -120,7 +124,8 @@ def _prepared(model: TableModel, cohort: "Cohort", cache: Path, workers: int, pr
     found = prepared_as(cohort, cache, preprocessing, registration, workers, progress)
     known = set(model.trained_on.get("training_keys", ()))
     notices = met_before([row.line for row, key in zip(found.rows, found.keys) if key in known], len(found.rows))
-    return _Cases(found, {"spacing_mm": preprocessing.spacing_mm}, found.failures, notices)
+    return _Cases(found, {"spacing_mm": preprocessing.spacing_mm}, found.failures, (*notices, *carried_beds(found.rows, found.facts)),
+                  {row.id: bed_of(facts) for row, facts in zip(found.rows, found.facts)})
 
 
 def _scored_by_imaging(cohort: "Cohort", predict: Callable[..., Predicted], imaging: Path, table: Path, out: Path, **how: Any) -> _Cases:
@@ -130,10 +135,11 @@ def _scored_by_imaging(cohort: "Cohort", predict: Callable[..., Predicted], imag
     except CasesNotPredicted as problem:
         predicted = problem.predicted
     with open(out / PREDICTIONS, newline="", encoding="utf-8") as stream:
-        logits = {row["id"].removeprefix("'"): float(row["logit"]) for row in csv.DictReader(stream)}
-    rows = tuple(row for row in cohort.rows if row.id in logits)
+        scored = {row["id"].removeprefix("'"): row for row in csv.DictReader(stream)}
+    rows = tuple(row for row in cohort.rows if row.id in scored)
     told = tuple(notice for notice in predicted.notices if notice not in cohort.notices)
-    return _Cases(SimpleNamespace(rows=rows), {"logits": np.array([logits[row.id] for row in rows])}, predicted.failures, told)
+    logits = np.array([float(scored[row.id]["logit"]) for row in rows])
+    return _Cases(SimpleNamespace(rows=rows), {"logits": logits}, predicted.failures, told, {name: row["bed"] for name, row in scored.items()})
 
 
 def _accepted(model: TableModel, rows: Sequence[Any], values: Sequence[Mapping[str, Any]]) -> tuple[list[int], list["Failure"]]:

@@ -49,10 +49,10 @@ def write(out: Path, model: Mapping[str, Any], scores: Sequence[Mapping[str, Any
     """Write all tables and, last, the record.
 
     model    plain facts: name, sha256, members, threshold
-    scores   rows of scores_table; vectors: of scores_table.write_embeddings
+    scores   rows of scores_table, with bed; vectors: of scores_table.write_embeddings
     raises   CasesNotPredicted if there are failures; everything is written then
     """
-    scores_table.write_scores(out / PREDICTIONS, scores)
+    scores_table.write_scores(out / PREDICTIONS, scores, bed=True)
     scores_table.write_embeddings(out / EMBEDDINGS, vectors)
     write_csv(out / FAILURES, ({name: getattr(failure, name) for name in FAILURE_COLUMNS} for failure in failures), FAILURE_COLUMNS)
     record = {"schema": "mrdeltanet.prediction/1", "bundle": dict(model), "cohort_sha256": table_sha256, "cases": len(scores), "failed": len(failures),
