@@ -267,6 +267,44 @@ def test_one_patient_in_two_rows_is_refused_before_anything_is_trained(tmp_path,
     assert caught.value.code == "MRD-E453" and f"lines 3 and {twin + 2}" in caught.value.found and not (tmp_path / "out" / "members").exists()
 
 
+@pytest.mark.parametrize("visits", [("pre", "pre"), ("post", "post"), ("post", "pre")])
+def test_one_scan_in_two_rows_is_refused_whatever_the_masks_made_of_the_crop(tmp_path, visits):
+    scans = scans_of(cohort())
+    scans[7][visits[1]] = scans[1][visits[0]]
+    with pytest.raises(InputError) as caught:
+        trained(tmp_path / "out", prepared=with_scans(cohort(), scans))
+    assert caught.value.code == "MRD-E453" and caught.value.found == "lines 3 and 9" and not (tmp_path / "out" / "members").exists()
+    scans = scans_of(cohort())
+    scans[7] |= scans[1]                                                           # both visits: one pair of lines, told once
+    with pytest.raises(InputError) as caught:
+        study._refuse_twins(with_scans(cohort(), scans))
+    assert caught.value.found == "lines 3 and 9"
+    study._refuse_twins(with_scans(cohort(), scans_of(cohort())))
+
+
+def test_a_bundle_lists_the_scans_of_its_training_cases_if_all_are_known():
+    scans = scans_of(cohort())
+    listed = shipping.scans_of([facts for k, facts in enumerate(with_scans(cohort(), scans).facts) if k not in EXTERNAL])["training_scans_sha256"]
+    assert listed == sorted(scans[k][visit] for k in range(20) for visit in ("pre", "post"))
+    assert shipping.scans_of([{"scans_sha256": scans[0]}, {}]) == {}
+
+
+def test_the_shipped_bundle_has_the_list_and_one_of_older_cases_has_none(done, tmp_path):
+    assert "training_scans_sha256" not in read_bundle(done.bundle).own
+    found = trained(tmp_path / "out", prepared=with_scans(cohort(), scans_of(cohort())))
+    assert len(read_bundle(found.bundle).own["training_scans_sha256"]) == 40
+    assert (found.out / "oof.csv").read_bytes() == (done.out / "oof.csv").read_bytes()
+
+
+def scans_of(prepared: PreparedCohort) -> list[dict[str, str]]:
+    """Digests of scans, all different."""
+    return [{"pre": f"{k + 2000:064x}", "post": f"{k + 3000:064x}"} for k in range(len(prepared.rows))]
+
+
+def with_scans(prepared: PreparedCohort, scans: list[dict[str, str]]) -> PreparedCohort:
+    return replace(prepared, facts=tuple(facts | {"scans_sha256": one} for facts, one in zip(prepared.facts, scans)))
+
+
 def test_a_pretrained_models_card_does_not_say_that_its_networks_never_saw_a_case(done):
     record = json.loads(json.dumps(done.record))
     assert "never saw it" in card.card(record) and "pretrained" not in "".join(card.limits(record))

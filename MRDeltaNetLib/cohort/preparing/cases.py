@@ -17,15 +17,20 @@ import hashlib
 import json
 import os
 import re
+import struct
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator, Mapping
 
+import numpy as np
+import SimpleITK as sitk
+
 import MRDeltaNetLib
 from MRDeltaNetLib import pipeline
+from MRDeltaNetLib.case import Case
 from MRDeltaNetLib.config import GateLimits, PreprocessingConfig, RegistrationConfig
-from MRDeltaNetLib.errors import EnvironmentProblem, InputError, Notice
+from MRDeltaNetLib.errors import EnvironmentProblem, InputError, MRDeltaNetError, Notice
 from MRDeltaNetLib.io.atomic import sha256
 from MRDeltaNetLib.io.cases import read_case
 from MRDeltaNetLib.io.crops import CropStore
@@ -41,6 +46,9 @@ CODE = ("case.py", "pipeline.py", "imaging", "io/gate", "io/dicom", "io/images.p
 
 LIBRARIES = ("numpy", "SimpleITK", "pydicom", "torch", "monai")
 FILES = ("pre", "post", "pre_mask", "post_mask", "residual_mask")
+
+PLACE_DIGITS = 3
+"""Decimals of spacing, origin (mm) and direction in a scan's digest: formats keep them with different precision."""
 
 HEADER_BYTES = 64 * 1024
 """A volume file of more bytes than this holds its voxels itself."""
@@ -85,9 +93,8 @@ def prepare(task: Mapping[str, Any]) -> dict[str, Any]:
     before = fingerprint(task)
     try:
         key = key_of(task)
-    except OSError:
-        read_case(_job(task))                                    # names the file that cannot be read
-        raise
+    except OSError as cause:
+        raise _unreadable(task, cause) from cause
     store = CropStore(task["store"])
     if store.has(key):
         return {"key": key, "made": False}
@@ -100,10 +107,19 @@ def prepare(task: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError("The files of the case changed while they were read", code="MRD-E469",
                          fix="wait until the files are copied, then run the same command again")
     try:
-        store.write(key, found.prepared.tensor, {**found.facts, "interval_days": interval}, found.prepared.outlines)
+        store.write(key, found.prepared.tensor, {**found.facts, "interval_days": interval, "scans_sha256": scans_sha256(case)}, found.prepared.outlines)
     except EnvironmentProblem as problem:
         raise StoreProblem(problem) from problem
     return {"key": key, "made": True}
+
+
+def scans_sha256(case: Case) -> dict[str, str]:
+    """"pre", "post": SHA-256 of the scan by itself, by which one patient is known again under another name and with other masks.
+
+    Over the voxels as read (float32) and where they lie: size, and spacing (mm), origin (LPS, mm) and direction, rounded. Neither file format nor
+    masks, settings, names or dates count.
+    """
+    return {role: _scan_digest(scan.image) for role, scan in (("pre", case.pre), ("post", case.post))}
 
 
 @cache
@@ -120,6 +136,25 @@ def _job(task: Mapping[str, Any]) -> Job:
     """The row as the job that `mrdeltanet run` would do."""
     return job_from_mapping({**task["options"], **task["files"], "out": task["store"], "complete_response": task["complete_response"],
                              "registration": task["registration"]["method"], "steps": ("align", "masks", "predict")})
+
+
+def _unreadable(task: Mapping[str, Any], cause: OSError) -> MRDeltaNetError:
+    """Why the files of a case cannot be read: as the gate names it; where the system does not let the gate look either, as the system does."""
+    try:
+        read_case(_job(task))
+    except MRDeltaNetError as refusal:
+        return refusal
+    except OSError as seen:
+        cause = seen
+    return InputError("A scan or mask of the case cannot be opened", code="MRD-E100", found=cause.strerror or type(cause).__name__,
+                      fix="check that it is there, that it may be read, and that its name is not too long")
+
+
+def _scan_digest(image: sitk.Image) -> str:
+    place = [round(value, PLACE_DIGITS) + 0.0 for value in (*image.GetSpacing(), *image.GetOrigin(), *image.GetDirection())]      # + 0.0: no -0.0
+    found = hashlib.sha256(struct.pack(f"<3I{len(place)}d", *image.GetSize(), *place))
+    found.update(np.ascontiguousarray(sitk.GetArrayViewFromImage(image), dtype="<f4"))
+    return found.hexdigest()
 
 
 def _interval(told: int | None, read: int | None) -> tuple[int | None, tuple[Notice, ...]]:
@@ -140,11 +175,13 @@ def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parts(place: Path) -> Iterator[tuple[str, Path]]:
-    """Every file that a path stands for, with its name inside it: a folder's files, a file and the data file that its header names."""
-    if place.is_dir():
+    """Every file that a path stands for, with its name inside it: a folder's files, a file and the data file that its header names. What the
+    system does not let us see (no permission, a name too long) counts as not there, so that it fails its own case and no other."""
+    if os.path.isdir(place):
         for folder, below, names in os.walk(place):
             below.sort()
-            yield from ((Path(folder, name).relative_to(place).as_posix(), Path(folder, name)) for name in sorted(names) if Path(folder, name).is_file())
+            yield from ((Path(folder, name).relative_to(place).as_posix(), Path(folder, name)) for name in sorted(names)
+                        if os.path.isfile(os.path.join(folder, name)))
         return
     yield "", place
     if (data := _detached_data(place)) is not None:
@@ -154,13 +191,13 @@ def _parts(place: Path) -> Iterator[tuple[str, Path]]:
 def _detached_data(path: Path) -> Path | None:
     """The sibling that a detached header names; the gate refuses any other place."""
     try:
-        if not path.is_file() or path.stat().st_size > HEADER_BYTES:
+        if not os.path.isfile(path) or path.stat().st_size > HEADER_BYTES:
             return None
         named = _DETACHED.search(path.read_bytes())
     except OSError:
         return None
     data = path.with_name(os.fsdecode(named.group(1).strip()).replace("\\", "/").rsplit("/", 1)[-1] or ".") if named else None
-    return data if data is not None and data.is_file() else None
+    return data if data is not None and os.path.isfile(data) else None
 
 
 def _stat(path: Path) -> list[Any]:

@@ -182,15 +182,17 @@ def _what_is_trained(config: StudyConfig, prepared: "PreparedCohort") -> dict[st
 def _refuse_twins(prepared: "PreparedCohort") -> None:
     """One patient under two names would be trained on and held out at once.
 
-    raises  InputError MRD-E453 if two rows gave the same crop
+    raises  InputError MRD-E453 if two rows hold a scan in common, of whichever visit and whatever the masks, or gave the same crop
     """
     lines: dict[str, list[int]] = {}
     for row, facts in zip(prepared.rows, prepared.facts):
-        lines.setdefault(facts["crop"]["sha256"], []).append(row.line)
-    if twins := [found for found in lines.values() if len(found) > 1]:
+        for digest_ in {facts["crop"]["sha256"], *facts.get("scans_sha256", {}).values()}:      # an older version kept no digests of scans
+            lines.setdefault(digest_, []).append(row.line)
+    if twins := sorted({tuple(found) for found in lines.values() if len(found) > 1}):
         named = "; ".join(f"lines {' and '.join(map(str, found))}" for found in twins[:LINES_NAMED])
         raise InputError("Rows of the table hold the same scans, so that one patient could be trained on and held out", code="MRD-E453",
-                         found=f"{named}{', and more' if len(twins) > LINES_NAMED else ''}", fix="keep one row a patient; `mrdeltanet cohort check` names copied files")
+                         found=f"{named}{', and more' if len(twins) > LINES_NAMED else ''}",
+                         fix="keep one row a patient, and give each visit its own scan; `mrdeltanet cohort check` names copied files")
 
 
 def _start_digest(path: Path) -> str:

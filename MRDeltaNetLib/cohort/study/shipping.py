@@ -38,12 +38,24 @@ def ship(out: Path, config: StudyConfig, members: Sequence[Member], prepared: An
     reference, why = reference_of(members, prepared, train)
     folder = out / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
     try:
-        digest = write_bundle(folder, network=network, metadata=metadata(record, {"name": config.model.name, "settings": settings}, keys),
+        said = metadata(record, {"name": config.model.name, "settings": settings}, keys)
+        said["mrdeltanet"] |= scans_of([prepared.facts[k] for k in train])
+        digest = write_bundle(folder, network=network, metadata=said,
                               card=card(record), golden_input=made_up_input(network.geometry.voxels), licence=licence(), reference=reference)
         swap_in(folder, out / BUNDLE)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return digest, why
+
+
+def scans_of(facts: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """{"training_scans_sha256": digests of both scans of every training case, sorted}, by which a case is known again whatever its masks.
+
+    facts  of the training cases; {} if one of them has no digests, because an older version prepared it
+    """
+    if not all("scans_sha256" in one for one in facts):
+        return {}
+    return {"training_scans_sha256": sorted({digest for one in facts for digest in one["scans_sha256"].values()})}
 
 
 def ensemble(out: Path, config: StudyConfig, members: Sequence[Member]) -> Any:
