@@ -18,7 +18,7 @@ import json
 import math
 import re
 import shutil
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Callable, Mapping
 
@@ -27,7 +27,7 @@ from MRDeltaNetLib.errors import InputError, MRDeltaNetError, require
 from MRDeltaNetLib.io.atomic import atomic, output_problem, sha256, write_text
 from MRDeltaNetLib.io.reference import Reference, read_reference, reference_bytes
 from MRDeltaNetLib.io.table_model import is_table_model
-from MRDeltaNetLib.io.tables import read_json
+from MRDeltaNetLib.io.tables import is_unicode, read_json
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +44,8 @@ OPTIONAL = (REFERENCE,)
 
 FORMAT = 1
 MAX_WEIGHT_BYTES, MAX_GOLDEN_BYTES, MAX_REFERENCE_BYTES, MAX_TEXT_BYTES = 2 * 1024**3, 256 * 1024**2, 80 * 1024**2, 1024**2
-MAX_BYTES = {METADATA: MAX_TEXT_BYTES, WEIGHTS: MAX_WEIGHT_BYTES, GOLDEN: MAX_GOLDEN_BYTES, REFERENCE: MAX_REFERENCE_BYTES,
+MAX_METADATA_BYTES = 64 * 1024**2                 # they list digests of every training case
+MAX_BYTES = {METADATA: MAX_METADATA_BYTES, WEIGHTS: MAX_WEIGHT_BYTES, GOLDEN: MAX_GOLDEN_BYTES, REFERENCE: MAX_REFERENCE_BYTES,
              CARD: MAX_TEXT_BYTES, LICENCE: MAX_TEXT_BYTES}
 MAX_MEMBERS = 100
 GOLDEN_OUTPUTS = ("logit", "attention_post", "attention_pre", "change_post")
@@ -63,9 +64,8 @@ OWN_REQUIRED = {"format": int, "name": str, "anatomy": str, "is_demo": bool, "in
                 "held_out_auc_ci": list, "held_out_on": str, "golden_tolerance": float}
 """The keys of the "mrdeltanet" section and their types."""
 
-
-DIGESTS = ("training_keys", "training_crops_sha256")
-"""Lists of SHA-256 that the section may hold: of the training cases' files and settings, and of their crops. They name nobody."""
+DIGESTS = ("training_keys", "training_crops_sha256", "training_scans_sha256")
+"""Lists of SHA-256 that the section may hold: of the training cases' files and settings, of their crops, and of their scans. They name nobody."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,7 @@ def read_bundle(folder: Path, limits: GateLimits = GateLimits()) -> Bundle:
     """
     folder = Path(folder)
     digests = _checked_digests(folder, limits)
-    metadata = read_json(folder / METADATA, limits)
-    check_metadata(metadata)
+    metadata = _metadata_from(folder / METADATA, limits)
     weights, golden = _tensors(folder / WEIGHTS, "the weights"), _tensors(folder / GOLDEN, "the stored example")
     _require_golden(golden)
     reference = read_reference(folder / REFERENCE, limits) if REFERENCE in digests else None
@@ -171,27 +170,33 @@ def check_golden(bundle: Bundle, network: "torch.nn.Module") -> float:
 
 def write_bundle(folder: Path, *, network: "torch.nn.Module", metadata: Mapping[str, Any], card: str,
                  golden_input: "torch.Tensor", licence: str, reference: Reference | None = None) -> str:
-    """Write a bundle; an existing bundle in the folder is replaced.
+    """Write a bundle that read_bundle accepts; an existing bundle in the folder is replaced. What is refused leaves the folder as it was.
 
     golden_input  (2, 2, D, H, W); stored as float16 together with the output for exactly these stored values
     licence       text of the licence
     reference     of the training cases (response/familiarity.fit_reference), made with this very network; None leaves the light "not known"
     returns       SHA-256 of the manifest
-    raises        InputError MRD-E504 (metadata), E508 (reference); EnvironmentProblem MRD-E810 to E813 (cannot write)
+    raises        InputError MRD-E502 (a file too large, foreign files in the folder), E504 (metadata, texts), E505 (values that are not numbers,
+                  or an example that is none), E508 (reference), as read_json what its JSON does not let through; EnvironmentProblem MRD-E810 to E813 (cannot write)
     """
     torch = require("torch", "Writing a model")
     save = require("safetensors.torch", "Writing a model", "pip install safetensors").save
-    check_metadata(metadata)
+    texts = {METADATA: _metadata_bytes(metadata), CARD: _text_bytes(card, "model card"), LICENCE: _text_bytes(licence, "licence")}
     stored = golden_input.half()
     with torch.inference_mode():
         output = network.eval()(stored.float()[None])
     golden = {"input": stored.contiguous()} | {name: getattr(output, name)[0].float().contiguous().clone()
                                                  for name in GOLDEN_OUTPUTS}
     weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    contents = {GOLDEN: save(golden), WEIGHTS: save(weights), METADATA: _as_text(metadata).encode(), CARD: card.encode(), LICENCE: licence.encode()}
+    _require_numbers(weights, "the weights")
+    _require_numbers(golden, "the stored example")
+    _require_golden(golden)
+    contents = {GOLDEN: save(golden), WEIGHTS: save(weights), **texts}
     if reference is not None:
         contents[REFERENCE] = reference_bytes(reference)
     folder = Path(folder)
+    for name, content in contents.items():
+        _refuse_large(name, len(content))
     _remove_earlier(folder)
     for name, content in contents.items():
         with atomic(folder / name) as temporary:
@@ -203,21 +208,32 @@ def rewrite_bundle(folder: Path, *, card: str, metadata: Mapping[str, Any]) -> s
     """Give a bundle another card and other metadata, and its manifest the new digests; weights and stored example stay.
 
     returns  SHA-256 of the new manifest
-    raises   InputError MRD-E504 (metadata); what read_bundle raises for the bundle as it was
+    raises   InputError MRD-E502 (too large), E504 (metadata, card); what read_bundle raises for the bundle as it was
     """
     folder = Path(folder)
     read_bundle(folder)                                          # a damaged file must not get a digest that fits it
-    check_metadata(metadata)
-    write_text(folder / METADATA, _as_text(metadata))
-    write_text(folder / CARD, card)
+    contents = {METADATA: _metadata_bytes(metadata), CARD: _text_bytes(card, "model card")}
+    for name, content in contents.items():
+        _refuse_large(name, len(content))
+    for name, content in contents.items():
+        with atomic(folder / name) as temporary:
+            temporary.write_bytes(content)
     return _write_manifest(folder)
 
 
 def _remove_earlier(folder: Path) -> None:
-    """Take an earlier bundle away."""
+    """Take an earlier bundle away, or what a killed run left of one.
+
+    raises  InputError MRD-E502 if the folder is no bundle and holds other files: with them it would not be one
+    """
     try:
         if (folder / MANIFEST).exists():
             shutil.rmtree(folder)
+        elif foreign := [path for path in folder.rglob("*") if not path.is_dir() and path.relative_to(folder).as_posix() not in MAX_BYTES]:
+            raise InputError("The folder for a model bundle holds other files", code="MRD-E502", found=f"{len(foreign)} files",
+                             fix="choose a new or empty folder; a bundle holds its own files alone")
+        else:
+            (folder / REFERENCE).unlink(missing_ok=True)
     except OSError as problem:
         raise output_problem(problem) from problem
 
@@ -228,8 +244,31 @@ def _write_manifest(folder: Path) -> str:
     return sha256(folder / MANIFEST)
 
 
-def _as_text(metadata: Mapping[str, Any]) -> str:
-    return json.dumps(metadata, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+def _metadata_bytes(metadata: Mapping[str, Any]) -> bytes:
+    """The metadata as they are written, after they were found to be what read_bundle accepts.
+
+    raises InputError MRD-E502 (too large), E504, or as read_json
+    """
+    try:
+        data = (json.dumps(metadata, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    except (TypeError, ValueError, RecursionError) as cause:
+        raise _metadata_error("metadata", "values that JSON cannot hold") from cause
+    _refuse_large(METADATA, len(data))
+    _metadata_from(data)
+    return data
+
+
+def _metadata_from(source: Path | bytes, limits: GateLimits = GateLimits()) -> dict[str, Any]:
+    """Metadata from their file or its bytes, checked."""
+    metadata = read_json(source, replace(limits, max_json_bytes=MAX_BYTES[METADATA]), what="the model bundle's file of metadata")
+    check_metadata(metadata)
+    return metadata
+
+
+def _text_bytes(text: str, what: str) -> bytes:
+    if not is_unicode(text):
+        raise InputError(f"The {what} is not UTF-8 text", code="MRD-E504", found="a half surrogate", fix="write it without that character")
+    return text.encode()
 
 
 def check_metadata(metadata: Any) -> None:
@@ -252,6 +291,8 @@ def check_metadata(metadata: Any) -> None:
         listed = own.get(name, [])
         if not isinstance(listed, list) or not all(isinstance(one, str) and re.fullmatch("[0-9a-f]{64}", one) for one in listed):
             raise _metadata_error(f"mrdeltanet.{name}", "not a list of digests")
+    if not is_unicode(json.dumps(metadata, ensure_ascii=False)):
+        raise _metadata_error("metadata", "a half surrogate, which no text can hold")
     recalibration = own["recalibration"]
     if set(recalibration) != {"slope", "intercept"} or not all(_finite(v) for v in recalibration.values()):
         raise _metadata_error("mrdeltanet.recalibration", "not a finite slope and intercept")
@@ -294,14 +335,18 @@ def _checked_digests(folder: Path, limits: GateLimits) -> dict[str, str]:
                          fix="export or download the bundle again")
     _refuse_foreign_files(folder, tuple(expected))
     for name in expected:
-        if (folder / name).stat().st_size > MAX_BYTES[name]:
-            raise InputError("A file of the model bundle is too large", code="MRD-E502", found=name,
-                             fix="export or download the bundle again")
+        _refuse_large(name, (folder / name).stat().st_size)
         if sha256(folder / name) != expected[name]:
             raise InputError("A file of the model bundle is not the one that was written with it", code="MRD-E503",
                              found=f"the digest of {name} differs from the manifest",
                              fix="export or download the bundle again; do not use this copy")
     return dict(expected)
+
+
+def _refuse_large(name: str, size: int) -> None:
+    """name: of a file of the bundle; size: bytes."""
+    if size > MAX_BYTES[name]:
+        raise InputError("A file of the model bundle is too large", code="MRD-E502", found=name, fix="export or download the bundle again")
 
 
 def _refuse_foreign_files(folder: Path, listed: tuple[str, ...]) -> None:
@@ -318,17 +363,21 @@ def _refuse_foreign_files(folder: Path, listed: tuple[str, ...]) -> None:
 
 def _tensors(path: Path, what: str) -> dict[str, "torch.Tensor"]:
     load_file = require("safetensors.torch", "Prediction", "pip install safetensors").load_file
-    torch = require("torch", "Prediction", "install torch (in Slicer: the PyTorch extension)")
     try:
         tensors = load_file(path)
     except Exception as cause:  # safetensors raises its own and several built-in types for a damaged header
         raise InputError(f"The model bundle's file with {what} cannot be read", code="MRD-E505", found=type(cause).__name__,
                          fix="export or download the bundle again") from cause
+    _require_numbers(tensors, what)
+    return tensors
+
+
+def _require_numbers(tensors: Mapping[str, "torch.Tensor"], what: str) -> None:
+    torch = require("torch", "Prediction", "install torch (in Slicer: the PyTorch extension)")
     broken = [name for name, value in tensors.items() if value.is_floating_point() and not torch.isfinite(value.float()).all()]
     if broken or not tensors:
         raise InputError(f"In the model bundle, {what} hold values that are not numbers", code="MRD-E505",
                          found=f"{len(broken)} of {len(tensors)} tensors", fix="train or export the model again")
-    return tensors
 
 
 def _card(path: Path) -> str:

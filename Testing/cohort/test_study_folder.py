@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +14,7 @@ torch = pytest.importorskip("torch", reason="networks need torch")
 
 from MRDeltaNetLib.cohort.study import members, shipping  # noqa: E402
 from MRDeltaNetLib.config import StudyConfig  # noqa: E402
-from MRDeltaNetLib.errors import EnvironmentProblem  # noqa: E402
+from MRDeltaNetLib.errors import EnvironmentProblem, InputError  # noqa: E402
 from MRDeltaNetLib.io.bundle import read_bundle  # noqa: E402
 
 _spec = importlib.util.spec_from_file_location("bundle_tests", Path(__file__).resolve().parents[1] / "io" / "test_bundle.py")
@@ -66,3 +65,50 @@ def test_a_disk_that_fills_while_a_model_is_shipped_is_told_and_the_earlier_mode
         shipping.ship(tmp_path, config, [None], *nobody)
     assert caught.value.code == "MRD-E810" and [path.name for path in tmp_path.iterdir()] == ["bundle"]
     assert read_bundle(tmp_path / "bundle").sha256 == first
+
+
+def test_the_note_of_a_long_training_is_read(tmp_path):
+    finish(tmp_path, epochs=12_000)
+    assert (tmp_path / members.DONE).stat().st_size > 1024**2
+    _, _, summary = members._finished(tmp_path, BEGUN, CASES)
+    assert len(summary["history"]) == 12_000
+
+
+def test_a_network_whose_note_is_too_large_is_told_and_stays(tmp_path, monkeypatch):
+    finish(tmp_path)
+    monkeypatch.setattr(members, "MAX_BYTES", 100)
+    with pytest.raises(InputError) as caught:
+        members._finished(tmp_path, BEGUN, CASES)
+    assert caught.value.code == "MRD-E425" and "members/" in caught.value.fix
+    assert {path.name for path in tmp_path.iterdir()} == {members.DONE, members.OUTPUTS}
+
+
+@pytest.mark.parametrize(("name", "code"), [(members.DONE, "MRD-E427"), (members.OUTPUTS, "MRD-E781")])
+def test_a_network_whose_files_cannot_be_opened_now_is_told_and_stays(tmp_path, monkeypatch, name, code):
+    finish(tmp_path)
+    before, opened = {path.name for path in tmp_path.iterdir()}, open
+
+    def failing(path, *how, **more):
+        if Path(path).name == name:
+            raise OSError(5, "Input/output error", str(path))
+        return opened(path, *how, **more)
+
+    monkeypatch.setattr("builtins.open", failing)
+    with pytest.raises(InputError) as caught:
+        members._finished(tmp_path, BEGUN, CASES)
+    assert caught.value.code == code and str(tmp_path) not in caught.value.text() and {path.name for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("damage", ["note is no JSON", "note of another training", "outputs changed", "outputs gone"])
+def test_a_network_whose_files_are_not_those_that_were_written_is_trained_anew(tmp_path, damage):
+    folder = tmp_path / "member"
+    folder.mkdir()
+    finish(folder)
+    begun = "1" * 64 if damage == "note of another training" else BEGUN
+    if damage == "note is no JSON":
+        (folder / members.DONE).write_text("{")
+    elif damage == "outputs changed":
+        (folder / members.OUTPUTS).write_bytes(b"other")
+    elif damage == "outputs gone":
+        (folder / members.OUTPUTS).unlink()
+    assert members._finished(folder, begun, CASES) is None and not folder.exists()

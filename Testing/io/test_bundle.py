@@ -460,3 +460,79 @@ def test_an_ensemble_goes_into_a_bundle_and_comes_out_with_every_member(tmp_path
     assert read.members == 2 and read.public_facts()["members"] == 2 and bundles.check_golden(read, network) < 1e-4
     with torch.inference_mode():
         assert network(pair[None]).member_logits.shape == (1, 2)
+
+
+def write(place, **changes) -> str:
+    """A bundle with some of its parts changed."""
+    return bundles.write_bundle(place, **({"network": Small(), "metadata": metadata(), "card": "# Card\n", "golden_input": torch.randn(2, 2, 4, 8, 8),
+                                           "licence": "L\n"} | changes))
+
+
+def test_the_digests_of_20000_training_cases_can_be_written_and_read(tmp_path):
+    """Of each case its settings, its crop and its two scans; the metadata then take 5 MiB."""
+    listed = {name: [f"{k:064x}" for k in range(count)] for name, count in zip(bundles.DIGESTS, (20_000, 20_000, 40_000))}
+    write(tmp_path / "bundle", metadata=metadata(**listed))
+    read = bundles.read_bundle(tmp_path / "bundle")
+    assert all(read.own[name] == digests for name, digests in listed.items())
+    bundles.rewrite_bundle(tmp_path / "bundle", card="# New\n", metadata=read.metadata)
+    assert bundles.read_bundle(tmp_path / "bundle").card == "# New\n"
+
+
+def test_the_digests_of_the_scans_are_optional_and_checked():
+    bundles.check_metadata(metadata(training_scans_sha256=["a" * 64]))
+    with pytest.raises(InputError) as caught:
+        bundles.check_metadata(metadata(training_scans_sha256=["scan of somebody"]))
+    assert caught.value.code == "MRD-E504" and "somebody" not in caught.value.text()
+
+
+def broken_network() -> torch.nn.Module:
+    made = Small()
+    made.layer.bias.data[1] = torch.nan
+    return made
+
+
+def deep(levels: int) -> list:
+    return [deep(levels - 1)] if levels else []
+
+
+UNREADABLE = {
+    "weights that are not numbers": ("MRD-E505", lambda: {"network": broken_network()}),
+    "an example beyond float16": ("MRD-E505", lambda: {"golden_input": torch.full((2, 2, 4, 8, 8), 1e6)}),
+    "an example of three channels": ("MRD-E505", lambda: {"golden_input": torch.randn(2, 3, 4, 8, 8)}),
+    "a card of 2 MiB": ("MRD-E502", lambda: {"card": "x" * 2 * 1024**2}), "a licence of 2 MiB": ("MRD-E502", lambda: {"licence": "x" * 2 * 1024**2}),
+    "metadata over their cap": ("MRD-E502", lambda: {"metadata": metadata(more="x" * 64 * 1024**2)}),
+    "a card that no text can hold": ("MRD-E504", lambda: {"card": "\ud800"}), "metadata that no text can hold": ("MRD-E504", lambda: {"metadata": metadata(more="\ud800")}),
+    "metadata with NaN": ("MRD-E504", lambda: {"metadata": metadata(more=float("nan"))}), "metadata with an object": ("MRD-E504", lambda: {"metadata": metadata(more=Small())}),
+    "metadata with a long number": ("MRD-E424", lambda: {"metadata": metadata(more=10**30)}), "metadata that are too deep": ("MRD-E423", lambda: {"metadata": metadata(more=deep(40))})}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_what_could_not_be_read_back_is_not_written_and_the_earlier_bundle_stays(folder, case):
+    before, (code, changes) = bundles.read_bundle(folder).sha256, UNREADABLE[case]
+    with pytest.raises(InputError) as caught:
+        write(folder, **changes())
+    assert caught.value.code == code and bundles.read_bundle(folder).sha256 == before
+
+
+def test_a_bundle_is_not_written_among_other_files_nor_beside_an_earlier_reference(tmp_path, known):
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "run.py").write_text("x")
+    with pytest.raises(InputError) as caught:
+        write(tmp_path)
+    assert caught.value.code == "MRD-E502" and "run.py" not in caught.value.text() and [path.name for path in tmp_path.iterdir()] == ["scripts"]
+    references.write_reference(known, tmp_path / "killed" / bundles.REFERENCE)
+    write(tmp_path / "killed")
+    assert bundles.read_bundle(tmp_path / "killed").reference is None
+
+
+@pytest.mark.parametrize("change", [{"embedding_mean": np.full(5, 1e300)}, {"percentile_sd": np.full((2, 101), 1e-60)}], ids=["too large", "too small"])
+def test_a_reference_that_float32_cannot_hold_is_not_written(tmp_path, known, change):
+    with pytest.raises(InputError) as caught:
+        references.write_reference(dataclasses.replace(known, **change), tmp_path / "reference")
+    assert caught.value.code == "MRD-E508" and not (tmp_path / "reference").exists()
+
+
+def test_a_half_surrogate_in_metadata_is_refused_because_no_terminal_can_show_it(folder):
+    (folder / bundles.METADATA).write_text(json.dumps(metadata(name="\ud800")))
+    reseal(folder)
+    assert refusal(folder).code == "MRD-E504"

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Mapping
 import numpy as np
 
 from MRDeltaNetLib.cohort.splitting import Split
-from MRDeltaNetLib.config import StudyConfig
+from MRDeltaNetLib.cohort.study.record import MAX_BYTES
+from MRDeltaNetLib.config import GateLimits, StudyConfig
 from MRDeltaNetLib.errors import InputError, require
 from MRDeltaNetLib.io.atomic import atomic, sha256, write_text
 from MRDeltaNetLib.io.tables import read_json
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     import torch
 
 WEIGHTS, OUTPUTS, DONE = "weights.safetensors", "outputs.safetensors", "member.json"
+UNREAD = ("MRD-E425", "MRD-E427")
+"""A note that was not read: too large, or not to be opened. It tells nothing against the network beside it."""
+
 SCORING_SHARE = 0.9
 """Where training ends on a member's bar and scoring begins."""
 
@@ -159,19 +163,30 @@ def _finish(folder: Path, begun: str, logits: np.ndarray, embeddings: np.ndarray
 
 
 def _finished(folder: Path, begun: str, cases: int) -> tuple[np.ndarray, np.ndarray, Mapping[str, Any]] | None:
-    """Logits, embeddings and summary of a member that is done and whole; None to train it, or to train it on."""
+    """Logits, embeddings and summary of a member that is done and whole; None to train it, or to train it on.
+
+    A folder whose files are not those that were written is removed; one that cannot be read stays.
+    raises  InputError MRD-E425 (the note is too large), E427 (the note cannot be opened), E781 (outputs or weights cannot be)
+    """
     if not (folder / DONE).exists():
         return None
     load_file = require("safetensors.numpy", "Training", "pip install safetensors").load_file
     try:
-        note = read_json(folder / DONE, what="the note of a trained network")
+        note = read_json(folder / DONE, GateLimits(max_json_bytes=MAX_BYTES), what="the note of a trained network")
         whole = note["made_from"] == begun and note["outputs_sha256"] == sha256(folder / OUTPUTS) and (
             note["weights_sha256"] is None or note["weights_sha256"] == sha256(folder / WEIGHTS))
         if whole:
             arrays = load_file(folder / OUTPUTS)
             if len(arrays["logits"]) == len(arrays["embeddings"]) == cases:
                 return arrays["logits"], arrays["embeddings"], note["summary"] | {"weights_sha256": note["weights_sha256"]}
-    except (OSError, KeyError, TypeError, InputError):
+    except InputError as problem:
+        if problem.code in UNREAD:
+            raise InputError(problem.what, code=problem.code, found=problem.found,
+                             fix="see that member.json below members/ may be read; if the network is not wanted, delete its folder") from problem
+    except OSError as problem:
+        if not isinstance(problem, FileNotFoundError):
+            raise _unusable(problem.strerror or type(problem).__name__) from problem
+    except (KeyError, TypeError):
         pass
     shutil.rmtree(folder)                                   # files that were changed after they were written are not trained on
     return None
