@@ -6,6 +6,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -121,6 +122,18 @@ def test_cases_that_the_model_was_trained_on_are_told_whatever_they_are_called(p
     assert "2 of the 2" in predict(place, place / "renamed", renamed).notices[0].text
     strangers = write_table(place / "cohort/strangers.csv", [row for row in rows if row["set"] == "external"])
     assert "MRD-W781" not in [notice.code for notice in predict(place, place / "strangers", strangers).notices]
+
+
+@pytest.mark.parametrize("visit", ["pre", "post"])
+def test_a_training_case_with_other_masks_is_known_by_one_of_its_scans(visit):
+    rows = [SimpleNamespace(line=line) for line in (2, 3, 4)]
+    facts = [{"crop": {"sha256": f"{k:064x}"}, "scans_sha256": {"pre": f"{10 + k:064x}", "post": f"{20 + k:064x}"}} for k in (1, 2)] + [{"crop": {"sha256": "c" * 64}}]
+    prepared = SimpleNamespace(rows=rows, facts=facts, keys=["a" * 64, "b" * 64, "d" * 64])
+    (notice,) = predicting.trained_on(SimpleNamespace(own={"training_scans_sha256": [facts[1]["scans_sha256"][visit], "e" * 64]}), prepared)
+    assert notice.code == "MRD-W781" and "1 of the 3 cases (line 3)" in notice.text
+    for own, line in (({"training_keys": ["a" * 64]}, 2), ({"training_crops_sha256": ["c" * 64], "training_scans_sha256": []}, 4)):
+        assert f"(line {line})" in predicting.trained_on(SimpleNamespace(own=own), prepared)[0].text
+    assert predicting.trained_on(SimpleNamespace(own={}), prepared) == ()
 
 
 def test_ranges_without_smaller_outlines_are_told_by_line(place, done):

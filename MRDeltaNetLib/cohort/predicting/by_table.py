@@ -17,12 +17,12 @@ import numpy as np
 
 from MRDeltaNetLib.cohort import scores_table, tabular
 from MRDeltaNetLib.cohort.predicting.by_network import PREPARED, prepared_as
-from MRDeltaNetLib.cohort.predicting.written import CACHE, PREDICTIONS, CasesNotPredicted, Predicted, met_before, write
+from MRDeltaNetLib.cohort.predicting.written import CACHE, PREDICTIONS, CasesNotPredicted, Predicted, met_before, names_of, write
 from MRDeltaNetLib.cohort.statistics import sigmoid
 from MRDeltaNetLib.cohort.study.folder import claim, clean, locked
 from MRDeltaNetLib.config import PreprocessingConfig, RegistrationConfig
 from MRDeltaNetLib.errors import InputError, Notice, UsageError
-from MRDeltaNetLib.io.bundle import preprocessing_from, read_bundle
+from MRDeltaNetLib.io.bundle import DIGESTS, preprocessing_from, read_bundle
 from MRDeltaNetLib.io.table_model import TableModel, read_table_model
 from MRDeltaNetLib.progress import Progress, part
 
@@ -122,8 +122,8 @@ def _prepared(model: TableModel, cohort: "Cohort", cache: Path, workers: int, pr
         raise InputError("The table model cannot be used", code="MRD-E785", found="it does not say, or not rightly, how its scans were prepared",
                          fix="train it again with this version") from cause
     found = prepared_as(cohort, cache, preprocessing, registration, workers, progress)
-    known = set(model.trained_on.get("training_keys", ()))
-    notices = met_before([row.line for row, key in zip(found.rows, found.keys) if key in known], len(found.rows))
+    known = {digest for name in DIGESTS for digest in model.trained_on.get(name, ())}
+    notices = met_before([row.line for row, names in zip(found.rows, names_of(found)) if known & names], len(found.rows))
     return _Cases(found, {"spacing_mm": preprocessing.spacing_mm}, found.failures, (*notices, *carried_beds(found.rows, found.facts)),
                   {row.id: bed_of(facts) for row, facts in zip(found.rows, found.facts)})
 
