@@ -113,10 +113,12 @@ def _controls(bundle: Path, config: StudyConfig, out: Path) -> Controls:
 
 def _ship(bundle: Path, out: Path, section: str) -> None:
     """Put a copy of the bundle into its place, with the note and a section added to the card before its limits."""
+    from MRDeltaNetLib.cohort.study.card import NOT_SHOWN
     from MRDeltaNetLib.cohort.study.shipping import swap_in
 
     read, made = read_bundle(bundle), bundle.with_name(SHIPPED)
-    before, limits, after = read.card.partition("## Limits")
+    card = read.card.replace(f"- {NOT_SHOWN}\n", "") if section else read.card             # the section shows it
+    before, limits, after = card.partition("## Limits")
     shutil.rmtree(made, ignore_errors=True)
     shutil.copytree(bundle, made)
     rewrite_bundle(made, card="\n".join([before.rstrip(), "", NOTE, *([section] if section else []), f"{limits}{after}"]), metadata={**read.metadata, **CREDIT})

@@ -9,6 +9,7 @@ INTENDED_USE = ("Research only, on patients like those it was trained on, as one
                 "Not for diagnosis or treatment decisions: nobody has tested it for that.")
 INTENDED_USE_DEMO = "Research and demonstration only. Trained on made-up data. Not for diagnosis or treatment decisions."
 
+NOT_SHOWN = "Whether it uses more than tumour volume, one scan or the scanner is not shown by these numbers; `mrdeltanet controls` shows it."
 FEW_EVENTS = 50
 WIDE_CI = 0.15
 CENTRE_GAP = 0.05
@@ -85,7 +86,7 @@ def limits(record: Mapping[str, Any]) -> list[str]:
         found.append(f"The recalibration does not hold well on cases that it was not fitted on: slope {calibration['slope']:.2f}, intercept {calibration['intercept']:.2f}.")
     if failed := record["cohort"]["failed"]:
         found.append(f"{failed} cases of the table could not be prepared and are in none of these numbers.")
-    found.append("Whether it uses more than tumour volume, one scan or the scanner is not shown by these numbers; `mrdeltanet controls` shows it.")
+    found.append(NOT_SHOWN)
     found.append("Threshold and recalibration belong to the share of pCR and the scanners named here.")
     return found
 
