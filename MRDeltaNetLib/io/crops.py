@@ -16,7 +16,7 @@ from typing import Any, Mapping
 import numpy as np
 
 from MRDeltaNetLib.errors import InputError
-from MRDeltaNetLib.io.atomic import atomic, sha256, write_text
+from MRDeltaNetLib.io.atomic import atomic, output_problem, sha256, write_text
 from MRDeltaNetLib.io.tables import read_json
 
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -32,13 +32,26 @@ class CropStore:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
 
-    def has(self, key: str) -> bool:
-        """Whether the case is there, whole as far as sizes and facts tell; bytes are compared by read(..., check=True) only."""
+    def has(self, key: str, *, check: bool = False) -> bool:
+        """Whether the case is there, whole as far as sizes and facts tell.
+
+        check   also compare the SHA-256 of both arrays with those that the facts hold, which takes one reading
+        """
         try:
-            self._stored_outlines(key, self.read(key)[1])
+            self._stored_outlines(key, self.read(key, check=check)[1], check)
             return True
         except InputError:
             return False
+
+    def remove(self, key: str) -> None:
+        """Take a damaged case away, so that it is made again: without its facts it does not count.
+
+        raises  EnvironmentProblem as io/atomic
+        """
+        try:
+            self._facts_path(key).unlink(missing_ok=True)
+        except OSError as problem:
+            raise output_problem(problem) from problem
 
     def read(self, key: str, *, check: bool = False) -> tuple[np.memmap, dict[str, Any]]:
         """The crop, memory-mapped and read-only, float16 (timepoint 2, channel 2, depth, height, width), and its facts.
@@ -157,8 +170,16 @@ def _write_array(path: Path, array: np.ndarray) -> dict[str, Any]:
 def _compare(array: np.ndarray, axes: int, path: Path, stored: Mapping[str, Any], check: bool) -> None:
     if list(array.shape) != stored["shape"] or array.dtype != np.float16 or array.ndim != axes:
         raise _damaged("another shape than when it was written")
-    if check and sha256(path) != stored["sha256"]:
+    if check and _digest(path) != stored["sha256"]:
         raise _damaged("other bytes than when it was written")
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of an array's file; a disk that cannot read it any more is damage."""
+    try:
+        return sha256(path)
+    except OSError as cause:
+        raise _damaged("the file cannot be read") from cause
 
 
 def _array(path: Path) -> np.memmap:
@@ -178,4 +199,4 @@ def _checked(key: str) -> str:
 
 def _damaged(found: str) -> InputError:
     return InputError("A prepared crop in the cache cannot be used", code="MRD-E466", found=found,
-                      fix="run `mrdeltanet cohort prepare` again, which makes what is missing; after damage, delete the cache first")
+                      fix="run `mrdeltanet cohort prepare` again with the same settings and the same cache, which makes damaged crops again")

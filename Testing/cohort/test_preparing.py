@@ -332,6 +332,39 @@ def test_carried_beds_are_told_by_their_first_lines_to_those_who_score_and_to_th
     assert carried_beds(rows[:3], facts[:3]) == carried_beds(rows, [{}] * 10) == ()
 
 
+def flip(path: Path) -> None:
+    """Damage the last byte of a file, as a disk does: its size stays."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["same files", "a copy of the files"])
+def test_a_damaged_crop_is_told_by_its_line_and_made_again(place, cohort, reference, tmp_path, here, known):
+    cache = shutil.copytree(reference, tmp_path / "cache")
+    if not known:
+        cohort = cohort_of(shutil.copytree(place, tmp_path / "files"), *cohort.rows)
+    keys = load_prepared(cohort, cache, CROP, UNMOVED).keys
+    flip(cache / "crops" / f"{keys[1]}.npy")
+    with pytest.raises(InputError) as caught:
+        load_prepared(cohort, cache, CROP, UNMOVED)
+    assert caught.value.code == "MRD-E466" and "1 (line 3)" in caught.value.found and "cohort prepare" in caught.value.fix
+    flip(cache / "crops" / f"{keys[2]}.outlines.npy")
+    summary = prepare_cohort(cohort, cache, CROP, UNMOVED)
+    assert (summary.made, summary.kept) == (2, 1) and crops_in(cache) == crops_in(reference)
+    assert load_prepared(cohort, cache, CROP, UNMOVED).keys == keys
+
+
+def test_damaged_outlines_are_told_when_they_are_read(cohort, reference, tmp_path):
+    cache = shutil.copytree(reference, tmp_path / "cache")
+    found = load_prepared(cohort, cache, CROP, UNMOVED)
+    assert list(found.outlines(0)) == list(uncertainty.NAMES)
+    flip(cache / "crops" / f"{found.keys[0]}.outlines.npy")
+    with pytest.raises(InputError) as caught:
+        found.outlines(0)
+    assert caught.value.code == "MRD-E466"
+
+
 def test_other_settings_are_other_crops(cohort, reference):
     for other in ((replace(CROP, roi_sigma_mm=2.0), UNMOVED), (CROP, RegistrationConfig())):
         with pytest.raises(InputError) as caught:

@@ -115,6 +115,7 @@ def test_damaged_outlines_are_not_believed(store, harm):
         store.outlines(KEY, check=True)
     assert caught.value.code == "MRD-E466"
     assert store.has(KEY) == (harm in ("box", "flipped bit"))                             # sizes tell no more
+    assert store.has(KEY, check=True) == (harm == "box")
 
 
 def test_a_flipped_bit_is_found_on_demand(store):
@@ -123,6 +124,11 @@ def test_a_flipped_bit_is_found_on_demand(store):
     content[-1] ^= 1
     path.write_bytes(content)
     assert refused(store, check=True) == "MRD-E466" and store.has(KEY)
+    assert not store.has(KEY, check=True)
+    store.remove(KEY)
+    assert not store.has(KEY)
+    store.write(KEY, CROP, {"interval_days": 84})
+    assert store.has(KEY, check=True)
 
 
 def test_values_that_float16_cannot_hold_and_other_shapes_are_refused(store):

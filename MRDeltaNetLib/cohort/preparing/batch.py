@@ -7,7 +7,7 @@ import os
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -27,6 +27,7 @@ TIMEOUT_S = 1800.0
 """Of one case. A rigid alignment takes well below a minute, a full bias correction some minutes on a slow core."""
 
 MAX_WORKERS = 1024
+LINES_NAMED = 5
 PULSE_S = 0.5
 """How often progress is called while cases are running, so that a stop is heard."""
 
@@ -85,7 +86,7 @@ class PreparedCohort:
 
         raises  InputError MRD-E466 if they are damaged
         """
-        return self.store.outlines(self.keys[number])
+        return self.store.outlines(self.keys[number], check=True)
 
     @property
     def outcomes(self) -> np.ndarray:
@@ -107,7 +108,7 @@ class PreparedCohort:
 def prepare_cohort(cohort: "Cohort", cache: Path | str, preprocessing: PreprocessingConfig = PreprocessingConfig(),
                    registration: RegistrationConfig = RegistrationConfig(), *, workers: int = 1, shard: tuple[int, int] | None = None,
                    dask: str | None = None, timeout_s: float = TIMEOUT_S, progress: Progress = silent) -> Summary:
-    """Prepare every case of a cohort that the cache does not have; the same bytes whichever way.
+    """Prepare every case of a cohort that the cache does not have, or holds damaged; the same bytes whichever way.
 
     cache         folder, new or from an earlier preparation (preparing.cache)
     workers       single-threaded processes on this machine
@@ -154,12 +155,13 @@ def prepare_cohort(cohort: "Cohort", cache: Path | str, preprocessing: Preproces
 
 def load_prepared(cohort: "Cohort", cache: Path | str, preprocessing: PreprocessingConfig = PreprocessingConfig(),
                   registration: RegistrationConfig = RegistrationConfig()) -> PreparedCohort:
-    """The prepared cases of a cohort; those that failed are left out and listed. Nothing is written.
+    """The prepared cases of a cohort, every crop compared with its digest once; those that failed are left out and listed. Nothing is written.
 
-    raises  InputError MRD-E467 if a case was neither prepared nor has failed, with these settings and these files
+    raises  InputError MRD-E467 if a case was neither prepared nor has failed, with these settings and these files; E466 with the lines of
+            crops that are damaged
     """
     store = Cache(cache)
-    rows, crops, facts, keys, failures, unknown = [], [], [], [], [], 0
+    rows, crops, facts, keys, failures, unknown, damaged = [], [], [], [], [], 0, {}
     for number, row in enumerate(cohort.rows):
         planned = _Planned(cohort, number, store, preprocessing, registration)
         key = store.key(planned.name) or _key_by_bytes(planned, store)
@@ -168,9 +170,15 @@ def load_prepared(cohort: "Cohort", cache: Path | str, preprocessing: Preprocess
             failures += found
             unknown += not found
             continue
-        crop, fact = store.crops.read(key)
+        try:
+            crop, fact = store.crops.read(key, check=True)
+        except InputError as problem:
+            damaged[row.line] = problem
+            continue
         for kept, value in ((rows, row), (crops, crop), (facts, fact), (keys, key)):
             kept.append(value)
+    if damaged:
+        raise _damaged(damaged)
     if unknown or not rows:
         raise InputError("Not every case of the cohort is prepared" if rows else "No case of the cohort is prepared", code="MRD-E467",
                          found=f"{unknown} of {len(cohort.rows)} not prepared with these settings, {len(failures)} failed",
@@ -197,7 +205,7 @@ def _outcomes(planned: Sequence[_Planned], store: Cache, executor: Executor, pro
     todo, waiting, count, done, failed = iter(planned), {}, len(planned), 0, 0
     while True:
         while len(waiting) < 2 * executor.width and (one := next(todo, None)) is not None:
-            if (key := store.key(one.name)) is not None:
+            if (key := store.key(one.name)) is not None and _kept(store, key):
                 done += 1
                 yield one, {"key": key, "made": False}
             else:
@@ -209,9 +217,20 @@ def _outcomes(planned: Sequence[_Planned], store: Cache, executor: Executor, pro
             progress(done / count, _message(done, count, failed))
         for future in ended:
             one, outcome = waiting.pop(future), _result(future)
+            if outcome.get("made") is False and not _kept(store, outcome["key"]):        # there, as far as the worker saw, but damaged
+                waiting[executor.submit(one.task())] = one
+                continue
             store.remember(one.name, outcome)
             done, failed = done + 1, failed + ("failure" in outcome)
             yield one, outcome
+
+
+def _kept(store: Cache, key: str) -> bool:
+    """Whether a crop that is there is the one that was written; if not, it is removed, so that it is made again."""
+    if store.crops.has(key, check=True):
+        return True
+    store.crops.remove(key)
+    return False
 
 
 def _result(future: "Future[dict[str, Any]]") -> dict[str, Any]:
@@ -234,6 +253,13 @@ def _key_by_bytes(planned: _Planned, store: Cache) -> str | None:
 
 def _message(done: int, count: int, failed: int) -> str:
     return f"prepared {done - failed} of {count}" + (f", {failed} failed" if failed else "")
+
+
+def _damaged(problems: Mapping[int, InputError]) -> InputError:
+    """problems: line of the table -> what reading its crop raised."""
+    lines, first = sorted(problems), next(iter(problems.values()))
+    named = ", ".join(map(str, lines[:LINES_NAMED])) + (" and more" if len(lines) > LINES_NAMED else "")
+    return InputError("Prepared crops in the cache are damaged", code="MRD-E466", found=f"{len(lines)} (line {named}): {first.found}", fix=first.fix)
 
 
 def _cases_failed(summary: Summary) -> CasesFailed:
