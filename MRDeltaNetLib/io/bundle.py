@@ -48,6 +48,9 @@ MAX_METADATA_BYTES = 64 * 1024**2                 # they list digests of every t
 MAX_BYTES = {METADATA: MAX_METADATA_BYTES, WEIGHTS: MAX_WEIGHT_BYTES, GOLDEN: MAX_GOLDEN_BYTES, REFERENCE: MAX_REFERENCE_BYTES,
              CARD: MAX_TEXT_BYTES, LICENCE: MAX_TEXT_BYTES}
 MAX_MEMBERS = 100
+NUMBERS_OF = {"spacing_mm": 3, "crop_mm": 3, "clip_percentiles": 2}
+"""How many numbers a preprocessing setting has; one where it is not named."""
+
 GOLDEN_OUTPUTS = ("logit", "attention_post", "attention_pre", "change_post")
 """Outputs of a network that the stored example may hold; the logit always."""
 
@@ -283,8 +286,12 @@ def check_metadata(metadata: Any) -> None:
         raise _metadata_error("mrdeltanet.format", f"{own['format']}, this version reads {FORMAT}")
     _check_network(own["network"])
     preprocessing_from(own["preprocessing"])
-    if not own["bias_corrections_allowed"] or not set(own["bias_corrections_allowed"]) <= set(BIAS_CORRECTIONS):
+    if not own["bias_corrections_allowed"] or not all(one in BIAS_CORRECTIONS for one in own["bias_corrections_allowed"]):
         raise _metadata_error("mrdeltanet.bias_corrections_allowed", str(own["bias_corrections_allowed"])[:80])
+    if not all(isinstance(one, str) for one in own["sequences"]):
+        raise _metadata_error("mrdeltanet.sequences", "not a list of texts")
+    if not _numbers(own["held_out_auc_ci"], 2):
+        raise _metadata_error("mrdeltanet.held_out_auc_ci", "not two finite numbers")
     if not 0.0 < own["threshold"] < 1.0:
         raise _metadata_error("mrdeltanet.threshold", f"{own['threshold']}; it must lie between 0 and 1")
     for name in DIGESTS:
@@ -307,13 +314,12 @@ def preprocessing_from(values: Mapping[str, Any]) -> PreprocessingConfig:
     if not isinstance(values, dict) or set(values) != names:
         different = names ^ set(values if isinstance(values, dict) else ())
         raise _metadata_error("mrdeltanet.preprocessing", "missing or unknown: " + ", ".join(sorted(different))[:160])
-    numbers = [number for value in values.values() for number in (value if isinstance(value, list) else [value])
-               if not isinstance(number, str)]
-    if not all(_finite(number) and number >= 0 for number in numbers) or values["bias_correction"] not in BIAS_CORRECTIONS:
-        raise _metadata_error("mrdeltanet.preprocessing", "a value that is not a non-negative number")
-    for name, length in (("spacing_mm", 3), ("crop_mm", 3), ("clip_percentiles", 2)):
-        if not isinstance(values[name], list) or len(values[name]) != length:
-            raise _metadata_error(f"mrdeltanet.preprocessing.{name}", f"not a list of {length} numbers")
+    if values["bias_correction"] not in BIAS_CORRECTIONS:
+        raise _metadata_error("mrdeltanet.preprocessing.bias_correction", f"none of {', '.join(BIAS_CORRECTIONS)}")
+    for name in sorted(names - {"bias_correction"}):
+        found = values[name] if name in NUMBERS_OF else [values[name]]
+        if not _numbers(found, NUMBERS_OF.get(name, 1)) or min(found) < 0:
+            raise _metadata_error(f"mrdeltanet.preprocessing.{name}", f"wanted: {NUMBERS_OF.get(name, 1)} finite, none negative")
     if min(values["spacing_mm"]) < 0.1 or max(values["crop_mm"]) > 500:
         raise _metadata_error("mrdeltanet.preprocessing", "a spacing below 0.1 mm or a crop above 500 mm")
     return PreprocessingConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
@@ -433,3 +439,8 @@ def _largest_difference(stored: "torch.Tensor", found: "torch.Tensor") -> float:
 
 def _finite(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _numbers(values: Any, count: int) -> bool:
+    """Whether this is a list of so many finite numbers."""
+    return isinstance(values, list) and len(values) == count and all(map(_finite, values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import pickle
@@ -194,6 +195,13 @@ HOSTILE = {
     "negative margin": {"preprocessing": metadata()["mrdeltanet"]["preprocessing"] | {"exclusion_margin_mm": -1.0}},
     "two spacings": {"preprocessing": metadata()["mrdeltanet"]["preprocessing"] | {"spacing_mm": [0.75, 3.0]}},
     "newer format": {"format": 2},
+    **{f"interval {interval}": {"held_out_auc_ci": interval} for interval in ([], ["a", "b"], [0.5], [0.1, 0.2, 0.3], [0.1, float("nan")], [None, 1], [True, False], [[0], [1]])},
+    "spacings in words": {"preprocessing": metadata()["mrdeltanet"]["preprocessing"] | {"spacing_mm": ["a", "b", "c"]}},
+    "percentiles in words": {"preprocessing": metadata()["mrdeltanet"]["preprocessing"] | {"clip_percentiles": ["a", "b"]}},
+    "margin in words": {"preprocessing": metadata()["mrdeltanet"]["preprocessing"] | {"exclusion_margin_mm": "wide"}},
+    "two sigmas": {"preprocessing": metadata()["mrdeltanet"]["preprocessing"] | {"roi_sigma_mm": [1.0, 2.0]}},
+    "bias corrections that are lists": {"bias_corrections_allowed": [["off"]]},
+    "sequences that are no texts": {"sequences": [["T2"], None]},
 }
 
 
@@ -536,3 +544,35 @@ def test_a_half_surrogate_in_metadata_is_refused_because_no_terminal_can_show_it
     (folder / bundles.METADATA).write_text(json.dumps(metadata(name="\ud800")))
     reseal(folder)
     assert refusal(folder).code == "MRD-E504"
+
+
+def places(value, path=()):
+    """Where something stands in JSON, outer things first."""
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        yield (*path, key)
+        yield from places(inner, (*path, key))
+
+
+def test_whatever_stands_in_any_place_of_the_metadata_is_taken_or_refused_in_words():
+    wrong = (None, True, [], {}, "x", [["a"]], [{}], ["a", "b"], ["a", "b", "c"], [1, 2], [True, 1], -1, 1e308, 10**17)
+    for path in places(metadata()):
+        for value in wrong:
+            changed = json.loads(json.dumps(metadata()))
+            holder = changed
+            for key in path[:-1]:
+                holder = holder[key]
+            holder[path[-1]] = value
+            with contextlib.suppress(InputError):
+                bundles.check_metadata(changed)
+
+
+@pytest.mark.parametrize("interval", [[], ["a", "b"]])
+def test_verifying_a_bundle_without_an_interval_ends_with_what_is_wrong(folder, interval, capsys):
+    typer = pytest.importorskip("typer")
+    from MRDeltaNetLib.cli.model import verify
+
+    (folder / bundles.METADATA).write_text(json.dumps(metadata(held_out_auc_ci=interval)))
+    reseal(folder)
+    with pytest.raises(typer.Exit) as caught:
+        verify(folder)
+    assert caught.value.exit_code == 3 and "MRD-E504" in capsys.readouterr().err
