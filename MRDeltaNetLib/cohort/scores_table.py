@@ -22,7 +22,7 @@ PREDICTED_COLUMNS = (*COLUMNS, "bed")
 WHO = ("id", "centre", "set", "outcome")
 
 NO_RANGE = {"p_pcr_low": None, "p_pcr_high": None}
-"""The cells of a model that has neither members nor an outline that could be drawn otherwise: empty, not a range of width 0."""
+"""The cells of a case that one model alone scored, with one outline: empty, not a range of width 0, which would say a certainty that is not there."""
 
 DIGITS = 8
 """Decimal places of probabilities, logits and vectors: far below what matters, so that tables compare byte by byte."""
@@ -36,13 +36,13 @@ def who(row: Any) -> dict[str, Any]:
 def scored(row: Any, member_logits: np.ndarray, probability: Any, **more: Any) -> dict[str, Any]:
     """One case's row.
 
-    member_logits  (m,) of every network that may score it; the score is their mean, the range is theirs
+    member_logits  (m,) of every network that may score it; the score is their mean, the range is theirs; one network has none
     probability    logits -> P(pCR), rising
     """
     found = np.asarray(member_logits, dtype=float)
     mean = float(found.mean())
     p, low, high = (float(value) for value in probability(np.array([mean, found.min(), found.max()])))
-    return ranged(row, p, min(low, p), max(high, p), mean, **more)
+    return ranged(row, p, min(low, p), max(high, p), mean, **more) | (NO_RANGE if found.size == 1 else {})
 
 
 def ranged(row: Any, p_pcr: float, low: float, high: float, logit: float, **more: Any) -> dict[str, Any]:

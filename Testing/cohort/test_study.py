@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("lightning.pytorch", reason="training needs the 'cohort' extra")
 pytest.importorskip("sklearn", reason="training needs the 'cohort' extra")
 
-from MRDeltaNetLib.cohort import study, tabular  # noqa: E402
+from MRDeltaNetLib.cohort import scores_table, study, tabular  # noqa: E402
 from MRDeltaNetLib.cohort.preparing import Failure, PreparedCohort  # noqa: E402
 from MRDeltaNetLib.cohort.splitting import Split  # noqa: E402
 from MRDeltaNetLib.cohort.statistics import auc_with_ci, paired_delong, sigmoid  # noqa: E402
@@ -90,9 +90,17 @@ def test_every_training_case_is_scored_by_the_network_that_never_saw_it(done):
 
     with torch.inference_mode():
         own = network(torch.from_numpy(np.stack(crops[:20]).astype(np.float32))).member_logits.numpy()
+    assert all(row["p_pcr_low"] == row["p_pcr_high"] == "" for row in rows)              # one network each: no range, not one of width 0
     held = {member["fold"]: k for k, member in enumerate(m for m in done.record["members"] if m["centre"] is None)}
     for k, row in enumerate(rows):
         assert float(row["logit"]) == pytest.approx(own[k, held[int(row["fold"])]], abs=1e-4)
+
+
+def test_the_range_is_that_of_several_networks_and_empty_for_one():
+    row = cohort().rows[0]
+    two, one = (scores_table.scored(row, np.array(logits), sigmoid) for logits in ([-1.0, 2.0], [0.5]))
+    assert (two["p_pcr_low"], two["p_pcr_high"]) == pytest.approx(sigmoid(np.array([-1.0, 2.0])), abs=1e-7) and two["logit"] == one["logit"] == 0.5
+    assert one["p_pcr_low"] is one["p_pcr_high"] is None and one["p_pcr"] == two["p_pcr"]
 
 
 def test_out_of_fold_probabilities_are_the_out_of_fold_line_and_the_record_tells_their_auc(done):
