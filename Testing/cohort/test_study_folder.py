@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
+import os
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="networks need torch")
+pytest.importorskip("lightning.pytorch", reason="training needs the 'cohort' extra")
 
-from MRDeltaNetLib.cohort.study import members, shipping  # noqa: E402
+from MRDeltaNetLib.cohort.study import folder as folders, members, shipping  # noqa: E402
+from MRDeltaNetLib.cohort.training import locking  # noqa: E402
 from MRDeltaNetLib.config import StudyConfig  # noqa: E402
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError  # noqa: E402
 from MRDeltaNetLib.io.bundle import read_bundle  # noqa: E402
@@ -112,3 +117,76 @@ def test_a_network_whose_files_are_not_those_that_were_written_is_trained_anew(t
     elif damage == "outputs gone":
         (folder / members.OUTPUTS).unlink()
     assert members._finished(folder, begun, CASES) is None and not folder.exists()
+
+
+@pytest.fixture
+def lock(tmp_path, monkeypatch) -> Path:
+    """The lock of a folder, which is renewed all the time while it is held."""
+    monkeypatch.setattr(locking, "BEAT_S", 0.01)
+    monkeypatch.setattr(folders, "BEAT_EVERY_S", 0.03)
+    return tmp_path / locking.LOCK
+
+
+def aged(lock: Path) -> None:
+    """As if nobody had renewed the lock for longer than another computer waits."""
+    then = time.time() - 2 * locking.SILENT_S
+    os.utime(lock, (then, then))
+
+
+def renewed(lock: Path, within_s: float) -> bool:
+    until = time.monotonic() + within_s
+    while time.time() - lock.stat().st_mtime > locking.SILENT_S:
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def test_the_lock_of_a_long_command_is_renewed_while_it_works_and_not_after(tmp_path, lock):
+    with folders.locked(tmp_path):
+        for _ in range(2):                                 # again and again, not once
+            aged(lock)
+            assert renewed(lock, within_s=10)
+    aged(lock)
+    assert not renewed(lock, within_s=0.2)
+
+
+def test_another_computer_waits_as_long_as_the_lock_is_renewed(tmp_path, lock, monkeypatch):
+    """On a share that carries no locks: the file alone tells."""
+    monkeypatch.setattr(locking, "_take", lambda stream: True)
+    with folders.locked(tmp_path):
+        aged(lock)
+        renewed(lock, within_s=10)
+        monkeypatch.setattr(locking.platform, "node", lambda: "some-other-computer")
+        with pytest.raises(EnvironmentProblem) as caught, folders.locked(tmp_path):
+            pass
+    assert caught.value.code == "MRD-E777" and "another computer" in caught.value.found
+
+
+@pytest.mark.parametrize("problem", [None, RuntimeError("secret"), KeyboardInterrupt()], ids=["done", "fault", "interrupt"])
+def test_the_lock_is_given_back_and_its_thread_ends_however_the_block_ends(tmp_path, problem):
+    with contextlib.suppress(RuntimeError, KeyboardInterrupt), folders.locked(tmp_path):
+        assert json.loads((tmp_path / locking.LOCK).read_text())["process"] == os.getpid()
+        assert "mrdeltanet-lock" in {thread.name for thread in threading.enumerate()}
+        if problem is not None:
+            raise problem
+    assert (tmp_path / locking.LOCK).read_text() == "" and "mrdeltanet-lock" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_share_that_is_gone_for_a_while_does_not_end_the_command(tmp_path, monkeypatch):
+    monkeypatch.setattr(locking, "BEAT_S", 0.0)
+    monkeypatch.setattr(folders, "BEAT_EVERY_S", 0.02)
+    asked, utime = [], os.utime
+
+    def away(path, *more, **how):
+        asked.append(path)
+        if len(asked) < 3:
+            raise OSError(5, "Input/output error")
+        utime(path, *more, **how)
+
+    monkeypatch.setattr(locking.os, "utime", away)
+    with folders.locked(tmp_path):
+        until = time.monotonic() + 10
+        while len(asked) < 4 and time.monotonic() < until:
+            time.sleep(0.01)
+    assert len(asked) >= 4

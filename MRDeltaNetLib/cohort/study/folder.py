@@ -14,8 +14,9 @@ import contextlib
 import hashlib
 import json
 import shutil
+import threading
 from pathlib import Path
-from typing import Any, Iterator, Mapping
+from typing import Any, Callable, Iterator, Mapping
 
 import MRDeltaNetLib
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError, UsageError
@@ -31,6 +32,9 @@ OURS = frozenset({"ablation.json", "ablation.md", "bundle", "cache.json", "card.
                   "predictions.csv", "report.html", "result.json", "scores", "state", "training.json", "variants"})
 """Names that commands of this package give: a refusal may say them, while any other name may be a patient's."""
 
+BEAT_EVERY_S = 60.0
+"""How often the lock of a folder is renewed; another computer takes the folder after SILENT_S (training/locking) without."""
+
 NAMED = 3
 """Names that one refusal says."""
 
@@ -45,19 +49,39 @@ PARTS = {"model": "another model or other settings of it", "preprocessing": "oth
 def locked(out: Path) -> Iterator[None]:
     """Hold a folder for this process alone; the system lets go of it when the process ends, however it ends.
 
+    While the block runs, other computers are shown that this one is alive: a share may carry no locks between them.
     raises  EnvironmentProblem MRD-E777 if another process holds it; E810 to E813 if the folder cannot be made
     """
     from MRDeltaNetLib.cohort.training.locking import folder_lock
 
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(folder_lock(out))
+            beat = stack.enter_context(folder_lock(out))
         except EnvironmentProblem as problem:
             if problem.code != "MRD-E763":
                 raise
             raise EnvironmentProblem("Another command is writing into this output folder", code="MRD-E777", found=problem.found,
                                      fix="wait until that command has ended, or choose another output folder") from problem
+        stack.enter_context(_beating(beat))
         yield
+
+
+@contextlib.contextmanager
+def _beating(beat: Callable[[], None]) -> Iterator[None]:
+    """Call beat every BEAT_EVERY_S from a thread of its own, so that no long step of the block lets the lock age."""
+    over = threading.Event()
+
+    def beating() -> None:
+        while not over.wait(BEAT_EVERY_S):
+            beat()
+
+    thread = threading.Thread(target=beating, name="mrdeltanet-lock", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def claim(out: Path, facts: Mapping[str, Any]) -> None:
