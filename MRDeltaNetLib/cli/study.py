@@ -107,10 +107,14 @@ def predict(model: Model, table: Table, out: Folder,
     """Predict every case of a table by a bundle or a tabular model: predictions.csv with P(pCR) and its range, embeddings.csv. Resumable."""
 
     def work() -> int:
-        from MRDeltaNetLib.cohort.predicting import predict_cohort
+        from MRDeltaNetLib.cohort.predicting import CasesNotPredicted, predict_cohort
         from MRDeltaNetLib.doorway import progress_for, stoppable
-        with progress_for(progress.value) as bar:
-            predicted = predict_cohort(model, table, out, imaging=imaging, cache=cache, workers=workers, device=device.value, progress=stoppable(bar))
+        try:
+            with progress_for(progress.value) as bar:
+                predicted = predict_cohort(model, table, out, imaging=imaging, cache=cache, workers=workers, device=device.value, progress=stoppable(bar))
+        except CasesNotPredicted as problem:
+            tell(problem.predicted.notices)                          # what is to be said of the cases that have a score
+            raise
         tell(predicted.notices)
         typer.echo(predicted.text())
         return 0

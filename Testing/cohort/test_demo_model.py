@@ -20,7 +20,7 @@ from MRDeltaNetLib.io.study import read_study  # noqa: E402
 from MRDeltaNetLib.models.registry import build  # noqa: E402
 from MRDeltaNetLib.resources import DEMO_BUNDLE, DEMO_STUDY, resource  # noqa: E402
 
-SMALL = {'threads = 2': 'threads = 1', 'crop_mm = [48.0, 48.0, 36.0]': 'crop_mm = [24.0, 24.0, 12.0]', 'folds = 3': 'folds = 2'}
+SMALL = {'threads = 2': 'threads = 1', 'folds = 3': 'folds = 2'}
 
 
 @pytest.fixture(scope="module")

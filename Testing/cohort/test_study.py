@@ -657,3 +657,20 @@ def test_the_same_study_given_again_on_another_day_writes_the_same_bundle(tmp_pa
     assert (trained(tmp_path / "out").bundle / "manifest.json").read_bytes() == before
     (tmp_path / "out" / "training.json").unlink()
     assert "Made 2031-01-02" in (trained(tmp_path / "out").bundle / "docs/README.md").read_text()
+
+
+def test_a_training_on_beds_that_nobody_drew_says_so_of_training_rows_only(tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from MRDeltaNetLib.cohort import preparing
+    from MRDeltaNetLib.io import cohort_table
+
+    whole = cohort()
+    carried = replace(whole, facts=tuple(fact | {"mask_sources": {"post": "carried" if k in (3, 22) else "drawn"}} for k, fact in enumerate(whole.facts)))
+    monkeypatch.setattr(cohort_table, "read_cohort", lambda *_, **__: SimpleNamespace(rows=whole.rows, notices=(), sha256="0" * 64, dictionary=DICTIONARY))
+    monkeypatch.setattr(preparing, "prepare_cohort", lambda *_, **__: None)
+    monkeypatch.setattr(preparing, "load_prepared", lambda *_: carried)
+    notices = study._prepared(config(tmp_path / "out"), lambda done, message: None)[2]
+    assert [notice.code for notice in notices if notice.code == "MRD-W717"] == ["MRD-W717"]
+    told = next(notice.text for notice in notices if notice.code == "MRD-W717")
+    assert "1 of the 20 cases" in told and "(line 5)" in told

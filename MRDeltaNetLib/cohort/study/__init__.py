@@ -100,6 +100,7 @@ def _refuse_before_preparing(config: StudyConfig) -> None:
 def _prepared(config: StudyConfig, progress: Progress) -> tuple["PreparedCohort", str, list[Notice], Mapping[str, Any]]:
     """The prepared cases, the table's digest, notices, and the data dictionary. Cases that cannot be prepared are left out, and counted."""
     from MRDeltaNetLib.cohort.preparing import CasesFailed, load_prepared, prepare_cohort
+    from MRDeltaNetLib.cohort.preparing.beds import carried_beds
     from MRDeltaNetLib.io.cohort_table import read_cohort
 
     cohort = read_cohort(config.cohort, require_outcome=False)         # external cases may wait for theirs; splitting refuses it in training
@@ -110,6 +111,8 @@ def _prepared(config: StudyConfig, progress: Progress) -> tuple["PreparedCohort"
     except CasesFailed as problem:
         notices.append(Notice("MRD-W780", f"{problem.what}; the study goes on without them ({problem.found})", problem.fix))
     prepared = load_prepared(cohort, config.cache, config.preprocessing, config.registration)
+    learned = [k for k, row in enumerate(prepared.rows) if row.set == splitting.TRAIN]
+    notices += carried_beds([prepared.rows[k] for k in learned], [prepared.facts[k] for k in learned], learned=True)
     return prepared, cohort.sha256, notices, cohort.dictionary
 
 
