@@ -18,6 +18,8 @@ STYLES = {"anchored": ("#0072B2", "o", "-"), "roi_pooled": ("#E69F00", "s", "-")
           "anchored+latent": ("#56B4E9", ">", "-."), "prior": ("#0072B2", ".", ":")}
 """Colour (Okabe and Ito, told apart with colour vision deficiency), marker and line of each model: nothing is told by colour alone."""
 
+TRAINED = {"aligned": "on aligned scans with good outlines", "random": "with random misplacement and outline errors"}
+
 
 def draw(records: Records, out: Path) -> list[Path]:
     """Every plot that the records allow; returns the files."""
@@ -62,7 +64,7 @@ def _alignment(records: Records):
                     axis.plot(SHIFTS_MM, mean, color=colour, marker=marker, linestyle=line, label=model)
                     axis.vlines(SHIFTS_MM, values[:, columns].min(0), values[:, columns].max(0), color=colour, alpha=0.4)
             axis.axhline(0.5, color="grey", linewidth=0.7)
-            axis.set_title(f"trained on {training} scans; {outline} outlines")
+            axis.set_title(f"trained {TRAINED[training]}\ntested with {outline} outlines")
             axis.set_xticks(SHIFTS_MM)
             axis.grid(alpha=0.3)
         row[0].set_ylabel("test AUC (bars: seeds)")
