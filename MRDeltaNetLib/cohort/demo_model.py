@@ -41,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         make(options.out, options.work, options.cases, options.external, options.study, coarse=options.coarse, controls=not options.no_controls)
     except MRDeltaNetError as problem:
-        print(f"{problem.code}: {problem.what}. {problem.found or ''} {problem.fix or ''}".strip(), file=sys.stderr)
+        print(problem.text(), file=sys.stderr)
         return problem.exit_status
     return 0
 

@@ -84,7 +84,9 @@ def run_controls(bundle: Bundle, prepared, out: Path, *, only: Sequence[str] = C
     config = training or rivals.training_config(bundle)
     config = replace(config, epochs=min(config.epochs, epochs)) if epochs else config
     out = Path(out)
-    base = [MRDeltaNetLib.__version__, bundle.weights_sha256, bundle.own["network"], bundle.own["preprocessing"], *(list(zip(p.keys, map(int, features.outcomes(p)))) for p in (chosen.held_out, chosen.training)),
+    # not the whole bundle's digest: card and recalibration change no score
+    base = [MRDeltaNetLib.__version__, bundle.weights_sha256, bundle.own["network"], bundle.own["preprocessing"],
+            *(list(zip(p.keys, map(int, features.outcomes(p)))) for p in (chosen.held_out, chosen.training)),
             [row.set for row in chosen.held_out.rows], asdict(config), members, seed]
     network = load_network(bundle, registry.build)
     bars, scores, notices = _bars(names), {}, _notices(chosen, members, bundle, names)

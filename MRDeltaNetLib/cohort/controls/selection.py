@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from MRDeltaNetLib.cohort.preparing.recognition import met
 from MRDeltaNetLib.cohort.tabular import features
 from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.io.bundle import Bundle
 
 HELD_OUT_SETS = ("internal", "external")
 LINES_NAMED = 5
-LISTS = ("training_keys", "training_crops_sha256", "training_scans_sha256")
-"""By what a bundle lists its training cases; older bundles have fewer of these."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ def select(bundle: Bundle, prepared) -> Selection:
                          found=f"{len(known)} cases with an outcome, none of the sets {' and '.join(HELD_OUT_SETS)}",
                          fix="give a table with held-out rows, marked internal or external in the column 'set'; on training cases only "
                              "out-of-fold scores count, and the training folder's oof.csv holds them")
-    learned = trained_on(bundle, prepared)
+    learned = met(bundle.own, prepared)
     if leaked := [prepared.rows[k].line for k in held if learned[k]]:
         raise InputError("Cases that are marked as held out are among those that the model was trained on", code="MRD-E792",
                          found=f"{len(leaked)} rows, the first on line {', '.join(map(str, leaked[:LINES_NAMED]))}",
@@ -51,11 +50,3 @@ def select(bundle: Bundle, prepared) -> Selection:
                          fix="give at least two of each, better some dozens")
     return Selection(held_out, features.subset(prepared, [k for k in known if prepared.rows[k].set == "train"]),
                      len(prepared.rows) - len(known))
-
-
-def trained_on(bundle: Bundle, prepared) -> list[bool]:
-    """For each case, whether the bundle lists it among those that it was trained on: by its key; by its crop's digest where other files or an
-    older version made the same crop; or by a scan of either visit, whatever its masks. All False if the bundle lists none."""
-    keys, crops, scans = (set(found) if isinstance(found := bundle.own.get(name), list) else set() for name in LISTS)
-    return [key in keys or facts.get("crop", {}).get("sha256") in crops or not scans.isdisjoint(facts.get("scans_sha256", {}).values())
-            for key, facts in zip(prepared.keys, prepared.facts)]

@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return _summarise(options.out) if options.name == "tables" else _run(options)
     except MRDeltaNetError as problem:
-        print(f"{problem.code}: {problem.what}. {problem.found or ''} {problem.fix or ''}".strip(), file=sys.stderr)
+        print(problem.text(), file=sys.stderr)
         return problem.exit_status
 
 

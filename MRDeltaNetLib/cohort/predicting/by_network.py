@@ -15,12 +15,12 @@ import numpy as np
 
 from MRDeltaNetLib.case import Prepared
 from MRDeltaNetLib.cohort import scores_table
-from MRDeltaNetLib.cohort.predicting.written import CACHE, Predicted, met_before, names_of, shown, write
+from MRDeltaNetLib.cohort.predicting.written import CACHE, Predicted, met_before, shown, write
 from MRDeltaNetLib.cohort.study.folder import claim, clean, digest, locked
 from MRDeltaNetLib.config import PreprocessingConfig, RegistrationConfig
 from MRDeltaNetLib.errors import InputError, Notice, require
 from MRDeltaNetLib.io.atomic import write_text
-from MRDeltaNetLib.io.bundle import DIGESTS, Bundle, load_network, read_bundle
+from MRDeltaNetLib.io.bundle import Bundle, load_network, read_bundle
 from MRDeltaNetLib.io.tables import read_json
 from MRDeltaNetLib.progress import Progress, part, silent
 from MRDeltaNetLib.response import prediction, uncertainty
@@ -94,11 +94,11 @@ def registration_of(bundle: Bundle) -> RegistrationConfig:
 def trained_on(bundle: Bundle, prepared: "PreparedCohort") -> tuple[Notice, ...]:
     """A warning if the bundle was trained on some of the cases: their scores say nothing about other patients.
 
-    A case is known again by what its crop was made from, by the crop itself, or by one of its scans, whatever it is called in the table and
-    whatever its masks are.
+    How a case is known again: cohort.preparing.recognition.
     """
-    known = {digest for name in DIGESTS for digest in bundle.own.get(name, ())}
-    return met_before([row.line for row, names in zip(prepared.rows, names_of(prepared)) if known & names], len(prepared.rows))
+    from MRDeltaNetLib.cohort.preparing.recognition import met
+
+    return met_before([row.line for row, again in zip(prepared.rows, met(bundle.own, prepared)) if again], len(prepared.rows))
 
 
 def _narrow_ranges(prepared: "PreparedCohort") -> tuple[Notice, ...]:

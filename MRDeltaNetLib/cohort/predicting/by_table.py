@@ -17,12 +17,12 @@ import numpy as np
 
 from MRDeltaNetLib.cohort import scores_table, tabular
 from MRDeltaNetLib.cohort.predicting.by_network import PREPARED, prepared_as
-from MRDeltaNetLib.cohort.predicting.written import CACHE, PREDICTIONS, CasesNotPredicted, Predicted, met_before, names_of, write
+from MRDeltaNetLib.cohort.predicting.written import CACHE, PREDICTIONS, CasesNotPredicted, Predicted, met_before, write
 from MRDeltaNetLib.cohort.statistics import sigmoid
 from MRDeltaNetLib.cohort.study.folder import claim, clean, locked
 from MRDeltaNetLib.config import PreprocessingConfig, RegistrationConfig
 from MRDeltaNetLib.errors import InputError, Notice, UsageError
-from MRDeltaNetLib.io.bundle import DIGESTS, preprocessing_from, read_bundle
+from MRDeltaNetLib.io.bundle import preprocessing_from, read_bundle
 from MRDeltaNetLib.io.table_model import TableModel, read_table_model
 from MRDeltaNetLib.progress import Progress, part
 
@@ -114,6 +114,7 @@ def _check_columns(model: TableModel, cohort: "Cohort") -> None:
 def _prepared(model: TableModel, cohort: "Cohort", cache: Path, workers: int, progress: Progress) -> _Cases:
     """The cases with scans prepared as the model's training had them; a warning where the model was fitted on some of them."""
     from MRDeltaNetLib.cohort.preparing.beds import bed_of, carried_beds
+    from MRDeltaNetLib.cohort.preparing.recognition import met
 
     try:
         preprocessing: PreprocessingConfig = preprocessing_from(model.settings["preprocessing"])
@@ -122,8 +123,7 @@ def _prepared(model: TableModel, cohort: "Cohort", cache: Path, workers: int, pr
         raise InputError("The table model cannot be used", code="MRD-E785", found="it does not say, or not rightly, how its scans were prepared",
                          fix="train it again with this version") from cause
     found = prepared_as(cohort, cache, preprocessing, registration, workers, progress)
-    known = {digest for name in DIGESTS for digest in model.trained_on.get(name, ())}
-    notices = met_before([row.line for row, names in zip(found.rows, names_of(found)) if known & names], len(found.rows))
+    notices = met_before([row.line for row, again in zip(found.rows, met(model.trained_on, found)) if again], len(found.rows))
     return _Cases(found, {"spacing_mm": preprocessing.spacing_mm}, found.failures, (*notices, *carried_beds(found.rows, found.facts)),
                   {row.id: bed_of(facts) for row, facts in zip(found.rows, found.facts)})
 

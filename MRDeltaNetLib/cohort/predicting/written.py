@@ -16,7 +16,7 @@ from MRDeltaNetLib.io.tables import write_csv
 from MRDeltaNetLib.versions import versions
 
 if TYPE_CHECKING:
-    from MRDeltaNetLib.cohort.preparing import Failure, PreparedCohort
+    from MRDeltaNetLib.cohort.preparing import Failure
 
 CACHE, RECORD = "cache", "prediction.json"
 PREDICTIONS, EMBEDDINGS, FAILURES = "predictions.csv", "embeddings.csv", "failures.csv"
@@ -62,11 +62,6 @@ def write(out: Path, model: Mapping[str, Any], scores: Sequence[Mapping[str, Any
     if predicted.failures:
         raise _not_all(predicted)
     return predicted
-
-
-def names_of(prepared: "PreparedCohort") -> list[set[str]]:
-    """The digests by which each case is known again: its key, its crop's, and its scans' (which crops of an older version do not tell)."""
-    return [{key, facts["crop"]["sha256"], *facts.get("scans_sha256", {}).values()} for key, facts in zip(prepared.keys, prepared.facts)]
 
 
 def met_before(lines: Sequence[int], cases: int) -> tuple[Notice, ...]:

@@ -3,6 +3,8 @@
 batch        prepare_cohort and load_prepared
 cases        one case: its task, its key, its crop
 cache        the folder: crops, states, the table of reasons
+beds         which tumour beds nobody drew
+recognition  which cases a model was trained on
 local, dask  where cases are prepared; supervision and child: the process that prepares them
 """
 
