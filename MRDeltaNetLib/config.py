@@ -100,6 +100,29 @@ class RunConfig:
 
 
 @dataclass(frozen=True)
+class OutlineErrorConfig:
+    """Poor outlines in training, so that a network does not lean on exact ones: two readers' outlines after treatment overlap with Dice 0.36
+    in the published comparison (SCIENCE 8), these with 0.5.
+
+    A case gets them with the same chance whatever its outcome, apart from the dynamic rule: otherwise a poor outline itself would tell the class.
+    Pairs are (pre, post).
+
+    chance          that both outlines of a case are poor, times a ramp that rises linearly to 1 over ramp_epochs
+    carried         share of those cases whose tumour bed is the tumour's outline carried over, as where nobody drew the bed
+    shift_sd_mm     standard deviation of the outline's place, each in-plane axis, normal
+    size            the outline is up to this factor larger or smaller in plane, log-uniform
+    dropped_slices  largest number of slices missing at either end, uniform from 0; an outline never loses all of its slices
+    """
+
+    chance: float = 0.5
+    ramp_epochs: int = 12
+    carried: float = 0.25
+    shift_sd_mm: tuple[float, float] = (1.5, 3.6)
+    size: tuple[float, float] = (1.2, 1.5)
+    dropped_slices: tuple[int, int] = (1, 3)
+
+
+@dataclass(frozen=True)
 class AugmentationConfig:
     """Random changes of training crops; uniform draws are within plus or minus the value, standard deviations are of normal draws.
 
@@ -117,6 +140,11 @@ class AugmentationConfig:
     roi_dropout          probability that one visit's ROI is empty
     gain_sd, offset_sd   of each visit's intensities (log gain, z-score units)
     noise_sd             of each visit, largest standard deviation, z-score units
+    gamma                range of the contrast curve's exponent, log-uniform, in a share gamma_chance of the visits
+    bias_sd              of the terms of a coil's log-sensitivity, in a share bias_chance of the visits
+    blur_mm              largest sigma of an in-plane Gaussian, in a share blur_chance of the visits
+    slice_drop_chance    that one slice of a visit's scan is lost
+    outlines             poor outlines, as of readers who disagree
     """
 
     probability_minority: float = 0.9
@@ -135,6 +163,14 @@ class AugmentationConfig:
     gain_sd: float = 0.04
     offset_sd: float = 0.04
     noise_sd: float = 0.10
+    gamma: tuple[float, float] = (0.7, 1.5)
+    gamma_chance: float = 0.2
+    bias_sd: float = 0.1
+    bias_chance: float = 0.2
+    blur_mm: float = 1.0
+    blur_chance: float = 0.2
+    slice_drop_chance: float = 0.1
+    outlines: OutlineErrorConfig = OutlineErrorConfig()
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,11 @@ def _of_the_training(config: StudyConfig) -> list[Variant]:
         add("unbalanced", "batches as they come, no class weights", balanced=False, loss=replace(loss, beta=0.0))
     else:
         add("sampler_on", "balanced batches", balanced=True)
-    add("no_augmentation", "without augmentation", augmentation=replace(training.augmentation, probability_minority=0.0, probability_majority=0.0))
+    add("no_augmentation", "without augmentation", augmentation=replace(
+        training.augmentation, probability_minority=0.0, probability_majority=0.0, outlines=replace(training.augmentation.outlines, chance=0.0)))
+    if training.augmentation.outlines.chance:
+        add("exact_outlines", "without poor outlines in training", augmentation=replace(
+            training.augmentation, outlines=replace(training.augmentation.outlines, chance=0.0)))
     if config.start is None and both_visits and auxiliary:
         found.append(Variant("pretrained", "pretrained on all training cases, without outcomes", config, pretrained=True))
     return found

@@ -23,7 +23,7 @@ from MRDeltaNetLib.cohort.controls.training import network_of, training_config  
 from MRDeltaNetLib.cohort.statistics import auc_with_ci  # noqa: E402
 from MRDeltaNetLib.cohort.tabular import features  # noqa: E402
 from MRDeltaNetLib.cohort.study.folder import locked  # noqa: E402
-from MRDeltaNetLib.config import AugmentationConfig, LossConfig, PreprocessingConfig, TrainingConfig  # noqa: E402
+from MRDeltaNetLib.config import AugmentationConfig, LossConfig, OutlineErrorConfig, PreprocessingConfig, TrainingConfig  # noqa: E402
 from MRDeltaNetLib.errors import Cancelled, EnvironmentProblem, InputError, UsageError  # noqa: E402
 from MRDeltaNetLib.io.bundle import Bundle  # noqa: E402
 from MRDeltaNetLib.models import registry  # noqa: E402
@@ -37,7 +37,8 @@ _spec.loader.exec_module(made_up)
 PREPROCESSING = PreprocessingConfig(crop_mm=made_up.CROP_MM)
 SETTINGS = {"spacing_mm": list(made_up.SPACING_MM), "crop_mm": list(made_up.CROP_MM), "preset": "tiny"}
 STILL = AugmentationConfig(flip=0, rotation_deg=0, scale=0, shift_mm=0, misplaced_mm=0, misplaced_deg=0, misplaced_slices=0, roi_shift_mm=0, roi_scale=0,
-                           roi_dropout=0, gain_sd=0, offset_sd=0, noise_sd=0)
+                           roi_dropout=0, gain_sd=0, offset_sd=0, noise_sd=0,
+                           gamma_chance=0, bias_chance=0, blur_chance=0, slice_drop_chance=0, outlines=OutlineErrorConfig(chance=0))
 QUICK = TrainingConfig(epochs=3, warmup_epochs=1, batch_size=16, learning_rate=3e-3, ema_decay=0.0, monitor="auc", smoothing=0.0, precision="32-true",
                        loss=LossConfig(response_weight=0.0, identity_weight=0.0), augmentation=STILL)
 

@@ -12,10 +12,9 @@ import torch
 
 pytest.importorskip("lightning.pytorch", reason="training needs the 'cohort' extra")
 
-from MRDeltaNetLib.cohort.augmentation import _affine, _sample, augment, probabilities, ramp  # noqa: E402
 from MRDeltaNetLib.cohort.statistics import auc_with_ci, youden_threshold  # noqa: E402
 from MRDeltaNetLib.cohort.training import BalancedBatches, Crops, ShuffledBatches, TrainingConfig, choose_precision, fit, outputs, scores  # noqa: E402
-from MRDeltaNetLib.config import AugmentationConfig  # noqa: E402
+from MRDeltaNetLib.config import AugmentationConfig, OutlineErrorConfig  # noqa: E402
 from MRDeltaNetLib.errors import InputError, UsageError  # noqa: E402
 from MRDeltaNetLib.models.registry import build  # noqa: E402
 
@@ -24,7 +23,7 @@ planted = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(planted)
 
 STILL = AugmentationConfig(rotation_deg=0, scale=0, shift_mm=0, misplaced_mm=0, misplaced_deg=0, misplaced_slices=0, roi_shift_mm=0,
-                           roi_scale=0, roi_dropout=0)
+                           roi_scale=0, roi_dropout=0, gamma_chance=0, bias_chance=0, blur_chance=0, slice_drop_chance=0, outlines=OutlineErrorConfig(chance=0))
 NOTHING = replace(STILL, flip=0, gain_sd=0, offset_sd=0, noise_sd=0)
 SPACING = (0.75, 0.75, 3.0)
 
@@ -150,69 +149,6 @@ def test_training_that_diverges_is_said_and_gives_no_network(tasks):
     with pytest.raises(InputError) as caught:
         fit(network, Crops(broken, np.arange(16) % 2), Crops(*tasks["validation"]), TrainingConfig(epochs=1, batch_size=4))
     assert caught.value.code == "MRD-E761" and "learning rate" in caught.value.fix
-
-
-def crops() -> torch.Tensor:
-    x = torch.randn(3, 2, 2, 4, 24, 32, generator=torch.Generator().manual_seed(0))
-    x[:, :, 1] = 0
-    x[:, 0, 1, 1:3, 8:16, 10:20] = 1
-    x[:, 1, 1, 1:3, 10:18, 12:22] = 1
-    return x
-
-
-def test_augmentation_that_may_do_nothing_changes_nothing():
-    assert torch.allclose(augment(crops(), SPACING, NOTHING, torch.Generator()), crops(), atol=1e-5)
-
-
-def test_the_dynamic_rule_augments_the_rarer_class_more_and_rises_over_the_epochs():
-    outcome, config = torch.tensor([0.0, 1.0, 1.0]), AugmentationConfig()
-    for counts, expected in (((80, 20), [0.5, 0.9, 0.9]), ((20, 80), [0.9, 0.5, 0.5]), ((50, 50), [0.9, 0.9, 0.9])):
-        assert probabilities(outcome, counts, 10, config).tolist() == pytest.approx(expected)
-        assert probabilities(outcome, counts, 5, config).tolist() == pytest.approx([p / 2 for p in expected])
-    assert [ramp(epoch, 4) for epoch in (0, 1, 4, 9)] == [0.0, 0.25, 1.0, 1.0] and ramp(0, 0) == 1.0
-
-
-def test_each_case_is_changed_with_its_own_probability():
-    x = crops()[:1].expand(600, -1, -1, -1, -1, -1)
-    chance = torch.tensor([0.0, 0.3, 1.0]).repeat_interleave(200)
-    found = augment(x, SPACING, replace(NOTHING, offset_sd=1.0), torch.Generator().manual_seed(0), chance)
-    changed = (found[:, :, 0] - x[:, :, 0]).abs().amax((1, 2, 3, 4)).gt(1e-6).view(3, 200).float().mean(1)
-    assert changed[0] == 0 and changed[2] == 1 and abs(changed[1] - 0.3) < 0.1
-    assert torch.equal(found[:200], x[:200])
-
-
-def test_both_visits_are_flipped_together():
-    found = augment(crops(), SPACING, replace(NOTHING, flip=1.0), torch.Generator())
-    assert torch.allclose(found, crops().flip(-1), atol=1e-5)
-
-
-def test_a_turn_by_ninety_degrees_in_millimetres_needs_no_square_crop():
-    """A bar along x, 12 mm from the centre in y, must lie along y, 12 mm from the centre in x."""
-    x = torch.zeros(1, 2, 2, 1, 64, 96)
-    x[:, :, 0, :, 47:49, 38:58] = 1.0                                     # rows at +16 voxels, columns around the middle (47.5)
-
-    quarter = torch.full((1, 2), np.pi / 2)
-    place = _affine(quarter, torch.ones(1, 2), torch.ones(1, 2), torch.zeros(1, 2, 2), torch.zeros(1, 2), (1, 64, 96), SPACING)
-    found = _sample(x[:, :, 0], place, "zeros")[0, 0, 0]
-    rows, columns = np.nonzero(found.numpy() > 0.5)
-    assert abs(abs(columns.mean() - 47.5) - 16) < 0.6 and abs(rows.mean() - 31.5) < 0.6
-    assert np.ptp(rows) > 15 and np.ptp(columns) < 3
-
-
-def test_misplacing_moves_each_visit_by_itself_and_the_roi_with_its_image():
-    x = crops()
-    x[:, :, 0] = x[:, :, 1]                                               # image = ROI, so that they can be compared
-    found = augment(x, SPACING, replace(NOTHING, misplaced_mm=3.0), torch.Generator().manual_seed(1))
-    assert torch.allclose(found[:, :, 0], found[:, :, 1], atol=1e-5)
-    columns = torch.arange(32).float()
-    centre = (found[:, :, 1].sum((2, 3)) * columns).sum(-1) / found[:, :, 1].sum((2, 3, 4))
-    moved = centre - torch.tensor([14.5, 16.5])
-    assert moved.abs().max() <= 3.0 / 0.75 + 0.1 and (moved[:, 0] - moved[:, 1]).abs().min() > 1e-3
-
-
-def test_roi_dropout_empties_whole_rois_only():
-    found = augment(crops(), SPACING, replace(NOTHING, roi_dropout=1.0), torch.Generator())
-    assert found[:, :, 1].abs().max() == 0 and torch.allclose(found[:, :, 0], crops()[:, :, 0], atol=1e-5)
 
 
 def test_auc_equals_scikit_learn_and_delongs_interval_the_published_one():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Mapping
 
@@ -12,7 +12,7 @@ import numpy as np
 from MRDeltaNetLib.cohort.controls.changing import network_logits
 from MRDeltaNetLib.cohort.splitting import inner
 from MRDeltaNetLib.cohort.tabular import features, fit_tabular, tabular_logits
-from MRDeltaNetLib.config import AugmentationConfig, LossConfig, TrainingConfig, ValidationConfig
+from MRDeltaNetLib.config import TrainingConfig, ValidationConfig
 from MRDeltaNetLib.errors import InputError, Notice, require
 from MRDeltaNetLib.io.bundle import Bundle
 from MRDeltaNetLib.progress import Progress, part, silent
@@ -32,9 +32,7 @@ def training_config(bundle: Bundle) -> TrainingConfig:
         if isinstance(stored, Mapping) and isinstance(stored.get(inside), Mapping):
             stored = stored[inside]
     stored = stored if isinstance(stored, Mapping) else {}
-    nested = {"loss": LossConfig, "augmentation": AugmentationConfig}
-    found = {name: _known(kind, stored.get(name)) for name, kind in nested.items()}
-    return replace(_known(TrainingConfig, {name: value for name, value in stored.items() if name not in nested}), **found)
+    return _known(TrainingConfig(), stored)
 
 
 def tabular_rival(name: str, training, held_out, seed: int) -> tuple[np.ndarray, tuple[Notice, ...]]:
@@ -98,13 +96,18 @@ def require_training_rows(training) -> None:
                              "need none: wrong_patient_baseline, swapped_times, random_roi")
 
 
-def _known(kind: type, stored: Any) -> Any:
-    """A configuration from what is stored: fields of the same name whose value has the default's kind; whole numbers may stand for others, and
-    any finite number for a default of None."""
-    default, found = kind(), {}
-    for field in fields(kind):
-        value, usual = (stored or {}).get(field.name), getattr(default, field.name)
-        if isinstance(value, type(usual)) or isinstance(usual, (float, type(None))) and _is_number(value):
+def _known(default: Any, stored: Any) -> Any:
+    """The default with what is stored: fields of the same name whose value has the default's kind; whole numbers may stand for others, any finite
+    number for a default of None, and a list of as many numbers for a pair."""
+    found = {}
+    for field in fields(default):
+        value, usual = stored.get(field.name), getattr(default, field.name)
+        if is_dataclass(usual):
+            found[field.name] = _known(usual, value) if isinstance(value, Mapping) else usual
+        elif isinstance(usual, tuple):
+            if isinstance(value, (list, tuple)) and len(value) == len(usual) and all(map(_is_number, value)):
+                found[field.name] = tuple(type(kind)(item) for kind, item in zip(usual, value))
+        elif isinstance(value, type(usual)) or isinstance(usual, (float, type(None))) and _is_number(value):
             found[field.name] = value
     return replace(default, **found)
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from MRDeltaNetLib.cohort.experiments.cases import CROP_MM, SPACING_MM, Cases, Condition, MisalignedCrops, digest, load_or_make
 from MRDeltaNetLib.cohort.statistics import logistic
-from MRDeltaNetLib.config import AugmentationConfig, LossConfig, TrainingConfig
+from MRDeltaNetLib.config import AugmentationConfig, LossConfig, OutlineErrorConfig, TrainingConfig
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError, UsageError
 from MRDeltaNetLib.io.atomic import write_text
 from MRDeltaNetLib.progress import Progress, part, silent
@@ -31,10 +31,14 @@ RECIPE = TrainingConfig(
     epochs=25, warmup_epochs=2, batch_size=16, learning_rate=1.5e-3, layer_decay=1.0, ema_decay=0.98, monitor="nll", smoothing=0.0, patience=25,
     precision="32-true",
     loss=LossConfig(response_weight=0.0, identity_weight=0.0, gate_weight=0.0),
-    augmentation=AugmentationConfig(misplaced_mm=0.0, misplaced_deg=1.0, roi_shift_mm=0.0, roi_scale=0.0, ramp_epochs=0))
+    augmentation=AugmentationConfig(misplaced_mm=0.0, misplaced_deg=1.0, roi_shift_mm=0.0, roi_scale=0.0, ramp_epochs=0,
+                                      gamma_chance=0.0, bias_chance=0.0, blur_chance=0.0, slice_drop_chance=0.0, outlines=OutlineErrorConfig(chance=0.0)))
 """How every network of the experiments is trained: the same for all. Misplacement and outline errors come from the cells' conditions, so
 the augmentation has none of its own. The contrastive terms have weight 0, because several of the networks have no embedding of change.
 Full precision, because on one thread bfloat16 is no faster here, and on a CPU its gradients are doubtful for some networks."""
+
+LATER = ("gamma", "gamma_chance", "bias_sd", "bias_chance", "blur_mm", "blur_chance", "slice_drop_chance", "outlines")
+"""Settings of the augmentation that came after the first cells. All are off in RECIPE, so a plan leaves them out and those cells stay valid."""
 
 EXACT = Condition((0.0, 0.0), ("good",))
 RANDOM = Condition((0.0, 12.0), ("good", "bad"))
@@ -79,7 +83,9 @@ class Cell:
     @property
     def plan(self) -> str:
         """Digest of everything that decides over the cell's numbers, except the code of networks and training."""
-        facts = json.loads(json.dumps(asdict(self) | {"recipe": asdict(RECIPE), "conditions": {k: asdict(v) for k, v in (CURVE | TRAININGS).items()},
+        recipe = asdict(RECIPE)
+        recipe["augmentation"] = {name: value for name, value in recipe["augmentation"].items() if name not in LATER}
+        facts = json.loads(json.dumps(asdict(self) | {"recipe": recipe, "conditions": {k: asdict(v) for k, v in (CURVE | TRAININGS).items()},
                                                       "crop": [SPACING_MM, CROP_MM]}))
         return digest(facts | ({"ramp": RAMPS[self.training]} if RAMPS[self.training] else {}))
 

@@ -1,0 +1,79 @@
+"""What a scan looks like on another day or scanner: contrast, coil, sharpness, a lost slice. Each visit by itself; outlines stay.
+
+z-scores have no zero of intensity, so a visit's smallest value in the crop stands for it where a change is multiplicative.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from MRDeltaNetLib.config import AugmentationConfig
+
+
+def looks(scans: torch.Tensor, spacing_mm: tuple[float, float, float], config: AugmentationConfig, generator: torch.Generator) -> torch.Tensor:
+    """Scans (B, 2, D, H, W) with each change in a share of the visits; untouched, and the generator too, where all shares are 0."""
+    own = {"generator": generator, "device": scans.device}
+    flat = scans.flatten(0, 1)
+
+    def some(chance: float) -> torch.Tensor:
+        return (torch.rand(len(flat), **own) < chance).nonzero()[:, 0]
+
+    def uniform(low: float, high: float, *shape: int) -> torch.Tensor:
+        return low + torch.rand(*shape, **own) * (high - low)
+
+    if config.gamma_chance and len(chosen := some(config.gamma_chance)):
+        low, high = map(math.log, config.gamma)
+        flat = flat.index_copy(0, chosen, with_gamma(flat[chosen], uniform(low, high, len(chosen)).exp()))
+    if config.bias_chance and len(chosen := some(config.bias_chance)):
+        flat = flat.index_copy(0, chosen, with_bias(flat[chosen], torch.randn(len(chosen), 9, **own) * config.bias_sd))
+    if config.blur_chance and len(chosen := some(config.blur_chance)):
+        flat = flat.index_copy(0, chosen, blurred(flat[chosen], uniform(0.0, config.blur_mm, len(chosen)), spacing_mm))
+    if config.slice_drop_chance and len(chosen := some(config.slice_drop_chance)):
+        lost = torch.randint(0, flat.shape[1], (len(chosen),), **own)
+        flat = flat.clone()
+        flat[chosen, lost] = 0.0                                       # the mean of the body
+    return flat.unflatten(0, scans.shape[:2])
+
+
+def with_gamma(scans: torch.Tensor, gamma: torch.Tensor) -> torch.Tensor:
+    """Scans (N, D, H, W) with the contrast curve t ** gamma (N,) over each one's own range; mean and SD stay, as normalisation would make them."""
+    low, high = _each(scans.amin((1, 2, 3))), _each(scans.amax((1, 2, 3)))
+    curved = ((scans - low) / (high - low).clamp(min=1e-6)).clamp(0, 1) ** _each(gamma)
+    standard = (curved - _each(curved.mean((1, 2, 3)))) / _each(curved.std((1, 2, 3))).clamp(min=1e-6)
+    return standard * _each(scans.std((1, 2, 3))) + _each(scans.mean((1, 2, 3)))
+
+
+def with_bias(scans: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Scans (N, D, H, W) under a coil whose log-sensitivity is a polynomial of second degree in x, y, z (-1 to 1), with mean sensitivity 1.
+
+    weights  (N, 9) of x, y, z, xy, yz, zx and the Legendre polynomials of second degree in x, y, z
+    """
+    z, y, x = torch.meshgrid(*(torch.linspace(-1, 1, n, device=scans.device) if n > 1 else torch.zeros(1, device=scans.device)
+                               for n in scans.shape[1:]), indexing="ij")
+    terms = torch.stack([x, y, z, x * y, y * z, z * x, *((3 * axis ** 2 - 1) / 2 for axis in (x, y, z))])
+    field = torch.einsum("nk,kdhw->ndhw", weights, terms).exp()
+    field = field / _each(field.mean((1, 2, 3)))
+    dark = _each(scans.amin((1, 2, 3)))
+    return dark + (scans - dark) * field
+
+
+def blurred(scans: torch.Tensor, sigma_mm: torch.Tensor, spacing_mm: tuple[float, float, float]) -> torch.Tensor:
+    """Scans (N, D, H, W) after a Gaussian of sigma_mm (N,) in plane, whose kernel ends at three times the largest sigma; edges repeat."""
+    count = len(scans)
+    for axis, step in ((-1, spacing_mm[0]), (-2, spacing_mm[1])):
+        reach = max(1, math.ceil(3 * float(sigma_mm.max()) / step))
+        place_mm = torch.arange(-reach, reach + 1, device=scans.device) * step
+        kernel = torch.exp(-0.5 * (place_mm / sigma_mm.clamp(min=1e-3)[:, None]) ** 2)
+        kernel = (kernel / kernel.sum(1, keepdim=True))[:, None]
+        kernel = kernel[:, :, None, :] if axis == -1 else kernel[:, :, :, None]
+        edge = (reach, reach, 0, 0) if axis == -1 else (0, 0, reach, reach)
+        rows = F.pad(scans.transpose(0, 1), edge, mode="replicate")    # (D, N, H, W): one group a scan
+        scans = F.conv2d(rows, kernel, groups=count).transpose(0, 1)
+    return scans
+
+
+def _each(values: torch.Tensor) -> torch.Tensor:
+    return values[:, None, None, None]
