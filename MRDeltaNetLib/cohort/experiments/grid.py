@@ -64,6 +64,7 @@ class Cell:
     curve      names of CURVE to score on; changes: of CHANGES
     scanners   (training, test) scanners; None: the measured one. See centres
     mix        "balanced" or "confounded" where scanners are given
+    longer     times RECIPE's epochs, and times the ramp
     """
 
     name: str
@@ -79,13 +80,15 @@ class Cell:
     changes: tuple[str, ...] = ()
     scanners: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     mix: str = "balanced"
+    longer: int = 1
 
     @property
     def plan(self) -> str:
         """Digest of everything that decides over the cell's numbers, except the code of networks and training."""
         recipe = asdict(RECIPE)
         recipe["augmentation"] = {name: value for name, value in recipe["augmentation"].items() if name not in LATER}
-        facts = json.loads(json.dumps(asdict(self) | {"recipe": recipe, "conditions": {k: asdict(v) for k, v in (CURVE | TRAININGS).items()},
+        own = {name: value for name, value in asdict(self).items() if name != "longer" or value != 1}
+        facts = json.loads(json.dumps(own | {"recipe": recipe, "conditions": {k: asdict(v) for k, v in (CURVE | TRAININGS).items()},
                                                       "crop": [SPACING_MM, CROP_MM]}))
         return digest(facts | ({"ramp": RAMPS[self.training]} if RAMPS[self.training] else {}))
 
@@ -198,11 +201,12 @@ def _trained(cell: Cell, sets: Sets, progress: Progress, recipe: TrainingConfig)
     if cell.shuffled:
         rng = np.random.default_rng([cell.seed, 31])
         outcomes = [rng.permutation(outcome) for outcome in outcomes]
-    crops = [MisalignedCrops(cases, condition, seed=1000 * cell.seed + number, again=number == 0, outcomes=outcome, ramp=RAMPS[cell.training] * (number == 0))
+    crops = [MisalignedCrops(cases, condition, seed=1000 * cell.seed + number, again=number == 0, outcomes=outcome, ramp=cell.longer * RAMPS[cell.training] * (number == 0))
              for number, (cases, outcome) in enumerate(zip((sets.training, sets.validation), outcomes))]
     torch.manual_seed(cell.seed)
     network = registry.build(cell.model, spacing_mm=list(SPACING_MM), crop_mm=list(CROP_MM), preset="tiny", **dict(cell.settings))
-    return network, fit(network, *crops, replace(recipe, seed=cell.seed), progress=progress)
+    epochs, patience = cell.longer * recipe.epochs, cell.longer * recipe.patience
+    return network, fit(network, *crops, replace(recipe, seed=cell.seed, epochs=epochs, patience=patience), progress=progress)
 
 
 def _scored(cell: Cell, network, cases: Cases, progress: Progress) -> dict[str, list[float]]:

@@ -70,6 +70,10 @@ def alignment_table(records: Records, split: str = "test") -> str:
             if found is not None:
                 cells = [f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})" for values in found.T]
                 lines.append(f"| {model} | {training} | {len(found)} | " + " | ".join(cells) + f" | {found.mean():.3f} |")
+    model, training, _, times = alignment.LONGER
+    if longer := records.get(alignment.longer_cell().name):
+        values = [auc(longer, name, split) for name in CURVE]
+        lines.append(f"| {model}, {times} times the epochs | {training} | 1 | " + " | ".join(f"{value:.3f}" for value in values) + f" | {np.mean(values):.3f} |")
     return "\n".join(lines) + "\n"
 
 
