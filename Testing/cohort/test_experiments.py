@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -242,9 +243,13 @@ def test_tables_and_figures_show_every_record_of_this_plan_and_no_other(tmp_path
         for k, scanner in enumerate("ABCD"):
             found[f"centres-{mix}-without-{scanner}-0"] = record(k, 1.0)
             found[f"centres-{mix}-random-{k}-0"] = record(k, 2.0)
+    found[alignment.longer_cell().name] = record(5, 0.8)
     text = {name: table(found) for name, table in tables.TABLES.items()}
     assert "| anchored | 3 |" in text["ordering"] and "< 0.0001" in text["ordering"]
     assert text["alignment"].count("| aligned |") == len(alignment.MODELS) + 1
+    assert text["alignment"].splitlines()[-1].startswith("| subtract, 2 times the epochs | random | 1 | ")
+    ahead = [line for line in text["paying"].splitlines() if "| 12 mm, bad |" in line]
+    assert len(ahead) == 2 * (len(alignment.MODELS) - 1) and all("| 3 | 12 mm, bad | +0." in line for line in ahead)
     assert tables.winner(found).startswith(("anchored,", "anchored + roi_pooled,"))
     assert text["centres"].count("\n") == 4
     plans = {cell.name: cell.plan for cell in cells_of("all")}
@@ -256,6 +261,17 @@ def test_tables_and_figures_show_every_record_of_this_plan_and_no_other(tmp_path
         grid.write_text(tmp_path / "cells" / f"{name}.json", json.dumps({"schema": grid.SCHEMA, "plan": "of another recipe", **found[name]}))
     assert main(["tables", "--out", str(tmp_path)]) == 0 and capsys.readouterr().err.startswith("2 cells were made with another plan")
     assert "| anchored | 1 |" in (tmp_path / "ordering.md").read_text()
+
+
+def test_the_plan_of_earlier_cells_stands_and_what_came_later_is_off_in_the_recipe():
+    """Cells that took hours stay valid: settings that came after them change nothing and are not in the plan; a longer training is another plan."""
+    off = grid.RECIPE.augmentation
+    assert off.gamma_chance == off.bias_chance == off.blur_chance == off.slice_drop_chance == off.outlines.chance == 0
+    kept = grid.records(Path(__file__).resolve().parents[2] / "docs" / "experiments")
+    plans = {cell.name: cell.plan for cell in cells_of("all")}
+    assert len(kept) >= 21 and all(record["plan"] == plans[name] for name, record in kept.items())
+    longer = alignment.longer_cell()
+    assert longer.plan != alignment.cell("subtract", "random", 0).plan
 
 
 def test_average_refuses_scores_of_different_cases():

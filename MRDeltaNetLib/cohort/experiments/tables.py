@@ -14,6 +14,8 @@ from MRDeltaNetLib.imaging.phantom.contrast import SCANNERS
 
 Records = Mapping[str, Mapping[str, Any]]
 AVERAGE = " + ".join(alignment.AVERAGE)
+PAYING = ("0-good", "12-good", "0-bad", "12-bad")
+"""Corners of CURVE."""
 
 
 def auc(record: Mapping[str, Any], condition: str = "0-good", split: str = "test") -> float:
@@ -77,6 +79,23 @@ def alignment_table(records: Records, split: str = "test") -> str:
     return "\n".join(lines) + "\n"
 
 
+def paying_table(records: Records) -> str:
+    """What anchoring brings over each other comparison: difference of the mean scores of the seeds that both have, DeLong's paired interval and p."""
+    lines = ["| anchored minus | trained on | seeds | condition | difference (95 % CI) | p |", "|---|---|---|---|---|---|"]
+    for training in TRAININGS:
+        for model in alignment.MODELS:
+            pairs = [(records[f"anchored-{training}-{seed}"], records[f"{model}-{training}-{seed}"]) for seed in alignment.SEEDS
+                     if {f"anchored-{training}-{seed}", f"{model}-{training}-{seed}"} <= set(records)]
+            if model == "anchored" or not pairs:
+                continue
+            for condition in PAYING:
+                (outcome, score), (_, other) = (averaged(found, condition) for found in zip(*pairs))
+                found = paired_delong(outcome, score, other)
+                lines.append(f"| {model} | {training} | {len(pairs)} | {condition.replace('-', ' mm, ')} | {found.difference:+.3f} "
+                             f"({found.lower:+.3f} to {found.upper:+.3f}) | {_p(found.p)} |")
+    return "\n".join(lines) + "\n"
+
+
 def curve(records: Records, model: str, training: str, split: str = "test") -> np.ndarray | None:
     """AUC (seeds, conditions of CURVE) of a model or of the average; None without any cell."""
     if model != AVERAGE:
@@ -129,7 +148,7 @@ def centres_table(records: Records) -> str:
     return "\n".join(lines) + "\n"
 
 
-TABLES = {"ordering": ordering_table, "alignment": alignment_table, "calibration": calibration_table, "centres": centres_table}
+TABLES = {"ordering": ordering_table, "alignment": alignment_table, "paying": paying_table, "calibration": calibration_table, "centres": centres_table}
 
 
 def _row(label: str, found: Sequence[Mapping[str, Any]], condition: str, reference: np.ndarray | None) -> str:
