@@ -101,20 +101,20 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class OutlineErrorConfig:
-    """Poor outlines in training, so that a network does not lean on exact ones: two readers' outlines after treatment overlap with Dice 0.36
-    in the published comparison (SCIENCE 8), these with 0.5.
+    """Poor outlines in training, so that a network does not lean on exact ones (two readers' outlines after treatment overlap with Dice 0.36:
+    SCIENCE 8).
 
-    A case gets them with the same chance whatever its outcome, apart from the dynamic rule: otherwise a poor outline itself would tell the class.
+    A case gets them with the same probability whatever its outcome, apart from the dynamic rule: otherwise a poor outline itself would tell the class.
     Pairs are (pre, post).
 
-    chance          that both outlines of a case are poor, times a ramp that rises linearly to 1 over ramp_epochs
+    probability     that both outlines of a case are poor, times a ramp that rises linearly to 1 over ramp_epochs
     carried         share of those cases whose tumour bed is the tumour's outline carried over, as where nobody drew the bed
     shift_sd_mm     standard deviation of the outline's place, each in-plane axis, normal
     size            the outline is up to this factor larger or smaller in plane, log-uniform
-    dropped_slices  largest number of slices missing at either end, uniform from 0; an outline never loses all of its slices
+    dropped_slices  largest number of the crop's slices missing at either end, uniform from 0; an outline never loses all of its slices
     """
 
-    chance: float = 0.5
+    probability: float = 0.5
     ramp_epochs: int = 12
     carried: float = 0.25
     shift_sd_mm: tuple[float, float] = (1.5, 3.6)
@@ -126,8 +126,9 @@ class OutlineErrorConfig:
 class AugmentationConfig:
     """Random changes of training crops; uniform draws are within plus or minus the value, standard deviations are of normal draws.
 
-    The dynamic rule: a case is augmented with probability_minority or probability_majority, by its class, times a ramp
-    that rises linearly to 1 over ramp_epochs. The paper names such a rule; this form is ours (SCIENCE 3.6).
+    The dynamic rule, for flip to noise_sd: a case is augmented with probability_minority or probability_majority, by its class, times a ramp
+    that rises linearly to 1 over ramp_epochs. The paper names such a rule; this form is ours (SCIENCE 3.6). gamma to slice_drop_probability
+    come with that ramp in both classes alike, because they are plain to see, and outlines with a ramp of their own.
 
     flip                 probability of a left-right flip of both visits
     rotation_deg         of both visits, in plane, uniform
@@ -140,10 +141,10 @@ class AugmentationConfig:
     roi_dropout          probability that one visit's ROI is empty
     gain_sd, offset_sd   of each visit's intensities (log gain, z-score units)
     noise_sd             of each visit, largest standard deviation, z-score units
-    gamma                range of the contrast curve's exponent, log-uniform, in a share gamma_chance of the visits
-    bias_sd              of the terms of a coil's log-sensitivity, in a share bias_chance of the visits
-    blur_mm              largest sigma of an in-plane Gaussian, in a share blur_chance of the visits
-    slice_drop_chance    that one slice of a visit's scan is lost
+    gamma                range of the exponent, log-uniform, of a gamma correction of one visit, with gamma_probability
+    bias_field_sd        of the terms of the log of a bias field over one visit, with bias_field_probability
+    blur_sigma_mm        largest sigma, uniform from 0, of an in-plane Gaussian over one visit, with blur_probability
+    slice_drop_probability   that one slice of a visit's scan is lost
     outlines             poor outlines, as of readers who disagree
     """
 
@@ -164,13 +165,18 @@ class AugmentationConfig:
     offset_sd: float = 0.04
     noise_sd: float = 0.10
     gamma: tuple[float, float] = (0.7, 1.5)
-    gamma_chance: float = 0.2
-    bias_sd: float = 0.1
-    bias_chance: float = 0.2
-    blur_mm: float = 1.0
-    blur_chance: float = 0.2
-    slice_drop_chance: float = 0.1
+    gamma_probability: float = 0.2
+    bias_field_sd: float = 0.1
+    bias_field_probability: float = 0.2
+    blur_sigma_mm: float = 1.0
+    blur_probability: float = 0.2
+    slice_drop_probability: float = 0.1
     outlines: OutlineErrorConfig = OutlineErrorConfig()
+
+
+UNPERTURBED = {"gamma_probability": 0.0, "bias_field_probability": 0.0, "blur_probability": 0.0, "slice_drop_probability": 0.0,
+               "outlines": OutlineErrorConfig(probability=0.0)}
+"""Settings of AugmentationConfig that switch off what does not follow the dynamic rule, and what trainings before it existed were done without."""
 
 
 @dataclass(frozen=True)

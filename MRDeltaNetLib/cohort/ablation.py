@@ -23,7 +23,7 @@ from typing import Any, Callable, Mapping
 import numpy as np
 
 from MRDeltaNetLib.cohort.statistics import auc_with_ci, paired_delong
-from MRDeltaNetLib.config import LossConfig, ModelConfig, PreprocessingConfig, StudyConfig
+from MRDeltaNetLib.config import UNPERTURBED, LossConfig, ModelConfig, PreprocessingConfig, StudyConfig
 from MRDeltaNetLib.errors import Cancelled, InputError, Notice, OutOfMemory, UsageError, require
 from MRDeltaNetLib.io.atomic import atomic, write_text
 from MRDeltaNetLib.progress import Progress, part, silent
@@ -193,10 +193,9 @@ def _of_the_training(config: StudyConfig) -> list[Variant]:
     else:
         add("sampler_on", "balanced batches", balanced=True)
     add("no_augmentation", "without augmentation", augmentation=replace(
-        training.augmentation, probability_minority=0.0, probability_majority=0.0, outlines=replace(training.augmentation.outlines, chance=0.0)))
-    if training.augmentation.outlines.chance:
-        add("exact_outlines", "without poor outlines in training", augmentation=replace(
-            training.augmentation, outlines=replace(training.augmentation.outlines, chance=0.0)))
+        training.augmentation, probability_minority=0.0, probability_majority=0.0, **UNPERTURBED))
+    if training.augmentation.outlines.probability:
+        add("no_poor_outlines", "without poor outlines in training", augmentation=replace(training.augmentation, outlines=UNPERTURBED["outlines"]))
     if config.start is None and both_visits and auxiliary:
         found.append(Variant("pretrained", "pretrained on all training cases, without outcomes", config, pretrained=True))
     return found

@@ -23,7 +23,7 @@ from MRDeltaNetLib.cohort.controls.training import network_of, training_config  
 from MRDeltaNetLib.cohort.statistics import auc_with_ci  # noqa: E402
 from MRDeltaNetLib.cohort.tabular import features  # noqa: E402
 from MRDeltaNetLib.cohort.study.folder import locked  # noqa: E402
-from MRDeltaNetLib.config import AugmentationConfig, LossConfig, OutlineErrorConfig, PreprocessingConfig, TrainingConfig  # noqa: E402
+from MRDeltaNetLib.config import UNPERTURBED, AugmentationConfig, LossConfig, OutlineErrorConfig, PreprocessingConfig, TrainingConfig  # noqa: E402
 from MRDeltaNetLib.errors import Cancelled, EnvironmentProblem, InputError, UsageError  # noqa: E402
 from MRDeltaNetLib.io.bundle import Bundle  # noqa: E402
 from MRDeltaNetLib.models import registry  # noqa: E402
@@ -38,7 +38,7 @@ PREPROCESSING = PreprocessingConfig(crop_mm=made_up.CROP_MM)
 SETTINGS = {"spacing_mm": list(made_up.SPACING_MM), "crop_mm": list(made_up.CROP_MM), "preset": "tiny"}
 STILL = AugmentationConfig(flip=0, rotation_deg=0, scale=0, shift_mm=0, misplaced_mm=0, misplaced_deg=0, misplaced_slices=0, roi_shift_mm=0, roi_scale=0,
                            roi_dropout=0, gain_sd=0, offset_sd=0, noise_sd=0,
-                           gamma_chance=0, bias_chance=0, blur_chance=0, slice_drop_chance=0, outlines=OutlineErrorConfig(chance=0))
+                           **UNPERTURBED)
 QUICK = TrainingConfig(epochs=3, warmup_epochs=1, batch_size=16, learning_rate=3e-3, ema_decay=0.0, monitor="auc", smoothing=0.0, precision="32-true",
                        loss=LossConfig(response_weight=0.0, identity_weight=0.0), augmentation=STILL)
 
@@ -203,11 +203,15 @@ def test_too_few_held_out_cases_and_no_training_rows_are_refused(tmp_path):
 def test_rivals_are_trained_as_the_bundle_says():
     stored = {"epochs": 7, "learning_rate": 1e-3, "loss": {"gamma": 2, "beta": 0.9, "unknown": 1}, "augmentation": {"flip": 0.0}, "auxiliary_weight": 9, "monitor": 3}
     found = training_config(untrained(training=stored))
-    assert found == TrainingConfig(epochs=7, learning_rate=1e-3, loss=LossConfig(gamma=2, beta=0.9), augmentation=AugmentationConfig(flip=0.0))
+    assert found == TrainingConfig(epochs=7, learning_rate=1e-3, loss=LossConfig(gamma=2, beta=0.9), augmentation=AugmentationConfig(flip=0.0, **UNPERTURBED))
     for beta in (True, "0.9", float("inf"), None):
         assert training_config(untrained(training={"loss": {"beta": beta}})).loss == LossConfig()
     assert training_config(untrained(training={"config": {"training": {"epochs": 5}}})).epochs == 5
     assert training_config(untrained()) == TrainingConfig()
+    for wrong in ({"gamma": [0, 0]}, {"gamma": [1]}, {"outlines": {"dropped_slices": [-5, -5]}}, {"outlines": {"dropped_slices": [2.7, 1]}}, {"outlines": 3}):
+        assert training_config(untrained(training={"augmentation": wrong})).augmentation == AugmentationConfig(**UNPERTURBED)
+    poor = {"outlines": {"probability": 0.3, "dropped_slices": [0, 2], "size": [1.1, 1.3]}}
+    assert training_config(untrained(training={"augmentation": poor})).augmentation.outlines == OutlineErrorConfig(probability=0.3, dropped_slices=(0, 2), size=(1.1, 1.3))
     bundle = bundle_of(torch.nn.Identity(), SETTINGS | {"members": 5, "auxiliary": False, "compare": "full"}, name="deltanet")
     assert network_of("shuffled_labels", bundle) == ("deltanet", SETTINGS | {"compare": "full"})
     assert network_of("post_only", bundle) == ("roi_pooled", SETTINGS | {"visits": "post"})

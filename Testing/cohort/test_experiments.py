@@ -12,6 +12,7 @@ import torch
 
 from MRDeltaNetLib.cohort.experiments import alignment, calibration, cases as made, centres, grid, ordering, tables
 from MRDeltaNetLib.cohort.experiments.__main__ import cells_of, main
+from MRDeltaNetLib.config import OutlineErrorConfig
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError, UsageError
 
 SHAPE = (2, 14, 96, 96)
@@ -248,7 +249,7 @@ def test_tables_and_figures_show_every_record_of_this_plan_and_no_other(tmp_path
     assert "| anchored | 3 |" in text["ordering"] and "< 0.0001" in text["ordering"]
     assert text["alignment"].count("| aligned |") == len(alignment.MODELS) + 1
     assert text["alignment"].splitlines()[-1].startswith("| subtract, 2 times the epochs | random | 1 | ")
-    ahead = [line for line in text["paying"].splitlines() if "| 12 mm, bad |" in line]
+    ahead = [line for line in text["anchoring"].splitlines() if "| 12 mm, bad |" in line]
     assert len(ahead) == 2 * (len(alignment.MODELS) - 1) and all("| 3 | 12 mm, bad | +0." in line for line in ahead)
     assert tables.winner(found).startswith(("anchored,", "anchored + roi_pooled,"))
     assert text["centres"].count("\n") == 4
@@ -265,13 +266,33 @@ def test_tables_and_figures_show_every_record_of_this_plan_and_no_other(tmp_path
 
 def test_the_plan_of_earlier_cells_stands_and_what_came_later_is_off_in_the_recipe():
     """Cells that took hours stay valid: settings that came after them change nothing and are not in the plan; a longer training is another plan."""
-    off = grid.RECIPE.augmentation
-    assert off.gamma_chance == off.bias_chance == off.blur_chance == off.slice_drop_chance == off.outlines.chance == 0
     kept = grid.records(Path(__file__).resolve().parents[2] / "docs" / "experiments")
     plans = {cell.name: cell.plan for cell in cells_of("all")}
     assert len(kept) >= 21 and all(record["plan"] == plans[name] for name, record in kept.items())
-    longer = alignment.longer_cell()
-    assert longer.plan != alignment.cell("subtract", "random", 0).plan
+    assert alignment.longer_cell().plan != alignment.cell("subtract", "random", 0).plan
+
+
+@pytest.mark.parametrize("on", [{"gamma_probability": 0.1}, {"outlines": OutlineErrorConfig()}, {"flip": 0.1}])
+def test_a_recipe_with_more_augmentation_is_another_plan(on, monkeypatch):
+    plan = alignment.cell("anchored", "aligned", 0).plan
+    monkeypatch.setattr(grid, "RECIPE", replace(grid.RECIPE, augmentation=replace(grid.RECIPE.augmentation, **on)))
+    assert alignment.cell("anchored", "aligned", 0).plan != plan
+
+
+def test_a_longer_training_has_more_epochs_patience_and_ramp_and_says_so(monkeypatch):
+    from MRDeltaNetLib.cohort import training
+
+    given = {}
+
+    def fit(network, crops, validation, recipe, progress):
+        given.update(ramps=(crops.ramp, validation.ramp), recipe=recipe)
+        return training.Fitted([], 0, 0.0, "32-true")
+
+    monkeypatch.setattr(training, "fit", fit)
+    found = blobs(4)
+    record = grid.run_cell(replace(alignment.longer_cell(), curve=()), grid.Sets(found, found, found))
+    assert given["recipe"].epochs == given["recipe"].patience == record["recipe"]["epochs"] == record["recipe"]["patience"] == 50
+    assert given["ramps"] == (2 * grid.RAMPS["random"], 0)
 
 
 def test_average_refuses_scores_of_different_cases():

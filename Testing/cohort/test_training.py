@@ -14,7 +14,7 @@ pytest.importorskip("lightning.pytorch", reason="training needs the 'cohort' ext
 
 from MRDeltaNetLib.cohort.statistics import auc_with_ci, youden_threshold  # noqa: E402
 from MRDeltaNetLib.cohort.training import BalancedBatches, Crops, ShuffledBatches, TrainingConfig, choose_precision, fit, outputs, scores  # noqa: E402
-from MRDeltaNetLib.config import AugmentationConfig, OutlineErrorConfig  # noqa: E402
+from MRDeltaNetLib.config import UNPERTURBED, AugmentationConfig  # noqa: E402
 from MRDeltaNetLib.errors import InputError, UsageError  # noqa: E402
 from MRDeltaNetLib.models.registry import build  # noqa: E402
 
@@ -23,9 +23,7 @@ planted = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(planted)
 
 STILL = AugmentationConfig(rotation_deg=0, scale=0, shift_mm=0, misplaced_mm=0, misplaced_deg=0, misplaced_slices=0, roi_shift_mm=0,
-                           roi_scale=0, roi_dropout=0, gamma_chance=0, bias_chance=0, blur_chance=0, slice_drop_chance=0, outlines=OutlineErrorConfig(chance=0))
-NOTHING = replace(STILL, flip=0, gain_sd=0, offset_sd=0, noise_sd=0)
-SPACING = (0.75, 0.75, 3.0)
+                           roi_scale=0, roi_dropout=0, **UNPERTURBED)
 
 
 @pytest.fixture(scope="module")

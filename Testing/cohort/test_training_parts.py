@@ -19,7 +19,7 @@ from MRDeltaNetLib.cohort.training.data import BalancedBatches  # noqa: E402
 from MRDeltaNetLib.cohort.training.optimisation import optimisers, parameter_groups, rate_factor  # noqa: E402
 from MRDeltaNetLib.cohort.training.pretraining import pretrain, start_from  # noqa: E402
 from MRDeltaNetLib.cohort.training.stopping import Monitor, auc, f1, log_loss, uninformed  # noqa: E402
-from MRDeltaNetLib.config import AugmentationConfig, LossConfig, OutlineErrorConfig, PretrainingConfig  # noqa: E402
+from MRDeltaNetLib.config import UNPERTURBED, AugmentationConfig, LossConfig, PretrainingConfig  # noqa: E402
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError, UsageError  # noqa: E402
 from MRDeltaNetLib.models.losses import ClassBalancedFocal, response_contrast  # noqa: E402
 from MRDeltaNetLib.models.registry import build  # noqa: E402
@@ -152,7 +152,7 @@ def test_training_draws_from_its_own_seed_and_leaves_the_callers_alone():
 
 def test_the_loss_is_the_weighted_sum_of_its_parts_and_the_queue_holds_the_newest():
     config = TrainingConfig(batch_size=4, loss=LossConfig(queue=6, auxiliary_weight=0.3, response_weight=0.2, ramp_epochs=2),
-                            augmentation=AugmentationConfig(probability_minority=0, probability_majority=0, outlines=OutlineErrorConfig(chance=0)))
+                            augmentation=AugmentationConfig(probability_minority=0, probability_majority=0, **UNPERTURBED))
     own = network(dropout=0.0).train()
     crops = cases(8)
     module = ResponseTraining(own, config, BalancedBatches(crops.outcomes, 4, 0), "", Monitor(0.6, 9, 0.5), (4, 4))
@@ -188,7 +188,7 @@ def test_memory_maps_travel_to_other_processes_as_names(tmp_path):
 
 def test_pretraining_learns_the_order_of_visits_without_outcomes_and_training_starts_from_it(tmp_path):
     own = network()
-    as_they_look = AugmentationConfig(gamma_chance=0, bias_chance=0, blur_chance=0, slice_drop_chance=0)       # here the visits differ in brightness only
+    as_they_look = AugmentationConfig(**UNPERTURBED)       # here the visits differ in brightness only
     fitted = pretrain(own, Crops(cases(40).crops), PretrainingConfig(epochs=4),
                       TrainingConfig(batch_size=8, learning_rate=2e-3, augmentation=as_they_look), folder=tmp_path)
     assert fitted.history[-1]["validation_right"] == 1.0 and fitted.history[-1]["validation_loss"] < 0.3
@@ -236,7 +236,7 @@ def test_more_devices_than_there_are_is_refused(monkeypatch):
 def test_two_processes_learn_what_one_learns(tmp_path):
     """Without dropout, augmentation and contrast the mean gradient over two halves of a batch is that of the whole batch."""
     config = TrainingConfig(epochs=2, batch_size=4, ema_decay=0, loss=LossConfig(response_weight=0, identity_weight=0),
-                            augmentation=AugmentationConfig(probability_minority=0, probability_majority=0, outlines=OutlineErrorConfig(chance=0)))
+                            augmentation=AugmentationConfig(probability_minority=0, probability_majority=0, **UNPERTURBED))
     alone, together, said = network(dropout=0.0), network(dropout=0.0), []
     one = fit(alone, cases(12), cases(8, 1), config)
     two = fit(together, cases(12), cases(8, 1), config, devices=2, folder=tmp_path, progress=lambda *report: said.append(report))

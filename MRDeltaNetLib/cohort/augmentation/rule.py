@@ -7,7 +7,7 @@ import torch
 from MRDeltaNetLib.config import AugmentationConfig
 
 
-def ramp(epoch: int, over: int) -> float:
+def ramp(epoch: float, over: int) -> float:
     """0 in epoch 0, rising linearly to 1 in epoch number `over`; 1 throughout if over is 0."""
     return 1.0 if over <= 0 else min(1.0, epoch / over)
 

@@ -12,9 +12,10 @@ import numpy as np
 from MRDeltaNetLib.cohort.controls.changing import network_logits
 from MRDeltaNetLib.cohort.splitting import inner
 from MRDeltaNetLib.cohort.tabular import features, fit_tabular, tabular_logits
-from MRDeltaNetLib.config import TrainingConfig, ValidationConfig
+from MRDeltaNetLib.config import UNPERTURBED, TrainingConfig, ValidationConfig
 from MRDeltaNetLib.errors import InputError, Notice, require
 from MRDeltaNetLib.io.bundle import Bundle
+from MRDeltaNetLib.io.study import RANGES
 from MRDeltaNetLib.progress import Progress, part, silent
 
 TABULAR = {"volume_only": "volume_logistic", "scanner_only": "scanner"}
@@ -26,13 +27,17 @@ SMALLEST_PRESET = "tiny"
 
 
 def training_config(bundle: Bundle) -> TrainingConfig:
-    """How the bundle says that its network was trained; settings that it does not name, or that this version does not have, are this version's."""
+    """How the bundle says that its network was trained; settings that it does not name, or that are none of this
+    version's, are this version's; what the augmentation did not have when the bundle was made stays off."""
     stored = bundle.own.get("training")
     for inside in ("config", "training"):
         if isinstance(stored, Mapping) and isinstance(stored.get(inside), Mapping):
             stored = stored[inside]
     stored = stored if isinstance(stored, Mapping) else {}
-    return _known(TrainingConfig(), stored)
+    usual = TrainingConfig()
+    if isinstance(stored.get("augmentation"), Mapping):
+        usual = replace(usual, augmentation=replace(usual.augmentation, **UNPERTURBED))
+    return _known(usual, stored, "training")
 
 
 def tabular_rival(name: str, training, held_out, seed: int) -> tuple[np.ndarray, tuple[Notice, ...]]:
@@ -96,20 +101,27 @@ def require_training_rows(training) -> None:
                              "need none: wrong_patient_baseline, swapped_times, random_roi")
 
 
-def _known(default: Any, stored: Any) -> Any:
-    """The default with what is stored: fields of the same name whose value has the default's kind; whole numbers may stand for others, any finite
+def _known(default: Any, stored: Any, table: str) -> Any:
+    """The default with what is stored: fields of the same name whose value a study could hold too; whole numbers may stand for others, any finite
     number for a default of None, and a list of as many numbers for a pair."""
     found = {}
     for field in fields(default):
-        value, usual = stored.get(field.name), getattr(default, field.name)
+        value, usual, name = stored.get(field.name), getattr(default, field.name), f"{table}.{field.name}"
         if is_dataclass(usual):
-            found[field.name] = _known(usual, value) if isinstance(value, Mapping) else usual
+            found[field.name] = _known(usual, value, name) if isinstance(value, Mapping) else usual
         elif isinstance(usual, tuple):
-            if isinstance(value, (list, tuple)) and len(value) == len(usual) and all(map(_is_number, value)):
-                found[field.name] = tuple(type(kind)(item) for kind, item in zip(usual, value))
-        elif isinstance(value, type(usual)) or isinstance(usual, (float, type(None))) and _is_number(value):
+            if isinstance(value, (list, tuple)) and len(value) == len(usual) and all(_possible(name, item, kind) for item, kind in zip(value, usual)):
+                found[field.name] = tuple(value)
+        elif type(value) is type(usual) and isinstance(value, (bool, str)) or _possible(name, value, usual):
             found[field.name] = value
     return replace(default, **found)
+
+
+def _possible(name: str, value: Any, usual: Any) -> bool:
+    """Whether a number is one that a study may give this setting; a whole one where the usual one is."""
+    whole = isinstance(usual, int) and not isinstance(usual, bool)
+    numeric = isinstance(usual, (int, float, type(None))) and not isinstance(usual, bool)
+    return numeric and _is_number(value) and (isinstance(value, int) or not whole) and RANGES[name].holds(value)
 
 
 def _is_number(value: Any) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 
 from MRDeltaNetLib.cohort.experiments.cases import CROP_MM, SPACING_MM, Cases, Condition, MisalignedCrops, digest, load_or_make
 from MRDeltaNetLib.cohort.statistics import logistic
-from MRDeltaNetLib.config import AugmentationConfig, LossConfig, OutlineErrorConfig, TrainingConfig
+from MRDeltaNetLib.config import UNPERTURBED, AugmentationConfig, LossConfig, TrainingConfig
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError, UsageError
 from MRDeltaNetLib.io.atomic import write_text
 from MRDeltaNetLib.progress import Progress, part, silent
@@ -32,13 +32,15 @@ RECIPE = TrainingConfig(
     precision="32-true",
     loss=LossConfig(response_weight=0.0, identity_weight=0.0, gate_weight=0.0),
     augmentation=AugmentationConfig(misplaced_mm=0.0, misplaced_deg=1.0, roi_shift_mm=0.0, roi_scale=0.0, ramp_epochs=0,
-                                      gamma_chance=0.0, bias_chance=0.0, blur_chance=0.0, slice_drop_chance=0.0, outlines=OutlineErrorConfig(chance=0.0)))
+                                      **UNPERTURBED))
 """How every network of the experiments is trained: the same for all. Misplacement and outline errors come from the cells' conditions, so
 the augmentation has none of its own. The contrastive terms have weight 0, because several of the networks have no embedding of change.
 Full precision, because on one thread bfloat16 is no faster here, and on a CPU its gradients are doubtful for some networks."""
 
-LATER = ("gamma", "gamma_chance", "bias_sd", "bias_chance", "blur_mm", "blur_chance", "slice_drop_chance", "outlines")
-"""Settings of the augmentation that came after the first cells. All are off in RECIPE, so a plan leaves them out and those cells stay valid."""
+LATER = {"gamma_probability": ("gamma",), "bias_field_probability": ("bias_field_sd",), "blur_probability": ("blur_sigma_mm",), "slice_drop_probability": (),
+         "outlines": ()}
+"""Switches of the augmentation that came after the first cells, and the settings that mean nothing without them. A plan leaves out those that are off, so
+that cells from before stay valid."""
 
 EXACT = Condition((0.0, 0.0), ("good",))
 RANDOM = Condition((0.0, 12.0), ("good", "bad"))
@@ -64,7 +66,7 @@ class Cell:
     curve      names of CURVE to score on; changes: of CHANGES
     scanners   (training, test) scanners; None: the measured one. See centres
     mix        "balanced" or "confounded" where scanners are given
-    longer     times RECIPE's epochs, and times the ramp
+    longer     times the epochs, the patience and the ramp of the recipe
     """
 
     name: str
@@ -86,7 +88,9 @@ class Cell:
     def plan(self) -> str:
         """Digest of everything that decides over the cell's numbers, except the code of networks and training."""
         recipe = asdict(RECIPE)
-        recipe["augmentation"] = {name: value for name, value in recipe["augmentation"].items() if name not in LATER}
+        off = [name for name in LATER if getattr(RECIPE.augmentation, name) == UNPERTURBED[name]]
+        left_out = {*off, *(setting for name in off for setting in LATER[name])}
+        recipe["augmentation"] = {name: value for name, value in recipe["augmentation"].items() if name not in left_out}
         own = {name: value for name, value in asdict(self).items() if name != "longer" or value != 1}
         facts = json.loads(json.dumps(own | {"recipe": recipe, "conditions": {k: asdict(v) for k, v in (CURVE | TRAININGS).items()},
                                                       "crop": [SPACING_MM, CROP_MM]}))
@@ -173,6 +177,7 @@ def run_cell(cell: Cell, sets: Sets, progress: Progress = silent, recipe: Traini
     history           of the training; seconds: of training and of scoring
     """
     start = time.perf_counter()
+    recipe = replace(recipe, epochs=cell.longer * recipe.epochs, patience=cell.longer * recipe.patience)
     if cell.model == VOLUMES:
         scorer, history, best = _volumes(sets), [], None
         trained = time.perf_counter()
@@ -205,8 +210,7 @@ def _trained(cell: Cell, sets: Sets, progress: Progress, recipe: TrainingConfig)
              for number, (cases, outcome) in enumerate(zip((sets.training, sets.validation), outcomes))]
     torch.manual_seed(cell.seed)
     network = registry.build(cell.model, spacing_mm=list(SPACING_MM), crop_mm=list(CROP_MM), preset="tiny", **dict(cell.settings))
-    epochs, patience = cell.longer * recipe.epochs, cell.longer * recipe.patience
-    return network, fit(network, *crops, replace(recipe, seed=cell.seed, epochs=epochs, patience=patience), progress=progress)
+    return network, fit(network, *crops, replace(recipe, seed=cell.seed), progress=progress)
 
 
 def _scored(cell: Cell, network, cases: Cases, progress: Progress) -> dict[str, list[float]]:

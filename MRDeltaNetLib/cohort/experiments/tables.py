@@ -14,7 +14,7 @@ from MRDeltaNetLib.imaging.phantom.contrast import SCANNERS
 
 Records = Mapping[str, Mapping[str, Any]]
 AVERAGE = " + ".join(alignment.AVERAGE)
-PAYING = ("0-good", "12-good", "0-bad", "12-bad")
+CORNERS = ("0-good", "12-good", "0-bad", "12-bad")
 """Corners of CURVE."""
 
 
@@ -79,8 +79,9 @@ def alignment_table(records: Records, split: str = "test") -> str:
     return "\n".join(lines) + "\n"
 
 
-def paying_table(records: Records) -> str:
-    """What anchoring brings over each other comparison: difference of the mean scores of the seeds that both have, DeLong's paired interval and p."""
+def anchoring_table(records: Records) -> str:
+    """What anchoring brings over each other comparison: difference of the mean scores of the seeds that both have, DeLong's paired interval
+    and p, which is not corrected for their number."""
     lines = ["| anchored minus | trained on | seeds | condition | difference (95 % CI) | p |", "|---|---|---|---|---|---|"]
     for training in TRAININGS:
         for model in alignment.MODELS:
@@ -88,7 +89,7 @@ def paying_table(records: Records) -> str:
                      if {f"anchored-{training}-{seed}", f"{model}-{training}-{seed}"} <= set(records)]
             if model == "anchored" or not pairs:
                 continue
-            for condition in PAYING:
+            for condition in CORNERS:
                 (outcome, score), (_, other) = (averaged(found, condition) for found in zip(*pairs))
                 found = paired_delong(outcome, score, other)
                 lines.append(f"| {model} | {training} | {len(pairs)} | {condition.replace('-', ' mm, ')} | {found.difference:+.3f} "
@@ -148,7 +149,7 @@ def centres_table(records: Records) -> str:
     return "\n".join(lines) + "\n"
 
 
-TABLES = {"ordering": ordering_table, "alignment": alignment_table, "paying": paying_table, "calibration": calibration_table, "centres": centres_table}
+TABLES = {"ordering": ordering_table, "alignment": alignment_table, "anchoring": anchoring_table, "calibration": calibration_table, "centres": centres_table}
 
 
 def _row(label: str, found: Sequence[Mapping[str, Any]], condition: str, reference: np.ndarray | None) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from MRDeltaNetLib.cohort.augmentation import augment, probabilities, ramp, redrawn
+from MRDeltaNetLib.cohort.augmentation import augment, probabilities, ramp
 from MRDeltaNetLib.cohort.training.averaging import ExponentialAverage
 from MRDeltaNetLib.cohort.training.data import Batches
 from MRDeltaNetLib.cohort.training.optimisation import optimisers
@@ -152,9 +152,8 @@ class ResponseTraining(Training):
     def terms(self, crops: torch.Tensor, outcome: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
         weights, augmentation = self.config.loss, self.config.augmentation
         with torch.autocast(self.device.type, enabled=False):
-            crops = redrawn(crops, self.network.geometry.spacing_mm, augmentation.outlines, generator, self.epoch)
             crops = augment(crops, self.network.geometry.spacing_mm, augmentation, generator,
-                            probabilities(outcome, self.counts, self.epoch, augmentation))
+                            probabilities(outcome, self.counts, self.epoch, augmentation), self.epoch)
         output = self.network(crops)
         terms = {"focal": self.focal(output.logit.float(), outcome)}
         for name, value in output.auxiliary.items():

@@ -37,7 +37,7 @@ class Pretraining(Training):
         augmentation = self.config.augmentation
         chance = torch.full((len(crops),), augmentation.probability_minority * ramp(self.epoch, augmentation.ramp_epochs))
         with torch.autocast(self.device.type, enabled=False):
-            crops = augment(crops, self.network.geometry.spacing_mm, augmentation, generator, chance)
+            crops = augment(crops, self.network.geometry.spacing_mm, augmentation, generator, chance, self.epoch)
         own = torch.Generator().manual_seed(generator.initial_seed() ^ 1)               # the tasks draw on the CPU
         found = pretext(self.network, crops, self.pretraining.masked_share, own)
         return {"order": found.order, "reconstruction": self.pretraining.reconstruction_weight * found.reconstruction}
