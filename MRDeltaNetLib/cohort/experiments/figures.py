@@ -52,7 +52,8 @@ def _alignment(records: Records):
              if (values := curve(records, model, training)) is not None}
     if not found:
         return None
-    figure, axes = _plt().subplots(len(TRAININGS), 2, figsize=(10, 4.2 * len(TRAININGS)), sharex=True, sharey=True, squeeze=False)
+    figure, axes = _plt().subplots(len(TRAININGS), 2, figsize=(11, 3.9 * len(TRAININGS)), sharex=True, sharey=True, squeeze=False,
+                                   layout="constrained")
     names = list(CURVE)
     for row, training in zip(axes, TRAININGS):
         for axis, outline in zip(row, ("good", "bad")):
@@ -64,14 +65,15 @@ def _alignment(records: Records):
                     axis.plot(SHIFTS_MM, mean, color=colour, marker=marker, linestyle=line, label=model)
                     axis.vlines(SHIFTS_MM, values[:, columns].min(0), values[:, columns].max(0), color=colour, alpha=0.4)
             axis.axhline(0.5, color="grey", linewidth=0.7)
-            axis.set_title(f"trained {TRAINED[training]}\ntested with {outline} outlines")
+            axis.set_title(f"trained {TRAINED[training]}\ntested with {outline} outlines", fontsize=10)
             axis.set_xticks(SHIFTS_MM)
             axis.grid(alpha=0.3)
         row[0].set_ylabel("test AUC (bars: seeds)")
     for axis in axes[-1]:
         axis.set_xlabel("post scan misplaced in plane, mm")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncol=5, bbox_to_anchor=(0.5, -0.06), frameon=False)
+    shown = {label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels())}
+    models = [model for model in (*alignment.MODELS, AVERAGE) if model in shown]
+    figure.legend([shown[model] for model in models], models, loc="outside lower center", ncol=5, frameon=False)
     return figure
 
 
