@@ -19,7 +19,7 @@ from MRDeltaNetLib.cohort import scores_table, study, tabular  # noqa: E402
 from MRDeltaNetLib.cohort.preparing import Failure, PreparedCohort  # noqa: E402
 from MRDeltaNetLib.cohort.splitting import Split  # noqa: E402
 from MRDeltaNetLib.cohort.statistics import auc_with_ci, paired_delong, sigmoid  # noqa: E402
-from MRDeltaNetLib.cohort.study import card, evaluation, members, shipping, tables  # noqa: E402
+from MRDeltaNetLib.cohort.study import card, concluding, evaluation, members, shipping, tables  # noqa: E402
 from MRDeltaNetLib.cohort.study.folder import locked  # noqa: E402
 from MRDeltaNetLib.cohort.study.record import read_record  # noqa: E402
 from MRDeltaNetLib.cohort.training.pretraining import start_from  # noqa: E402
@@ -653,7 +653,7 @@ def test_the_same_study_given_again_on_another_day_writes_the_same_bundle(tmp_pa
 
             return date(2031, 1, 2)
 
-    monkeypatch.setattr(study, "date", Tomorrow)
+    monkeypatch.setattr(concluding, "date", Tomorrow)
     assert (trained(tmp_path / "out").bundle / "manifest.json").read_bytes() == before
     (tmp_path / "out" / "training.json").unlink()
     assert "Made 2031-01-02" in (trained(tmp_path / "out").bundle / "docs/README.md").read_text()

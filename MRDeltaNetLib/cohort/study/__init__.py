@@ -8,27 +8,23 @@ Training cases alone set weights, recalibration and threshold; internal and exte
 from __future__ import annotations
 
 import difflib
-from dataclasses import asdict, dataclass, replace
-from datetime import date
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
-from MRDeltaNetLib.cohort import scores_table, splitting, tabular
-from MRDeltaNetLib.cohort.calibration import PLATT, Recalibration, Stretch, Threshold, at_same_logit, choose_threshold, ensemble_stretch, for_ensemble, recalibrated
-from MRDeltaNetLib.cohort.study import card, evaluation, tables
-from MRDeltaNetLib.cohort.study.folder import BUNDLE, MEMBERS, RECORD, claim, clean, digest, locked, refuse_foreign
+from MRDeltaNetLib.cohort import splitting, tabular
+from MRDeltaNetLib.cohort.study import card, tables
+from MRDeltaNetLib.cohort.study.concluding import FUSION, conclude
+from MRDeltaNetLib.cohort.study.folder import BUNDLE, MEMBERS, claim, clean, locked, refuse_foreign
 from MRDeltaNetLib.cohort.study.members import Member, accelerator_of, member_name, network_settings, train_member
-from MRDeltaNetLib.cohort.study.record import SCHEMA, read_record, write_record
 from MRDeltaNetLib.config import StudyConfig
 from MRDeltaNetLib.errors import InputError, Notice, UsageError, require
 from MRDeltaNetLib.io.atomic import sha256
 from MRDeltaNetLib.io.bundle import MAX_MEMBERS
 from MRDeltaNetLib.io.study import plain
-from MRDeltaNetLib.io.tables import read_json
 from MRDeltaNetLib.progress import Progress, part, silent
-from MRDeltaNetLib.versions import versions
 
 if TYPE_CHECKING:
     from MRDeltaNetLib.cohort.preparing import PreparedCohort
@@ -36,9 +32,6 @@ if TYPE_CHECKING:
 PREPARING, TRAINING = 0.2, 0.97
 """Where preparation and training end on the bar."""
 
-SIMULATED = "mrdeltanet-simulated-cohort"
-OTHER_SETS = ("internal", "external")
-FUSION = "fusion"
 LINES_NAMED = 5
 
 
@@ -85,7 +78,7 @@ def train(config: StudyConfig, *, progress: Progress = silent) -> Trained:
             members = _members(config, plan, prepared, part(progress, PREPARING, TRAINING))
         else:
             members = tables.table_members(plan, prepared, config, inputs)
-        record, more = _conclude(config, plan, prepared, members, table_sha256, notices, inputs)
+        record, more = conclude(config, plan, prepared, members, table_sha256, notices, inputs)
         progress(1.0, "done")
     return Trained(config.out, config.out / (BUNDLE if inputs is None else tables.MODEL), record, tuple(notices) + more)
 
@@ -223,148 +216,6 @@ def _members(config: StudyConfig, plan: splitting.Plan, prepared: "PreparedCohor
         found.append(train_member(split, seed, prepared, config, config.out / MEMBERS / member_name(split, seed), accelerator=accelerator,
                                   progress=lambda done, message: bar(done, f"{words}, {message}")))
     return found
-
-
-def _conclude(config: StudyConfig, plan: splitting.Plan, prepared: "PreparedCohort", members: Sequence[Member], table_sha256: str,
-              notices: Sequence[Notice], inputs: Mapping[str, Any] | None) -> tuple[dict[str, Any], tuple[Notice, ...]]:
-    """Scores, recalibration, threshold, tables, model, and training.json last of all; the record, and notices of these steps.
-
-    inputs  of a tabular model; None for networks
-    """
-    in_folds = [member for member in members if member.split.repeat >= 0]
-    oof = evaluation.out_of_fold(plan.folds, in_folds, len(prepared.rows))
-    cases = np.array(sorted(oof))
-    rows = [prepared.rows[k] for k in cases]
-    outcome, logit = np.array([row.outcome for row in rows]), np.array([oof[int(k)].mean() for k in cases])
-    balanced = config.training.balanced and inputs is None
-    line = recalibrated(outcome, logit, sampled=0.5 if balanced else float(outcome.mean()), prevalence=config.threshold.prevalence)
-    stretch = Stretch()
-    if line.method == PLATT and inputs is None:
-        stretch = ensemble_stretch(outcome, logit, evaluation.unseen_by_two(in_folds), 1 + max(split.repeat for split in plan.folds), len(plan.folds))
-    shipped = for_ensemble(line, stretch)
-    chosen = choose_threshold(outcome, line.probability(logit), config.threshold)
-    threshold = at_same_logit(chosen, line, shipped)
-    fold_of = _fold_of(plan)
-    _write_oof(config.out, prepared, oof, in_folds, line, fold_of)
-    table, final, assumed = (None, in_folds, ()) if inputs is None else _final(prepared, cases, config, inputs, in_folds[0])
-    others = _others(config.out, prepared, final, shipped, threshold, ranged=table is None)
-    everyone = np.full(len(prepared.rows), -1)
-    everyone[cases] = [row.outcome for row in rows]
-    record = {
-        "schema": SCHEMA, "made": _made(config.out), "name": config.name, "kind": "networks" if table is None else "table", "config": _public(config), "versions": versions() | {name: _version(name) for name in ("lightning", "sklearn")},
-        "cohort": _cohort_facts(config, prepared, table_sha256),
-        "folds": {"rule": plan.rule, "seeds": list(config.validation.seeds), "repeats": 1 + max(split.repeat for split in plan.folds),
-                  "whole_centres": evaluation.whole_centres(plan.folds, [row.centre for row in prepared.rows])},
-        "members": [_member_facts(member, prepared) for member in members],
-        "out_of_fold": evaluation.discrimination(outcome, logit), "per_centre": evaluation.by_centre(outcome, logit, [row.centre for row in rows]),
-        "leave_one_centre_out": evaluation.centres_left_out(plan, members, everyone, [row.centre for row in prepared.rows], oof),
-        "other_sets": others, "held_out": {}, "calibration": evaluation.calibration_record(outcome, logit, np.array([fold_of[int(k)] for k in cases]), line, stretch, shipped),
-        "threshold": {"value": threshold.value, "out_of_fold_value": chosen.value, "source": threshold.source, "rule": config.threshold.rule, "point": asdict(threshold.point)},
-        "bundle": {}, "notices": [asdict(notice) for notice in (*notices, *assumed, *line.notices)]}
-    record["held_out"] = card.held_out(record)
-    if config.model.name == FUSION:
-        record["fusion"] = tables.gains([row.outcome for row in prepared.rows], [row.set for row in prepared.rows], cases, logit, final[0].logits, inputs["logits"])
-    more = assumed + line.notices
-    if table is not None:
-        record["bundle"] = {"sha256": tables.ship_table(config.out, table, line, threshold, record, inputs, [prepared.keys[k] for k in cases]), "members": 1, "reference": False}
-    else:
-        from MRDeltaNetLib.cohort.study.shipping import no_reference, ship
-
-        digest_, why = ship(config.out, config, in_folds, prepared, cases, record)
-        more += (no_reference(why),) if why else ()
-        record["bundle"] = {"sha256": digest_, "members": len(in_folds), "reference": not why}
-    record["notices"] = [asdict(notice) for notice in (*notices, *more)]
-    write_record(config.out / RECORD, record)
-    return record, more
-
-
-def _made(out: Path) -> str:
-    """The day on which the study first came to its end: the same command on another day writes the same bundle."""
-    try:
-        return str(read_record(out / RECORD)["made"])
-    except InputError:
-        return date.today().isoformat()
-
-
-def _final(prepared: "PreparedCohort", train: np.ndarray, config: StudyConfig, inputs: Mapping[str, Any], like: Member) -> tuple[Any, list[Member], tuple[Notice, ...]]:
-    """A tabular model of all training cases, it as the one member that scores all others, and what had to be assumed."""
-    table, logits, notices = tables.final_model(prepared, train, config, inputs)
-    return table, [replace(like, name="all training cases", logits=logits)], notices
-
-
-def _fold_of(plan: splitting.Plan) -> dict[int, int]:
-    """Case -> fold of the first repeat in which it was held out."""
-    return {int(case): split.fold for split in plan.folds if split.repeat == 0 for case in split.held_out}
-
-
-def _write_oof(out: Path, prepared: "PreparedCohort", oof: Mapping[int, np.ndarray], members: Sequence[Member], line: Recalibration,
-               fold_of: Mapping[int, int]) -> None:
-    scores_table.write_scores(out / "oof.csv", [scores_table.scored(prepared.rows[case], logits, line.probability, fold=fold_of[case])
-                                                for case, logits in oof.items()], fold=True)
-    vectors = [(scores_table.who(prepared.rows[case]) | {"fold": member.split.fold, "member": member.name}, member.embeddings[case])
-               for case in oof for member in members if case in member.split.held_out]
-    scores_table.write_embeddings(out / "oof_embeddings.csv", vectors, more=("fold", "member"))
-
-
-def _others(out: Path, prepared: "PreparedCohort", members: Sequence[Member], line: Recalibration, threshold: Threshold, *,
-            ranged: bool) -> dict[str, Any]:
-    """Internal and external cases by the whole ensemble: tables, and discrimination, calibration and operating point of each set.
-
-    ranged  whether the members span a range; the one tabular model has none
-    """
-    cases = [k for k, row in enumerate(prepared.rows) if row.set in OTHER_SETS]
-    logits = np.array([member.logits for member in members])
-    rows = [scores_table.scored(prepared.rows[k], logits[:, k], line.probability) | ({} if ranged else scores_table.NO_RANGE) for k in cases]
-    scores_table.write_scores(out / "predictions.csv", rows)
-    scores_table.write_embeddings(out / "embeddings.csv", [(scores_table.who(prepared.rows[k]), np.concatenate([m.embeddings[k] for m in members])) for k in cases])
-    found = {}
-    for name in OTHER_SETS:
-        known = [k for k in cases if prepared.rows[k].set == name and prepared.rows[k].outcome is not None]
-        if not known:
-            continue
-        outcome, logit = np.array([prepared.rows[k].outcome for k in known]), logits[:, known].mean(0)
-        facts = evaluation.discrimination(outcome, logit)
-        probability = line.probability(logit)
-        found[name] = facts | {"calibration": evaluation.calibrated(outcome, line.slope * logit + line.intercept),
-                               "point": evaluation.operating_point(outcome, probability, threshold.value)}
-    return found
-
-
-def _cohort_facts(config: StudyConfig, prepared: "PreparedCohort", table_sha256: str) -> dict[str, Any]:
-    def of(name: str) -> dict[str, Any]:
-        rows = [row for row in prepared.rows if row.set == name]
-        return {"cases": len(rows), "with_pcr": sum(row.outcome == 1 for row in rows), "without_pcr": sum(row.outcome == 0 for row in rows),
-                "centres": {centre: sum(row.centre == centre for row in rows) for centre in sorted({row.centre for row in rows if row.centre})}}
-
-    scans = card.scans_of([facts for row, facts in zip(prepared.rows, prepared.facts) if row.set == splitting.TRAIN])
-    return {"sha256": table_sha256, "simulated": is_simulated(config.cohort), "failed": len(prepared.failures), "scans": scans,
-            "keys_sha256": digest(list(prepared.keys)), **{name: of(name) for name in ("train", *OTHER_SETS)}}
-
-
-def is_simulated(table: Path) -> bool:
-    """Whether the table was written by `mrdeltanet simulate`, as the dictionary beside it says."""
-    from MRDeltaNetLib.io.cohort_table import dictionary_path
-
-    try:
-        return read_json(dictionary_path(table), what="the data dictionary").get("format") == SIMULATED
-    except (InputError, AttributeError):
-        return False
-
-
-def _member_facts(member: Member, prepared: "PreparedCohort") -> dict[str, Any]:
-    left_out = None if member.split.repeat >= 0 else prepared.rows[int(member.split.held_out[0])].centre
-    return {"name": member.name, "seed": member.seed, "repeat": member.split.repeat, "fold": member.split.fold, "centre": left_out, **member.summary}
-
-
-def _public(config: StudyConfig) -> dict[str, Any]:
-    """The config as plain JSON without its paths, which may name people and go with the bundle wherever that goes."""
-    public = {name: value for name, value in plain(config).items() if name not in ("cohort", "cache", "out", "start")}
-    public["model"]["settings"].pop(tables.IMAGING, None)
-    return public | {"pretrained": config.start is not None}
-
-
-def _version(module: str) -> str | None:
-    return getattr(require(module, "Training", "pip install 'mrdeltanet[cohort]'"), "__version__", None)
 
 
 def _set_threads(config: StudyConfig) -> None:
