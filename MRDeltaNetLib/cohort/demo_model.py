@@ -28,8 +28,8 @@ from MRDeltaNetLib.resources import DEMO_STUDY, resource
 SEED, SETTING = 2026, "controlled"
 CASES, EXTERNAL = 860, 0.25
 SHIPPED = "bundle-to-ship"
-NOTE = """The external cases are not quite untouched: that an ensemble needs a steeper line than its out-of-fold scores was noticed on them (slope 1.61
-without it). The correction itself uses training cases only. How it does on cases that nobody had looked at is in docs/experiments/demo-model.md.
+NOTE = """The external cases are not quite untouched: that an ensemble needs a steeper line than its out-of-fold scores was noticed on them, with an
+earlier training. The correction itself uses training cases only. How it does on cases that nobody had looked at is in docs/experiments/demo-model.md.
 """
 """True of SEED: to be taken out when the cohort is another one."""
 CREDIT = {"authors": "MRDeltaNet contributors", "copyright": "Copyright MRDeltaNet contributors"}
