@@ -233,6 +233,26 @@ def test_more_devices_than_there_are_is_refused(monkeypatch):
     assert caught.value.code == "MRD-E768" and "2 wanted, 1 there" in caught.value.found
 
 
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_augmentation_is_told_the_epoch_from_which_its_ramps_follow(pretrained, monkeypatch):
+    from MRDeltaNetLib.cohort.training import module, pretraining
+
+    told, where = [], pretraining if pretrained else module
+    whole = where.augment
+
+    def augment(x, spacing_mm, config, generator, probability, epoch):
+        told.append((epoch, spacing_mm == tuple(network().geometry.spacing_mm)))
+        return whole(x, spacing_mm, config, generator, probability, epoch)
+
+    monkeypatch.setattr(where, "augment", augment)
+    config = TrainingConfig(epochs=2, batch_size=4, learning_rate=1e-4)
+    if pretrained:
+        pretrain(network(), cases(10), PretrainingConfig(epochs=2), config)
+    else:
+        fit(network(), cases(8), cases(4, 1), config)
+    assert {epoch for epoch, _ in told} == {0, 1} and all(same for _, same in told)
+
+
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(tmp_path):
     """Without dropout, augmentation and contrast the mean gradient over two halves of a batch is that of the whole batch."""

@@ -41,8 +41,7 @@ def augment(x: torch.Tensor, spacing_mm: tuple[float, float, float], config: Aug
         chosen = (torch.rand(len(x), generator=generator, device=x.device) < probability.to(x.device)).nonzero()[:, 0]
         if len(chosen):
             x = x.index_copy(0, chosen, _changed(x[chosen], spacing_mm, config, generator))
-    x = torch.stack([perturb_intensity(x[:, :, 0], spacing_mm, config, generator, epoch), x[:, :, 1]], 2)
-    return carry(x, carried) if carried.any() else x
+    return torch.stack([perturb_intensity(x[:, :, 0], spacing_mm, config, generator, epoch), carry(x[:, :, 1], carried)], 2)
 
 
 def _changed(x: torch.Tensor, spacing_mm: tuple[float, float, float], config: AugmentationConfig, generator: torch.Generator) -> torch.Tensor:

@@ -37,7 +37,7 @@ def perturb_outlines(x: torch.Tensor, spacing_mm: tuple[float, float, float], co
     lost = torch.stack([torch.randint(0, most + 1, (len(chosen), 2), **own) for most in config.dropped_slices], 1)
     drawn = drawn * _slices_kept(roi, lost)[..., None, None]
     carried[chosen] = torch.rand(len(chosen), **own) < config.carried
-    drawn = carry(drawn[:, :, None], carried[chosen], channel=0)[:, :, 0]
+    drawn = carry(drawn, carried[chosen])
     off = (_union_centre(drawn) - _union_centre(roi)).round().long()
     changed = x.clone()
     changed[chosen, :, 0] = moved_by_voxels(x[chosen, :, 0], off, outside="edge")
@@ -45,12 +45,9 @@ def perturb_outlines(x: torch.Tensor, spacing_mm: tuple[float, float, float], co
     return changed, carried
 
 
-def carry(x: torch.Tensor, carried: torch.Tensor, channel: int = 1) -> torch.Tensor:
-    """The batch (B, 2, channels, D, H, W) whose carried (B,) cases have the first visit's ROI channel in the second visit too."""
-    bed = torch.where(carried[:, None, None, None], x[:, 0, channel], x[:, 1, channel])
-    changed = x.clone()
-    changed[:, 1, channel] = bed
-    return changed
+def carry(roi: torch.Tensor, carried: torch.Tensor) -> torch.Tensor:
+    """ROIs (B, timepoint 2, D, H, W) whose carried (B,) cases have the first visit's in the second visit too."""
+    return torch.stack([roi[:, 0], torch.where(carried[:, None, None, None], roi[:, 0], roi[:, 1])], 1)
 
 
 def _slices_kept(roi: torch.Tensor, lost: torch.Tensor) -> torch.Tensor:
