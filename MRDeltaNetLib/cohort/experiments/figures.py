@@ -108,6 +108,7 @@ def _centres(records: Records):
         values = [auc(records[f"centres-{mix}-{kind}-{end}-0"]) for end in ends]
         axis.plot(values, [height] * len(values), "o" if kind == "random" else "s", color="#0072B2" if kind == "random" else "#D55E00")
         axis.plot([np.mean(values)], [height], "|", color="black", markersize=14)
+    axis.set_ylim(-0.5, 2 * len(mixes) - 0.5)
     axis.set_yticks(range(2 * len(mixes)), [f"{mix}, {words}" for mix in mixes for words in ("random quarter", "scanner left out")])
     axis.set_xlabel("test AUC")
     axis.grid(alpha=0.3, axis="x")
