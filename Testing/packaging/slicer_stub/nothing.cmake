@@ -1,0 +1,1 @@
+# Slicer writes a package description and sets up CPack here; neither decides which files are installed.
