@@ -78,7 +78,7 @@ def bare(tmp_path_factory) -> Path:
         "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
         "sys.meta_path.insert(0, Lacking())\n"
         "given = os.environ.get('PYTHONPATH', '').split(os.pathsep)\n"
-        "sys.path[:] = [place for place in sys.path if place in given or not os.path.isdir(os.path.join(place, 'MRDeltaNetLib'))]\n")
+        "sys.path[:] = [place for place in sys.path if place in given or not os.path.isfile(os.path.join(place, 'MRDeltaNetLib', '__init__.py'))]\n")
     return folder
 
 
@@ -161,11 +161,12 @@ def test_the_module_file_finds_the_library_in_a_checkout_and_adds_nothing_in_a_p
     """With the module's own folder on sys.path alone, as --additional-module-paths puts it there."""
     module_file = MODULE_FILE if place == "checkout" else installed / "MRDeltaNet.py"
     code = ("import importlib.util, sys\n"
-            "del_later = [place for place in sys.path]\n"
-            f"had_it = importlib.util.find_spec('MRDeltaNetLib') is not None\n"
+            "before = list(sys.path)\n"
+            "spec = importlib.util.find_spec('MRDeltaNetLib')\n"
+            "had_it = spec is not None and spec.origin is not None\n"
             f"exec(compile({appending_lines(module_file)!r}, {str(module_file)!r}, 'exec'), {{'__file__': {str(module_file)!r}, '__name__': 'MRDeltaNet'}})\n"
-            "import MRDeltaNetLib\n"
-            "print(had_it, sys.path[:len(del_later)] == del_later, sys.path[len(del_later):])\n")
+            "import MRDeltaNetLib.pipeline\n"
+            "print(had_it, sys.path[:len(before)] == before, sys.path[len(before):])\n")
     done = run_python("-c", code, paths=(bare, module_file.parent), folder=tmp_path)
     assert done.returncode == 0, done.stderr
     added = [str(REPOSITORY)] if found else []
