@@ -106,6 +106,8 @@ def cmake_problems(cmake: str, name: str, repository: Path, dependencies: list[s
     for variable in ("HOMEPAGE", "CATEGORY", "CONTRIBUTORS", "DESCRIPTION", "ICONURL", "SCREENSHOTURLS", "DEPENDS"):
         if value(cmake, f"EXTENSION_{variable}") is None:
             found.append(f"EXTENSION_{variable} is not one quoted string")
+        elif ";" in value(cmake, f"EXTENSION_{variable}"):
+            found.append(f"EXTENSION_{variable} holds a semicolon, which CMake takes for the end of a list's item")
     if found:
         return found
     depends = [each for each in value(cmake, "EXTENSION_DEPENDS").split() if each != "NA"]

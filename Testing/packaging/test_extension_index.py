@@ -94,6 +94,7 @@ def test_a_file_in_another_form_is_refused(old, new, said, tmp_path):
     ('report.png")', 'report.png?raw=true")', "no raw address"),
     ('report.png")', 'report.png" )', "EXTENSION_SCREENSHOTURLS is not one quoted string"),
     ('set(EXTENSION_ICONURL "https', 'set(EXTENSION_ICONURL "${HOME_URL}https', "EXTENSION_ICONURL is not one quoted string"),
+    ("Research use only. The", "Research use only; the", "semicolon"),
     ('set(EXTENSION_DEPENDS "PyTorch")', 'set(EXTENSION_DEPENDS "NA")', "is not build_dependencies"),
     ('set(EXTENSION_DEPENDS "PyTorch")', 'set(EXTENSION_DEPENDS PyTorch)', "EXTENSION_DEPENDS is not one quoted string")])
 def test_a_wrong_cmake_file_is_refused(old, new, said):
