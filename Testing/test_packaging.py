@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from Testing.packaging.file_lists import LISTS
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -22,9 +24,8 @@ def test_the_wheel_holds_the_library_and_its_resources_are_found(tmp_path):
         names = set(archive.namelist())
         archive.extractall(tmp_path / "installed")
     assert not [name for name in names if name.startswith(("Testing/", "docs/", "MRDeltaNet/"))]
-    shipped = {f"MRDeltaNetLib/Resources/{path.relative_to(REPOSITORY / 'Resources').as_posix()}"
-               for path in (REPOSITORY / "Resources").rglob("*") if path.is_file()}
-    assert shipped <= names
+    shipped = {f"MRDeltaNetLib/Resources/{name}" for each in LISTS if each.variable == "SHIPPED_RESOURCES" for name in each.wanted(REPOSITORY)}
+    assert shipped == {name for name in names if name.startswith("MRDeltaNetLib/Resources/")}, "the Slicer extension and the wheel ship the same resources"
     code = ("from MRDeltaNetLib.resources import resource, DEMO_BUNDLE; from MRDeltaNetLib.io.bundle import read_bundle; "
             "place = resource(DEMO_BUNDLE); print(place); print(read_bundle(place).own['name'])")
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=tmp_path,
