@@ -72,8 +72,10 @@ def unpack(package: Path, folder: Path) -> Path:
         subprocess.run([str(installer), "/S", f"/D={folder / 'Slicer'}"], check=True)
         return folder / "Slicer" / "Slicer.exe"
     volume = folder / "volume"
-    subprocess.run(["hdiutil", "attach", "-nobrowse", "-readonly", "-mountpoint", str(volume), str(package.rename(package.with_suffix(".dmg")))],
-                   input="Y\n" * 100, text=True, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"PAGER": "cat"})     # the licence is asked for on the terminal
+    image = package.rename(package.with_suffix(".dmg"))
+    agreed = "Y\n" * 100                              # the licence is asked for on the terminal
+    subprocess.run(["hdiutil", "attach", "-nobrowse", "-readonly", "-mountpoint", str(volume), str(image)],
+                   input=agreed, text=True, check=True, stdout=subprocess.DEVNULL, env=os.environ | {"PAGER": "cat"})
     subprocess.run(["ditto", str(volume / "Slicer.app"), str(folder / "Slicer.app")], check=True)
     subprocess.run(["hdiutil", "detach", str(volume)], check=True)
     return folder / "Slicer.app" / "Contents" / "MacOS" / "Slicer"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -135,7 +136,8 @@ def test_the_sample_pair_can_be_made_with_what_slicer_brings(installed, bare, tm
 def test_a_child_process_runs_a_job_from_there(installed, bare, tmp_path):
     """As the panel starts it: `python -m MRDeltaNetLib run JOB.json`, one JSON object a line."""
     paths = write_pair(small_pair(), tmp_path / "pair")
-    job = {key: paths[key] for key in ("pre", "post", "pre_mask", "post_mask")} | {"out": "result", "steps": ["align", "masks"], "progress": "json", "registration": "none"}
+    inputs = {key: paths[key] for key in ("pre", "post", "pre_mask", "post_mask")}
+    job = inputs | {"out": "result", "steps": ["align", "masks"], "progress": "json", "registration": "none"}
     (tmp_path / "job.json").write_text(json.dumps(job))
     done = run_python("-m", "MRDeltaNetLib", "run", "job.json", paths=(bare, installed), folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -145,7 +147,6 @@ def test_a_child_process_runs_a_job_from_there(installed, bare, tmp_path):
 
 def appending_lines(module_file: Path) -> str:
     """The module file up to its sys.path.append, without what only Slicer can import."""
-    import ast
     kept = []
     for node in ast.parse(module_file.read_text(encoding="utf-8")).body:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module] if isinstance(node, ast.ImportFrom) else []
@@ -181,16 +182,19 @@ def small_tree(tmp_path):
         (tree / "Lib" / "deep").mkdir(parents=True)
         for name in ("outside.txt", "README.md", "Lib/deep/inner.py", "Lib/data.json"):
             (tree / name).touch()
-        (tree / "CMakeLists.txt").write_text('cmake_minimum_required(VERSION 3.16.3)\nproject(Small)\nset(EXTENSION_README_FILE "${CMAKE_CURRENT_SOURCE_DIR}/README.md")\n'
-                                             'set(EXTENSION_LICENSE_FILE "${EXTENSION_README_FILE}")\nfind_package(Slicer REQUIRED)\ninclude(${Slicer_USE_FILE})\nadd_subdirectory(Lib)\n')
+        (tree / "CMakeLists.txt").write_text(
+            'cmake_minimum_required(VERSION 3.16.3)\nproject(Small)\nset(EXTENSION_README_FILE "${CMAKE_CURRENT_SOURCE_DIR}/README.md")\n'
+            'set(EXTENSION_LICENSE_FILE "${EXTENSION_README_FILE}")\nfind_package(Slicer REQUIRED)\n'
+            'include(${Slicer_USE_FILE})\nadd_subdirectory(Lib)\n')
         (tree / "Lib" / "CMakeLists.txt").write_text(f"slicerMacroBuildScriptedModule({call})\n")
         return tree
     return write
 
 
-@pytest.mark.parametrize("call, said", [("NAME Lib RESOURCES data.json WITH_SUBDIR", "SCRIPTS is mandatory"), ("SCRIPTS deep/inner.py", "NAME is mandatory"),
-                                        ("NAME Lib SCRIPTS deep/gone.py", "'deep/gone.py' does"), ("NAME Lib SCRIPTS deep/inner.py RESOURCES gone.json", "'gone.json' does"),
-                                        ("Lib NAME Lib SCRIPTS deep/inner.py", "unknown keywords")])
+@pytest.mark.parametrize("call, said", [
+    ("NAME Lib RESOURCES data.json WITH_SUBDIR", "SCRIPTS is mandatory"), ("SCRIPTS deep/inner.py", "NAME is mandatory"),
+    ("NAME Lib SCRIPTS deep/gone.py", "'deep/gone.py' does"), ("NAME Lib SCRIPTS deep/inner.py RESOURCES gone.json", "'gone.json' does"),
+    ("Lib NAME Lib SCRIPTS deep/inner.py", "unknown keywords")])
 def test_the_stand_in_refuses_what_slicer_refuses(call, said, small_tree, tmp_path):
     done = configured(small_tree(call), tmp_path / "build")
     assert done.returncode != 0 and said in " ".join(done.stderr.split())

@@ -66,7 +66,8 @@ def write_entry(folder: Path, name: str = NAME, **changes) -> Path:
 @pytest.mark.parametrize("changes, said", [
     ({"category": "Oncology"}, "not accepted"), ({"scm_url": "https://github.com/MRDeltaNet/MRDeltaNet.git"}, "does not begin"),
     ({"scm_url": "git@github.com:MRDeltaNet/SlicerMRDeltaNet.git"}, "neither git nor https"), ({"scm_url": "http://example.org/SlicerMRDeltaNet"}, "neither"),
-    ({"tier": "1"}, "tier is str"), ({"tier": True}, "tier is bool"), ({"tier": 6}, "not 1 to 5"), ({"homepage": "x"}, "unknown key"), ({"scm_url": None}, "key missing"),
+    ({"tier": "1"}, "tier is str"), ({"tier": True}, "tier is bool"), ({"tier": 6}, "not 1 to 5"), ({"homepage": "x"}, "unknown key"),
+    ({"scm_url": None}, "key missing"),
     ({"build_dependencies": "PyTorch"}, "is str"), ({"build_dependencies": [1]}, "not names"), ({"scm_type": "svn"}, "neither git"),
     ({"$schema": "https://example.org/schema.json#"}, "$schema is"), ({"enabled": 1}, "enabled is int")])
 def test_a_wrong_entry_is_refused(changes, said, tmp_path):

