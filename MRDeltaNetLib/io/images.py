@@ -111,6 +111,20 @@ def read_mask(path: Path | str, image: sitk.Image, *, role: str, label: int | st
     return placed, facts.notices + notices
 
 
+def read_plain(path: Path | str, limits: GateLimits = GateLimits()) -> sitk.Image:
+    """An image of ours (mask, map) as it is in its file: the same strict reading as a scan's, but nothing asked of its values.
+
+    returns  sitk.Image, 3-D, voxel type as stored (LPS, mm), without metadata
+    raises   InputError MRD-E1xx
+    """
+    path = Path(path)
+    try:
+        facts = check_header(path, limits)
+        return _load(facts, path, _chosen_volume(facts, None))
+    except OSError as cause:
+        raise _interrupted(cause) from cause
+
+
 def write_image(image: sitk.Image, path: Path | str, *, header: Mapping[str, str] | None = None) -> None:
     """Write an image, whole or not at all.
 

@@ -53,7 +53,9 @@ def own_scene() -> Iterator[Any]:
         colours = application.GetColorLogic()
         colours.SetMRMLScene(scene)
         colours.AddDefaultColorNodes()
-        scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())
+        for node_class in (slicer.vtkMRMLColorLegendDisplayNode, slicer.vtkMRMLMarkupsFiducialNode, slicer.vtkMRMLMarkupsFiducialDisplayNode,
+                           slicer.vtkMRMLMarkupsFiducialStorageNode):
+            scene.RegisterNodeClass(node_class())
         segmentations = slicer.vtkSlicerSegmentationsModuleLogic()      # registers the labelmap converters
         segmentations.SetMRMLApplicationLogic(application)
         segmentations.SetMRMLScene(scene)

@@ -8,6 +8,7 @@ import SimpleITK as sitk
 
 from MRDeltaNetLib.colours import CIVIDIS, OVERLAY_OPACITY, OVERLAY_THRESHOLD
 from MRDeltaNetLib.mrml.bootstrap import slicer_module
+from MRDeltaNetLib.mrml.nodes import ROLE
 
 COLOUR_NODE_NAME = "MRDeltaNet cividis"
 BASE_ROLE = "MRDeltaNet.baseVolume"
@@ -22,14 +23,27 @@ _VIEWS = (("Red", "Axial", "R", (0.9529, 0.2902, 0.2)), ("Yellow", "Sagittal", "
 
 
 def cividis_node(scene: Any) -> Any:
-    """Add our own colour table node: 256 steps, saved with the scene (Slicer's built-in one is not in every build)."""
+    """Our own colour table node: 256 steps, saved with the scene (Slicer's built-in one is not in every build); made if there is none."""
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode")):
+        node = scene.GetNthNodeByClass(index, "vtkMRMLColorTableNode")
+        if node.GetAttribute(ROLE) == COLOUR_NODE_NAME and _is_cividis(node):
+            return node
     node = scene.AddNewNodeByClass("vtkMRMLColorTableNode", COLOUR_NODE_NAME)
     node.SetTypeToUser()
     node.SetNumberOfColors(len(CIVIDIS))
     node.SetHideFromEditors(False)
     for index, colour in enumerate(CIVIDIS / 255.0):
         node.SetColor(index, str(index), *colour.tolist(), 1.0)
+    node.SetAttribute(ROLE, COLOUR_NODE_NAME)
     return node
+
+
+def _is_cividis(node: Any) -> bool:
+    """Whether nobody has edited the table."""
+    if node.GetNumberOfColors() != len(CIVIDIS):
+        return False
+    rgba = [0.0] * 4
+    return all(node.GetColor(index, rgba) and max(abs(255 * a - b) for a, b in zip(rgba, colour)) < 0.6 for index, colour in enumerate(CIVIDIS.tolist()))
 
 
 def show_as_overlay(node: Any, colours: Any, base: Any, role: str, title: str, top: float) -> None:
@@ -43,9 +57,7 @@ def show_as_overlay(node: Any, colours: Any, base: Any, role: str, title: str, t
     display.SetAndObserveColorNodeID(colours.GetID())
     display.AutoWindowLevelOff()
     display.SetWindowLevelMinMax(0.0, top)
-    display.ApplyThresholdOn()
-    display.SetAutoThreshold(False)
-    display.SetThreshold(OVERLAY_THRESHOLD * top, 10 * top)      # scene files keep six digits: with top itself the highest voxel may vanish
+    set_threshold(display, OVERLAY_THRESHOLD, top)
     display.SetInterpolate(True)
     node.SetNodeReferenceID(BASE_ROLE, base.GetID())
     node.SetAttribute(BASE_ATTRIBUTE, role)
@@ -54,6 +66,15 @@ def show_as_overlay(node: Any, colours: Any, base: Any, role: str, title: str, t
     legend.SetLabelFormat("%.2g")
     legend.SetNumberOfLabels(3)
     legend.SetSize(0.12, 0.4)
+
+
+def set_threshold(display: Any, fraction: float, top: float) -> None:
+    """Make a volume clear below this fraction of top. Slicer hides nothing below a threshold until applying it is switched on."""
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"a fraction from 0 to 1, not {fraction}")
+    display.ApplyThresholdOn()
+    display.SetAutoThreshold(False)
+    display.SetThreshold(fraction * top, 10 * top)      # scene files keep six digits: with top itself the highest voxel may vanish
 
 
 def show_slices(scene: Any, background: Any, foreground: Any | None, point_lps_mm: tuple[float, float, float], extent_mm: float) -> None:

@@ -9,13 +9,18 @@ from typing import Any, Sequence
 import numpy as np
 import SimpleITK as sitk
 
+from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError, require
 from MRDeltaNetLib.imaging.registration.similarity import linear_parts
+from MRDeltaNetLib.io.gate.geometry import check_frame
 from MRDeltaNetLib.mrml.bootstrap import FEATURE, INSTALL, quiet, slicer_module
 from MRDeltaNetLib.mrml.terminology import SegmentKind
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """Its own inverse."""
+
+ROLE = "MRDeltaNet.role"
+"""Node attribute: what a node of ours is, so that it is found again in a saved scene and under another name."""
 
 
 def image_to_node(image: sitk.Image, scene: Any, name: str) -> Any:
@@ -26,35 +31,66 @@ def image_to_node(image: sitk.Image, scene: Any, name: str) -> Any:
     returns  vtkMRMLScalarVolumeNode with a display node; saved and read back without turning left-handed grids round
     """
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    node.SetAndObserveImageData(_vtk_image(sitk.GetArrayViewFromImage(image)))
-    node.SetIJKToRASMatrix(_vtk_matrix(ijk_to_ras(image)))
+    fill_volume(node, image)
     node.CreateDefaultDisplayNodes()
     node.AddDefaultStorageNode()
     node.GetStorageNode().ForceRightHandedIJKCoordinateSystemOff()
     return node
 
 
-def image_from_node(node: Any) -> sitk.Image:
-    """The volume node as sitk.Image (LPS, mm), voxel type kept.
+def fill_volume(node: Any, image: sitk.Image) -> None:
+    """Replace a volume node's voxels and place by the image's; display, references and layers stay."""
+    node.SetAndObserveImageData(voxels_to_vtk(sitk.GetArrayViewFromImage(image)))
+    node.SetIJKToRASMatrix(matrix_to_vtk(ijk_to_ras(image)))
 
-    raises  InputError MRD-E830 if the node sits under a transform, MRD-E831 if it has no voxels
+
+def image_from_node(node: Any, under: Any | None = None) -> sitk.Image:
+    """The volume node as sitk.Image (LPS, mm) in its own space, voxel type kept.
+
+    under   the one transform node that the volume may sit under; it is left out of the image's place
+    raises  InputError MRD-E830 under another transform, E831 without voxels, E131 (several values a voxel), E134, E137 (spacing),
+            E138, E139, E140 (axes that span no volume, sheared, not finite). SimpleITK and MRML both take a sheared frame without a
+            word, and what is computed on it lies elsewhere.
     """
-    if node.GetParentTransformNode() is not None:
-        raise InputError("This volume sits under a transform that is not applied to its voxels", code="MRD-E830",
-                         fix="take the volume out of the transform in Slicer's Transforms or Data module, or harden the transform")
+    refuse_other_transform(node, under)
     data = node.GetImageData()
-    if data is None or data.GetNumberOfPoints() == 0:
+    if data is None or data.GetNumberOfPoints() == 0 or data.GetPointData().GetScalars() is None:
         raise InputError("This volume holds no voxels", code="MRD-E831", fix="load the scan again")
-    support = require("vtkmodules.util.numpy_support", FEATURE, INSTALL)
-    values = support.vtk_to_numpy(data.GetPointData().GetScalars()).reshape(data.GetDimensions()[::-1])
-    image = sitk.GetImageFromArray(values)
+    if data.GetNumberOfScalarComponents() != 1:
+        raise InputError("Each voxel of this volume holds several values, not one intensity", code="MRD-E131",
+                         found=f"{data.GetNumberOfScalarComponents()} values", fix="choose one grey-value volume (no colour, vector or time series)")
     matrix = vtk_matrix()
     node.GetIJKToRASMatrix(matrix)
-    lps = LPS_TO_RAS @ _array(matrix)
-    first = lps @ np.array([*data.GetExtent()[::2], 1.0])
+    lps = np.diag(LPS_TO_RAS)[:, None] * matrix_from_vtk(matrix)      # no sums: a frame may hold infinity
+    check_frame(lps[:3, :3].T.tolist(), lps[:3, 3].tolist(), GateLimits())
+    support = require("vtkmodules.util.numpy_support", FEATURE, INSTALL)
+    values = support.vtk_to_numpy(data.GetPointData().GetScalars()).reshape(data.GetDimensions()[::-1])
+    return _placed(values, lps, data.GetExtent()[::2])
+
+
+def image_from_labelmap(labelmap: Any) -> sitk.Image:
+    """A vtkOrientedImageData (RAS) as sitk.Image (LPS, mm) on its own extent, voxel type kept."""
+    matrix = vtk_matrix()
+    labelmap.GetImageToWorldMatrix(matrix)
+    support = require("vtkmodules.util.numpy_support", FEATURE, INSTALL)
+    values = support.vtk_to_numpy(labelmap.GetPointData().GetScalars()).reshape(labelmap.GetDimensions()[::-1])
+    return _placed(values, LPS_TO_RAS @ matrix_from_vtk(matrix), labelmap.GetExtent()[::2])
+
+
+def refuse_other_transform(node: Any, under: Any | None = None) -> None:
+    """Refuse a node under any transform but this one (InputError MRD-E830)."""
+    parent = node.GetParentTransformNode()
+    if parent is not None and parent is not under:
+        raise InputError("This volume sits under a transform that is not applied to its voxels", code="MRD-E830",
+                         fix="take the volume out of the transform in Slicer's Transforms or Data module, or harden the transform")
+
+
+def _placed(values: np.ndarray, lps: np.ndarray, first: tuple[int, int, int]) -> sitk.Image:
+    """A copy of the voxels (z, y, x) with their place; first: index of the first voxel, to which lps (4x4, voxel index -> LPS) applies."""
+    image = sitk.GetImageFromArray(values)
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     image.SetSpacing(spacing.tolist())
-    image.SetOrigin(first[:3].tolist())
+    image.SetOrigin((lps @ np.array([*first, 1.0]))[:3].tolist())
     image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
     return image
 
@@ -70,7 +106,7 @@ def transform_to_node(transform: sitk.Transform, scene: Any, name: str) -> Any:
     matrix = linear_matrix(transform)
     if matrix is not None:
         node = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
-        node.SetMatrixTransformFromParent(_vtk_matrix(LPS_TO_RAS @ matrix @ LPS_TO_RAS))
+        node.SetMatrixTransformFromParent(matrix_to_vtk(LPS_TO_RAS @ matrix @ LPS_TO_RAS))
         node.AddDefaultStorageNode()
         node.GetStorageNode().SetDefaultWriteFileExtension("tfm")     # text; an .h5 file carries the time of writing
         return node
@@ -112,8 +148,25 @@ def segmentation_to_node(masks: Sequence[tuple[SegmentKind, sitk.Image]], scene:
         segment.SetName(kind.name)
         segment.SetColor(*kind.rgb)
         segment.SetTerminology(kind.terminology)
-        segment.AddRepresentation(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName(), _labelmap(mask))
+        segment.AddRepresentation(slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName(), labelmap(mask))
         node.GetSegmentation().AddSegment(segment, kind.segment_id)
+    return node
+
+
+def ours(scene: Any, class_name: str, role: str, **references: Any) -> Any | None:
+    """The scene's first node of this class with this role whose node references (name -> node) are these; None if there is none."""
+    for index in range(scene.GetNumberOfNodesByClass(class_name)):
+        node = scene.GetNthNodeByClass(index, class_name)
+        if node.GetAttribute(ROLE) == role and all(node.GetNodeReference(f"MRDeltaNet.{name}") is wanted for name, wanted in references.items()):
+            return node
+    return None
+
+
+def make_ours(node: Any, role: str, **references: Any) -> Any:
+    """Give a node its role and its references (name -> node); returns the node."""
+    node.SetAttribute(ROLE, role)
+    for name, target in references.items():
+        node.SetNodeReferenceID(f"MRDeltaNet.{name}", target.GetID())
     return node
 
 
@@ -130,17 +183,20 @@ def vtk_matrix() -> Any:
     return require("vtkmodules.vtkCommonMath", FEATURE, INSTALL).vtkMatrix4x4()
 
 
-def _vtk_matrix(values: np.ndarray) -> Any:
+def matrix_to_vtk(values: np.ndarray) -> Any:
+    """A 4x4 array as vtkMatrix4x4."""
     matrix = vtk_matrix()
     matrix.DeepCopy(values.ravel().tolist())
     return matrix
 
 
-def _array(matrix: Any) -> np.ndarray:
+def matrix_from_vtk(matrix: Any) -> np.ndarray:
+    """A vtkMatrix4x4 as 4x4 array."""
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
 
 
-def _vtk_image(values: np.ndarray) -> Any:
+def voxels_to_vtk(values: np.ndarray) -> Any:
+    """vtkImageData with a copy of the voxels, array (z, y, x), and without a place."""
     support = require("vtkmodules.util.numpy_support", FEATURE, INSTALL)
     data = require("vtkmodules.vtkCommonDataModel", FEATURE, INSTALL).vtkImageData()
     data.SetDimensions(*values.shape[::-1])
@@ -148,8 +204,9 @@ def _vtk_image(values: np.ndarray) -> Any:
     return data
 
 
-def _labelmap(mask: sitk.Image) -> Any:
-    labelmap = slicer_module().vtkOrientedImageData()
-    labelmap.ShallowCopy(_vtk_image((sitk.GetArrayViewFromImage(mask) > 0).astype(np.uint8)))
-    labelmap.SetGeometryFromImageToWorldMatrix(_vtk_matrix(ijk_to_ras(mask)))
-    return labelmap
+def labelmap(mask: sitk.Image) -> Any:
+    """A mask (above 0 counts) as vtkOrientedImageData with values 0 and 1, in RAS."""
+    made = slicer_module().vtkOrientedImageData()
+    made.ShallowCopy(voxels_to_vtk((sitk.GetArrayViewFromImage(mask) > 0).astype(np.uint8)))
+    made.SetGeometryFromImageToWorldMatrix(matrix_to_vtk(ijk_to_ras(mask)))
+    return made

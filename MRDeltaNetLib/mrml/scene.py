@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +9,14 @@ import numpy as np
 import SimpleITK as sitk
 
 from MRDeltaNetLib.case import Result
-from MRDeltaNetLib.mrml import display
+from MRDeltaNetLib.mrml import alignment, display, hierarchy, outlines, overlays
 from MRDeltaNetLib.mrml.bootstrap import own_scene, save_bundle, slicer_module
 from MRDeltaNetLib.mrml.nodes import image_from_node, image_to_node, segmentation_to_node, transform_to_node
-from MRDeltaNetLib.mrml.terminology import SEGMENTS, SegmentKind
+from MRDeltaNetLib.mrml.terminology import SEGMENTS
 
 __all__ = ["image_from_node", "image_to_node", "segmentation_to_node", "transform_to_node", "write_scene"]
 
 _SCANS = {"pre": "Pre-treatment T2", "post": "Post-treatment T2"}
-_SEGMENTATIONS = {"pre": ("Pre-treatment segmentation", ("pre_mask",)),
-                  "post": ("Post-treatment segmentation", ("post_mask", "residual_mask"))}
-_OVERLAYS = (("attention_pre", "pre", "Pre-treatment attention", "Attention (weight)"),
-             ("attention_post", "post", "Post-treatment attention", "Attention (weight)"),
-             ("change_post", "post", "Post-treatment change", "Change (magnitude)"))
-_TRANSFORM = "Post-treatment to pre-treatment"
-_STUDIES = {"pre": "Before treatment", "post": "After treatment"}
 
 
 def write_scene(result: Result, path: Path | str, *, provenance: str = "") -> Path:
@@ -50,38 +42,51 @@ def write_scene(result: Result, path: Path | str, *, provenance: str = "") -> Pa
 def _fill(scene: Any, result: Result, provenance: str) -> None:
     images = result.images
     nodes = {role: [image_to_node(images[role], scene, title)] for role, title in _SCANS.items() if images.get(role) is not None}
-    for role, (title, names) in _SEGMENTATIONS.items():
-        masks = [(_kind(name, result), images[name]) for name in names if images.get(name) is not None]
+    for role, (title, names) in outlines.SEGMENTATIONS.items():
+        masks = [(SEGMENTS[name], images[name]) for name in names if images.get(name) is not None]
         if masks and role in nodes:
-            nodes[role].append(segmentation_to_node(masks, scene, title, nodes[role][0]))
-    overlays = _add_overlays(scene, result, nodes)
+            nodes[role].append(_segmentation(masks, scene, title, role, nodes[role][0], result))
+    maps = _add_overlays(scene, result, nodes)
     transform = None
     if result.transform is not None and "post" in nodes:
-        transform = transform_to_node(result.transform, scene, _TRANSFORM)
-        for node in nodes["post"]:
-            node.SetAndObserveTransformNodeID(transform.GetID())
+        transform = _aligned(scene, result.transform, nodes)
     text = _provenance_node(scene, provenance) if provenance else None
-    _show(scene, result, nodes, overlays)
+    _show(scene, result, nodes, maps)
     _file_away(scene, nodes, transform, text)
 
 
-def _kind(name: str, result: Result) -> SegmentKind:
-    """What a segment is; one that nobody drew says so in its name."""
-    carried = result.mask_sources.get(name.removesuffix("_mask")) == "carried"
-    return replace(SEGMENTS[name], name=f"{SEGMENTS[name].name} (suggestion, carried over)") if carried else SEGMENTS[name]
+def _segmentation(masks: list, scene: Any, title: str, role: str, scan: Any, result: Result) -> Any:
+    """A scan's outlines as the panel knows them; one that nobody drew says so in its name."""
+    node = segmentation_to_node(masks, scene, title, scan)
+    outlines.mark_segmentation(node, role, scan)
+    for kind, _ in masks:
+        if result.mask_sources.get(kind.segment_id.removesuffix("_mask")) == "carried":
+            outlines.mark_carried(node, kind.segment_id)
+    return node
 
 
 def _add_overlays(scene: Any, result: Result, nodes: dict[str, list]) -> dict[str, Any]:
-    present = [entry for entry in _OVERLAYS if result.images.get(entry[0]) is not None and entry[1] in nodes]
+    present = {key: about for key, about in overlays.MAPS.items() if result.images.get(key) is not None and about[0] in nodes}
     if not present:
         return {}
     colours, made = display.cividis_node(scene), {}
-    for name, role, title, legend in present:
+    for name, (role, title, legend) in present.items():
         image = result.images[name]
         made[name] = image_to_node(image, scene, title)
+        overlays.mark_map(made[name], name, nodes[role][0])
         display.show_as_overlay(made[name], colours, nodes[role][0], role, legend, display.highest_value(image))
         nodes[role].append(made[name])
     return made
+
+
+def _aligned(scene: Any, transform: sitk.Transform, nodes: dict[str, list]) -> Any:
+    """Everything of the post scan under the transform; an alignment that the panel knows where both scans are there."""
+    if "pre" in nodes:
+        return alignment.show_alignment(scene, transform, nodes["pre"][0], nodes["post"][0], nodes["post"][1:])
+    node = transform_to_node(transform, scene, alignment.NAME)
+    for member in nodes["post"]:
+        member.SetAndObserveTransformNodeID(node.GetID())
+    return node
 
 
 def _provenance_node(scene: Any, provenance: str) -> Any:
@@ -90,12 +95,12 @@ def _provenance_node(scene: Any, provenance: str) -> Any:
     return node
 
 
-def _show(scene: Any, result: Result, nodes: dict[str, list], overlays: dict[str, Any]) -> None:
+def _show(scene: Any, result: Result, nodes: dict[str, list], maps: dict[str, Any]) -> None:
     if not nodes:
         return
     role = "pre" if "pre" in nodes else "post"
     scan = result.images[role]
-    foreground = overlays.get(f"attention_{role}") or (nodes["post"][0] if role == "pre" and "post" in nodes else None)
+    foreground = maps.get(f"attention_{role}") or (nodes["post"][0] if role == "pre" and "post" in nodes else None)
     extent_mm = max(size * spacing for size, spacing in zip(scan.GetSize(), scan.GetSpacing()))
     display.show_slices(scene, nodes[role][0], foreground, _point_of_interest(result, role), extent_mm)
 
@@ -109,24 +114,11 @@ def _point_of_interest(result: Result, role: str) -> tuple[float, float, float]:
 
 
 def _file_away(scene: Any, nodes: dict[str, list], transform: Any, text: Any) -> None:
-    hierarchy = slicer_module().vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    subject = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "MRDeltaNet case")
-    hierarchy.SetItemOwnerPluginName(subject, "Folder")
+    case = hierarchy.new_case(scene)
     for role, members in nodes.items():
-        study = hierarchy.CreateStudyItem(subject, _STUDIES[role])
-        hierarchy.SetItemOwnerPluginName(study, "Folder")
+        study = hierarchy.study_of(scene, case, role)
         for node in members:
-            _add_item(hierarchy, study, node)
+            hierarchy.place(scene, node, study)
     for node in (transform, text):
         if node is not None:
-            _add_item(hierarchy, subject, node)
-
-
-_PLUGINS = {"vtkMRMLScalarVolumeNode": "Volumes", "vtkMRMLSegmentationNode": "Segmentations", "vtkMRMLLinearTransformNode": "Transforms",
-            "vtkMRMLTransformNode": "Transforms", "vtkMRMLTextNode": "Texts"}
-"""Which of Slicer's subject hierarchy plugins owns an item; without the application nobody else writes it down."""
-
-
-def _add_item(hierarchy: Any, parent: int, node: Any) -> None:
-    item = hierarchy.CreateItem(parent, node)
-    hierarchy.SetItemOwnerPluginName(item, _PLUGINS[node.GetClassName()])
+            hierarchy.place(scene, node, case)

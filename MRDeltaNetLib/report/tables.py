@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Mapping
 
 from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.report.words import number, text
 
-_GROUPS = (("post", "", "Tumour before treatment, tumour bed after it"),
-           ("residual", "residual_", "Tumour before treatment, residual viable tumour after it"))
+_GROUPS = (("post", "", "Tumour before treatment, tumour bed after it", "tumour bed"),
+           ("residual", "residual_", "Tumour before treatment, residual viable tumour after it", "residual viable tumour"))
 _SIZES = (("volume", "ml", "Volume"), ("longest_in_plane_diameter", "mm", "Longest diameter in plane"),
           ("longest_3d_diameter", "mm", "Longest diameter in 3D"), ("short_axis", "mm", "Short axis"))
 _DECIMALS = {"mL": 1, "mm": 1, "nats": 3}
@@ -25,22 +26,53 @@ _REGISTRATION_NAMES = {
 _UNITS = {"_ml": "mL", "_mm": "mm", "_deg": "°", "_percent": "%", "_days": "days", "_seconds": "s", "_nats": "nats"}
 
 
+@dataclass(frozen=True)
+class Size:
+    """One size before and after treatment: its name, unit, values (None if not known), and the names of its values in the measures."""
+
+    label: str
+    unit: str
+    before: float | None
+    after: float | None
+    change: float | None
+    percent: float | None
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes that compare the tumour before treatment with the same thing after it."""
+
+    title: str
+    after: str
+    rows: tuple[Size, ...]
+
+
+def sizes(measures: Mapping[str, float | None]) -> list[Sizes]:
+    """The measures of a result in the order and the words of a table; what nobody measured is left out."""
+    groups = []
+    for later, prefix, title, after_name in _GROUPS:
+        rows = []
+        for stem, ending, label in _SIZES:
+            keys = (f"pre_{stem}_{ending}", f"{later}_{stem}_{ending}", f"{prefix}{stem}_change_{ending}", f"{prefix}{stem}_change_percent")
+            values = [measures.get(key) for key in keys]
+            if values[1] is not None or (later == "post" and values[0] is not None):
+                rows.append(Size(label, _UNITS[f"_{ending}"], *values, keys))
+        if rows:
+            groups.append(Sizes(title, after_name, tuple(rows)))
+    return groups
+
+
 def measures_table(result: Result) -> str:
     """Each size before, after and its change, with units; every other measure of the result below them."""
     measures, groups, used = result.measures, [], set()
-    for later, prefix, title in _GROUPS:
+    for group in sizes(measures):
+        used |= {key for row in group.rows for key in row.keys}
         rows = []
-        for stem, ending, label in _SIZES:
-            before, after = f"pre_{stem}_{ending}", f"{later}_{stem}_{ending}"
-            change, percent = f"{prefix}{stem}_change_{ending}", f"{prefix}{stem}_change_percent"
-            used |= {before, after, change, percent}
-            if measures.get(after) is not None or (later == "post" and measures.get(before) is not None):
-                unit = _UNITS[f"_{ending}"]
-                cells = [_cell(measures.get(before), unit), _cell(measures.get(after), unit),
-                         _cell(measures.get(change), unit, signed=True), _cell(measures.get(percent), "%", signed=True)]
-                rows.append(f'<tr><th scope="row">{label}</th>' + "".join(f'<td class="n">{cell}</td>' for cell in cells) + "</tr>")
-        if rows:
-            groups.append(f'<tbody><tr><th scope="rowgroup" colspan="5">{title}</th></tr>{"".join(rows)}</tbody>')
+        for row in group.rows:
+            cells = [_cell(row.before, row.unit), _cell(row.after, row.unit), _cell(row.change, row.unit, signed=True), _cell(row.percent, "%", signed=True)]
+            rows.append(f'<tr><th scope="row">{row.label}</th>' + "".join(f'<td class="n">{cell}</td>' for cell in cells) + "</tr>")
+        groups.append(f'<tbody><tr><th scope="rowgroup" colspan="5">{group.title}</th></tr>{"".join(rows)}</tbody>')
     others = "".join(f'<tr><th scope="row">{text(_name(key))}</th><td class="n" colspan="4">{_value(key, value)}</td></tr>'
                      for key, value in measures.items() if key not in used and value is not None)
     groups += [f'<tbody><tr><th scope="rowgroup" colspan="5">Other</th></tr>{others}</tbody>'] if others else []
