@@ -1,0 +1,200 @@
+"""A run's maps in a live scene: right place, honest display, provenance, and no piling up."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed, so MRML cannot be tested")
+
+from MRDeltaNetLib.colours import OVERLAY_THRESHOLD  # noqa: E402
+from MRDeltaNetLib.errors import InputError  # noqa: E402
+from MRDeltaNetLib.io.results import write_results  # noqa: E402
+from MRDeltaNetLib.mrml import display  # noqa: E402
+from MRDeltaNetLib.mrml.alignment import show_alignment  # noqa: E402
+from MRDeltaNetLib.mrml.bootstrap import save_bundle  # noqa: E402
+from MRDeltaNetLib.mrml.finished import FinishedRun  # noqa: E402
+from MRDeltaNetLib.mrml.nodes import ijk_to_ras, image_from_node, image_to_node  # noqa: E402
+from MRDeltaNetLib.mrml.overlays import (MAPS, add_maps, find_map, legend_of, remake_legend, set_threshold, show_legend,  # noqa: E402
+                                         show_map, threshold_of)
+from Testing.made_up_result import CENTRE_MM, GRIDS, bump, complete_result, empty_image, like  # noqa: E402
+from Testing.mrml.test_nodes import element_matrix  # noqa: E402
+
+KINDS = sorted(GRIDS)
+MAP_KEYS = sorted(MAPS)
+
+
+def run_of(result, folder) -> FinishedRun:
+    write_results(result, folder, manifest={})
+    return FinishedRun(folder)
+
+
+@pytest.fixture
+def case(scene, tmp_path):
+    """case(pre kind, post kind) -> (result, run, pre, post): scans in the scene, aligned; the run on the disk."""
+    def make(pre_kind="straight", post_kind="oblique"):
+        result = complete_result(pre_kind, post_kind)
+        pre, post = (image_to_node(result.images[role], scene, role) for role in ("pre", "post"))
+        show_alignment(scene, result.transform, pre, post)
+        return result, run_of(result, tmp_path / "run"), pre, post
+    return make
+
+
+def volumes(scene) -> int:
+    return scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_maps_lie_voxel_for_voxel_on_their_scans_and_move_with_them(scene, case, kind):
+    result, run, pre, post = case(kind, kind)
+    made = add_maps(scene, run, pre, post)
+    assert sorted(made) == MAP_KEYS
+    for key, node in made.items():
+        base = pre if MAPS[key][0] == "pre" else post
+        np.testing.assert_allclose(element_matrix(node), ijk_to_ras(result.images[key]), atol=1e-6)
+        assert node.GetParentTransformNode() is base.GetParentTransformNode()
+        assert node.GetNodeReference(display.BASE_ROLE) is base and node.GetAttribute(display.BASE_ATTRIBUTE) == MAPS[key][0]
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(image_from_node(node, node.GetParentTransformNode())),
+                                      sitk.GetArrayFromImage(result.images[key]))
+    assert made["attention_post"].GetParentTransformNode() is not None
+
+
+def test_a_map_tells_which_model_made_it_how_and_how_fine(scene, case):
+    result, run, pre, post = case()
+    node = add_maps(scene, run, pre, post)["change_post"]
+    told = {name: node.GetAttribute(f"MRDeltaNet.{name}") for name in ("model", "model_version", "weights_sha256", "formula", "resolution_mm")}
+    assert told == {"model": "mrdeltanet-demo", "model_version": "0.1.0", "weights_sha256": "0f" * 32, "formula": result.map_facts["change_post"]["formula"],
+                    "resolution_mm": "6 6 6"}
+
+
+def test_low_values_are_really_hidden_because_applying_the_threshold_is_switched_on(scene, case):
+    """Trap A14: a threshold alone hides nothing."""
+    _, run, pre, post = case()
+    node = add_maps(scene, run, pre, post)["attention_pre"]
+    assert node.GetDisplayNode().GetApplyThreshold() and threshold_of(node) == pytest.approx(OVERLAY_THRESHOLD)
+    node.GetDisplayNode().ApplyThresholdOff()
+    assert threshold_of(node) == 0
+    set_threshold(node, 0.6)
+    top = float(node.GetImageData().GetScalarRange()[1])
+    assert node.GetDisplayNode().GetApplyThreshold() and node.GetDisplayNode().GetLowerThreshold() == pytest.approx(0.6 * top)
+    assert threshold_of(node) == pytest.approx(0.6)
+    with pytest.raises(ValueError, match="0 to 1"):
+        set_threshold(node, 1.5)
+
+
+def test_a_second_run_replaces_the_maps_of_the_first_and_keeps_their_nodes(scene, case, tmp_path):
+    result, run, pre, post = case()
+    first = add_maps(scene, run, pre, post)
+    counts = {name: scene.GetNumberOfNodesByClass(name) for name in ("vtkMRMLScalarVolumeNode", "vtkMRMLColorTableNode", "vtkMRMLColorLegendDisplayNode",
+                                                                     "vtkMRMLScalarVolumeDisplayNode")}
+    new = like(3 * sitk.GetArrayFromImage(result.images["attention_pre"]), result.images["attention_pre"])
+    again = run_of(dataclasses.replace(result, images=dict(result.images) | {"attention_pre": new}), tmp_path / "again")
+    second = add_maps(scene, again, pre, post)
+    assert all(second[key] is first[key] for key in MAP_KEYS)
+    assert {name: scene.GetNumberOfNodesByClass(name) for name in counts} == counts
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image_from_node(second["attention_pre"])), sitk.GetArrayFromImage(new))
+    assert second["attention_pre"].GetDisplayNode().GetWindowLevelMax() == pytest.approx(float(sitk.GetArrayFromImage(new).max()))
+
+
+def test_a_map_that_the_new_run_did_not_make_does_not_stay_behind(scene, case, tmp_path):
+    result, run, pre, post = case()
+    add_maps(scene, run, pre, post)
+    legends = scene.GetNumberOfNodesByClass("vtkMRMLColorLegendDisplayNode")
+    less = dataclasses.replace(result, images={key: image for key, image in result.images.items() if key != "change_post"},
+                               map_facts={key: facts for key, facts in result.map_facts.items() if key != "change_post"})
+    assert sorted(add_maps(scene, run_of(less, tmp_path / "less"), pre, post)) == ["attention_post", "attention_pre"]
+    assert find_map(post, "change_post") is None and volumes(scene) == 4
+    assert scene.GetNumberOfNodesByClass("vtkMRMLColorLegendDisplayNode") == legends - 1
+
+
+def test_maps_of_another_scan_or_without_numbers_are_refused_and_nothing_changes(scene, case, tmp_path):
+    result, run, pre, post = case()
+    other = image_to_node(empty_image("flipped"), scene, "other")
+    before = volumes(scene)
+    with pytest.raises(InputError) as refused:
+        add_maps(scene, run, pre, other)
+    assert refused.value.code == "MRD-E837" and volumes(scene) == before and find_map(pre, "attention_pre") is None
+    broken = sitk.GetArrayFromImage(result.images["attention_post"])
+    broken[3, 3, 3] = np.nan
+    images = dict(result.images) | {"attention_post": like(broken, result.images["attention_post"])}
+    with pytest.raises(InputError) as refused:
+        add_maps(scene, run_of(dataclasses.replace(result, images=images), tmp_path / "nan"), pre, post)
+    assert refused.value.code == "MRD-E837" and volumes(scene) == before
+
+
+def test_a_folder_without_a_finished_run_or_with_a_changed_file_is_refused(scene, case, tmp_path):
+    _, run, pre, post = case()
+    with pytest.raises(InputError) as refused:
+        FinishedRun(tmp_path)
+    assert refused.value.code == "MRD-E838"
+    with (tmp_path / "run" / "attention_pre.nrrd").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(InputError, match="attention_pre") as refused:
+        add_maps(scene, run, pre, post)
+    assert refused.value.code == "MRD-E838" and volumes(scene) == 2
+    (tmp_path / "run" / "result.json").write_text("{}")
+    with pytest.raises(InputError) as refused:
+        FinishedRun(tmp_path / "run")
+    assert refused.value.code == "MRD-E838"
+
+
+def test_an_all_zero_map_is_shown_and_not_refused(scene):
+    base = image_to_node(empty_image("oblique"), scene, "pre")
+    node = show_map(scene, empty_image("oblique"), "attention_pre", base, "pre", "Attention", "Attention")
+    assert threshold_of(node) == pytest.approx(OVERLAY_THRESHOLD) and node.GetDisplayNode().GetWindowLevelMax() > 0
+
+
+def test_a_colour_table_that_somebody_edited_is_not_used_again(scene):
+    first = display.cividis_node(scene)
+    assert display.cividis_node(scene) is first
+    first.SetColor(100, "100", 1.0, 0.0, 0.0, 1.0)
+    assert display.cividis_node(scene) is not first
+
+
+def test_a_legend_made_anew_looks_as_before_and_there_is_one(scene, case):
+    """Trap A1b: a legend is drawn only in views that were there when it was made."""
+    _, run, pre, post = case()
+    node = add_maps(scene, run, pre, post)["attention_pre"]
+    old = legend_of(node)
+    old.SetNumberOfLabels(5)
+    old.SetTitleText("Mine")
+    old.SetPosition(0.2, 0.3)
+    new = remake_legend(node)
+    assert new is not old and old.GetScene() is None and legend_of(node) is new
+    assert (new.GetNumberOfLabels(), new.GetTitleText(), new.GetLabelFormat(), tuple(new.GetSize()), tuple(new.GetPosition())) == \
+        (5, "Mine", "%.2g", (0.12, 0.4), (0.2, 0.3))
+    assert new.GetPrimaryDisplayNode() is node.GetDisplayNode()
+    assert node.GetNumberOfDisplayNodes() == 2
+
+
+def test_hiding_the_overlay_is_not_enough_so_the_legend_has_its_own_switch(scene, case):
+    _, run, pre, post = case()
+    node = add_maps(scene, run, pre, post)["attention_pre"]
+    node.GetDisplayNode().SetVisibility(0)
+    assert legend_of(node).GetVisibility()
+    show_legend(node, False)
+    assert not legend_of(node).GetVisibility()
+    show_legend(node, True)
+    assert legend_of(node).GetVisibility()
+    bare = image_to_node(bump(empty_image(), CENTRE_MM, 8, 1.0), scene, "no legend")
+    show_legend(bare, True)
+    assert legend_of(bare) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_saved_and_loaded_the_maps_are_found_shown_and_replaced_as_before(scene, case, load, tmp_path, kind):
+    result, run, pre, post = case(kind, "oblique")
+    set_threshold(add_maps(scene, run, pre, post)["change_post"], 0.5)
+    save_bundle(scene, tmp_path / "scene.mrb")
+    again = load(tmp_path / "scene.mrb")
+    pre, post = again.GetFirstNodeByName("pre"), again.GetFirstNodeByName("post")
+    node = find_map(post, "change_post")
+    assert threshold_of(node) == pytest.approx(0.5, rel=1e-4) and legend_of(node).GetTitleText() == "Change (magnitude)"
+    assert node.GetAttribute("MRDeltaNet.formula") == result.map_facts["change_post"]["formula"]
+    count = volumes(again)
+    made = add_maps(again, run, pre, post)
+    assert made["change_post"] is node and volumes(again) == count
+    assert again.GetNumberOfNodesByClass("vtkMRMLColorTableNode") == scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode")
