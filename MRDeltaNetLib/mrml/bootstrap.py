@@ -54,7 +54,7 @@ def own_scene() -> Iterator[Any]:
         colours.SetMRMLScene(scene)
         colours.AddDefaultColorNodes()
         for node_class in (slicer.vtkMRMLColorLegendDisplayNode, slicer.vtkMRMLMarkupsFiducialNode, slicer.vtkMRMLMarkupsFiducialDisplayNode,
-                           slicer.vtkMRMLMarkupsFiducialStorageNode):
+                           slicer.vtkMRMLMarkupsJsonStorageNode):
             scene.RegisterNodeClass(node_class())
         segmentations = slicer.vtkSlicerSegmentationsModuleLogic()      # registers the labelmap converters
         segmentations.SetMRMLApplicationLogic(application)
