@@ -83,8 +83,9 @@ def transform_from_node(node: Any | None, post: Any) -> sitk.AffineTransform:
     from_parent, to_parent = _matrix(node.GetMatrixTransformFromParent), _matrix(node.GetMatrixTransformToParent)
     lps = LPS_TO_RAS @ from_parent @ LPS_TO_RAS
     finite = np.isfinite([from_parent, to_parent]).all()
-    if not finite or min(abs(np.linalg.det(to_parent)), abs(np.linalg.det(from_parent))) < MIN_DETERMINANT:   # of a flat one VTK gives the identity as inverse
-        raise InputError("The transform's numbers describe no mapping of space", code="MRD-E615", found="a matrix that cannot be turned round", fix=_ALIGN_AGAIN)
+    if not finite or min(abs(np.linalg.det(matrix)) for matrix in (to_parent, from_parent)) < MIN_DETERMINANT:      # VTK inverts a flat one to the identity
+        raise InputError("The transform's numbers describe no mapping of space", code="MRD-E615", found="a matrix that cannot be inverted",
+                         fix=_ALIGN_AGAIN)
     affine = sitk.AffineTransform(3)
     affine.SetMatrix(lps[:3, :3].ravel().tolist())
     affine.SetTranslation(lps[:3, 3].tolist())

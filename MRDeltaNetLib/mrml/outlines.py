@@ -17,7 +17,7 @@ from MRDeltaNetLib.errors import InputError, Notice, require
 from MRDeltaNetLib.imaging.segmentation import complete_masks
 from MRDeltaNetLib.io.gate.grids import inside, points_mm
 from MRDeltaNetLib.mrml.alignment import follow
-from MRDeltaNetLib.mrml.bootstrap import FEATURE, INSTALL, slicer_module
+from MRDeltaNetLib.mrml.bootstrap import FEATURE, INSTALL, quiet, slicer_module
 from MRDeltaNetLib.mrml.nodes import (ijk_to_ras, image_from_labelmap, image_from_node, labelmap, make_ours, matrix_to_vtk, ours,
                                       segmentation_to_node)
 from MRDeltaNetLib.mrml.terminology import SEGMENTS
@@ -114,7 +114,7 @@ def set_mask(segmentation: Any, segment_id: str, image: sitk.Image) -> None:
     Undo is the editor's business: call its saveStateForUndo before.
     """
     _segment(segmentation, segment_id)
-    segmentation.SetSourceRepresentationToBinaryLabelmap()
+    _to_labelmaps(segmentation)
     if not slicer_module().vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(labelmap(image), segmentation, segment_id):
         raise InputError("The outline could not be put into its segment", code="MRD-E836", found="Slicer's library refused it",
                          fix="remove this segmentation and make a new one on the page Tumour")
@@ -199,6 +199,35 @@ def _tag(segmentation: Any, segment_id: str) -> str:
     return found.get() if _segment(segmentation, segment_id).GetTag(_CARRIED, found) else ""
 
 
+def _to_labelmaps(segmentation: Any) -> None:
+    """Make labelmaps the source of all segments; those that are surfaces only become voxels first, and empty ones empty labelmaps."""
+    slicer = slicer_module()
+    name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+    inner = segmentation.GetSegmentation()
+    if inner.GetSourceRepresentationName() == name:
+        return
+    segments = [inner.GetNthSegment(index) for index in range(inner.GetNumberOfSegments())]
+    for segment in segments:
+        if segment.GetRepresentation(name) is None and _surface(segment) is None:
+            segment.AddRepresentation(name, slicer.vtkOrientedImageData())       # the converter stops at a segment without a surface
+    with quiet():
+        segmentation.CreateBinaryLabelmapRepresentation()
+    if any(segment.GetRepresentation(name) is None for segment in segments):
+        raise _no_voxels()
+    segmentation.SetSourceRepresentationToBinaryLabelmap()
+
+
+def _surface(segment: Any) -> Any | None:
+    """The segment's closed surface, None if it has none or an empty one."""
+    found = segment.GetRepresentation(slicer_module().vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName())
+    return None if found is None or found.GetNumberOfPoints() == 0 else found
+
+
+def _no_voxels() -> InputError:
+    return InputError("The outline's surface could not be made into voxels", code="MRD-E836",
+                      fix="make it a labelmap in Slicer's Segmentations module: Representations, Binary labelmap, Create")
+
+
 def _labelmap_of(segmentation: Any, segment_id: str, grid: sitk.Image | None) -> Any | None:
     """The segment alone as vtkOrientedImageData {0, 1} on its own extent, None if it is empty. A surface is converted on a copy, and only if
     a grid is given."""
@@ -219,15 +248,13 @@ def _converted(segmentation: Any, segment_id: str, grid: sitk.Image) -> Any | No
     slicer = slicer_module()
     names, copy = slicer.vtkSegmentationConverter, slicer.vtkMRMLSegmentationNode()
     source, target = segmentation.GetSegmentation(), copy.GetSegmentation()
-    surface = source.GetSegment(segment_id).GetRepresentation(names.GetSegmentationClosedSurfaceRepresentationName())
-    if surface is None or surface.GetNumberOfPoints() == 0:
+    if _surface(source.GetSegment(segment_id)) is None:
         return None
     target.SetSourceRepresentationName(names.GetSegmentationClosedSurfaceRepresentationName())
     target.CopySegmentFromSegmentation(source, segment_id)
     target.SetConversionParameter(names.GetReferenceImageGeometryParameterName(), names.SerializeImageGeometry(_frame(grid)))
     if not target.CreateRepresentation(names.GetSegmentationBinaryLabelmapRepresentationName()):
-        raise InputError("The outline's surface could not be made into voxels", code="MRD-E836",
-                         fix="make it a labelmap in Slicer's Segmentations module: Representations, Binary labelmap, Create")
+        raise _no_voxels()
     return copy
 
 
@@ -251,7 +278,8 @@ def _refuse_lost(own: sitk.Image, mask: sitk.Image, grid: sitk.Image) -> None:
         raise InputError("The outline lies wholly outside its scan", code="MRD-E303", found="no marked voxel is inside the scan",
                          fix="see that it was drawn on this scan and not on the other one or before a registration")
     if not covered.all():
-        raise InputError("The outline reaches beyond its scan", code="MRD-E304", found=f"{100 * covered.mean():.1f} percent of the marked voxels are inside the scan",
+        raise InputError("The outline reaches beyond its scan", code="MRD-E304",
+                         found=f"{100 * covered.mean():.1f} percent of the marked voxels are inside the scan",
                          fix="see that it was drawn on this scan; erase what lies outside")
     if not sitk.GetArrayViewFromImage(mask).any():
         raise InputError("The outline falls between the voxels of its scan and vanishes there", code="MRD-E306", found="no voxel on the scan's grid",

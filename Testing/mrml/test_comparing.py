@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import SimpleITK as sitk
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed, so MRML cannot be tested")
 
 from MRDeltaNetLib.colours import CIVIDIS  # noqa: E402
+from MRDeltaNetLib.mrml import comparing  # noqa: E402
 from MRDeltaNetLib.mrml.alignment import show_alignment  # noqa: E402
 from MRDeltaNetLib.mrml.bootstrap import save_bundle  # noqa: E402
 from MRDeltaNetLib.mrml.comparing import (PLANES, blend, checkerboard, fit, jump_to, keep_out_of_files, layers_of, link,  # noqa: E402
@@ -262,6 +264,12 @@ def test_our_views_stay_out_of_saved_scenes(scene, screens, load, tmp_path):
     again = load(tmp_path / "scene.mrb")
     assert again.GetFirstNodeByName("pre") is not None
     assert again.GetNumberOfNodesByClass("vtkMRMLSliceNode") == again.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode") == 0
+
+
+def test_no_slice_node_is_ever_added_by_class_which_ends_the_process():
+    """Trap A11: a slice node without a layout name is a segmentation fault."""
+    folder = Path(comparing.__file__).parent
+    assert not [path.name for path in folder.glob("*.py") if 'AddNewNodeByClass("vtkMRMLSlice' in path.read_text(encoding="utf-8")]
 
 
 @pytest.fixture

@@ -121,7 +121,8 @@ def test_a_whole_case_saved_and_loaded_is_found_again_piece_by_piece(scene, load
     question, answer = query_points(pre, post)
     question.AddControlPoint(1.0, 2.0, 3.0)
     show_answer(answer, POINT.tolist())
-    for node, like in ((before, pre), (after, post), *((node, pre if MAPS[key][0] == "pre" else post) for key, node in add_maps(scene, run, pre, post).items())):
+    maps = add_maps(scene, run, pre, post)
+    for node, like in ((before, pre), (after, post), *((node, pre if MAPS[key][0] == "pre" else post) for key, node in maps.items())):
         file_under(scene, node, like)
     for node in (alignment, measures_table(scene, run.result, pre), result_text(scene, run.text, pre), question, answer):
         file_under_patient(scene, node, pre)

@@ -348,3 +348,38 @@ def test_a_labelmap_whose_extent_starts_anywhere_gives_the_same_mask_and_digest(
     np.testing.assert_array_equal(voxels(mask_from_segment(node, "post_mask", scan)), voxels(mask))
     np.testing.assert_array_equal(exported(node, "post_mask", scan, scene) > 0, voxels(mask) > 0)
     assert source_of(node, "post_mask") == "carried" and mask_and_notices(node, "post_mask", scan)[1] == ()
+
+
+@pytest.mark.parametrize("drawn, new", [("post_mask", "residual_mask"), ("residual_mask", "post_mask")])
+def test_where_a_reader_turned_the_outlines_into_surfaces_a_new_mask_costs_none_of_them(scene, drawn, new):
+    scan, grid = scan_node(scene, "straight"), empty_image("straight")
+    old, added = ball(grid, CENTRE_MM, 20), ball(grid, CENTRE_MM + (25, 0, 0), 10)
+    node = tumour_segmentation(scan, "post")
+    set_mask(node, drawn, old)
+    node.CreateClosedSurfaceRepresentation()
+    node.SetSourceRepresentationToClosedSurface()
+    node.RemoveBinaryLabelmapRepresentation()
+    set_mask(node, new, added)
+    np.testing.assert_array_equal(voxels(mask_from_segment(node, new, scan)), voxels(added))
+    found = voxels(mask_from_segment(node, drawn, scan)) > 0
+    assert 2 * np.count_nonzero(found & (voxels(old) > 0)) / (found.sum() + voxels(old).sum()) > 0.9
+
+
+def test_a_surface_that_cannot_be_made_into_voxels_is_not_overwritten(scene):
+    scan, grid = scan_node(scene, "straight"), empty_image("straight")
+    node = tumour_segmentation(scan, "post")
+    set_mask(node, "post_mask", ball(grid, CENTRE_MM, 20))
+    node.CreateClosedSurfaceRepresentation()
+    node.SetSourceRepresentationToClosedSurface()
+    node.RemoveBinaryLabelmapRepresentation()
+
+    class Unable:
+        """The node, whose converter fails."""
+
+        def __getattr__(self, name):
+            return (lambda: False) if name == "CreateBinaryLabelmapRepresentation" else getattr(node, name)
+
+    with pytest.raises(InputError) as refused:
+        set_mask(Unable(), "residual_mask", ball(grid, CENTRE_MM, 10))
+    assert refused.value.code == "MRD-E836"
+    assert node.GetClosedSurfaceInternalRepresentation("post_mask").GetNumberOfPoints() > 0

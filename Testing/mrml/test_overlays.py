@@ -19,7 +19,7 @@ from MRDeltaNetLib.mrml.bootstrap import save_bundle  # noqa: E402
 from MRDeltaNetLib.mrml.finished import FinishedRun  # noqa: E402
 from MRDeltaNetLib.mrml.nodes import ijk_to_ras, image_from_node, image_to_node  # noqa: E402
 from MRDeltaNetLib.mrml.overlays import (MAPS, add_maps, find_map, legend_of, remake_legend, set_threshold, show_legend,  # noqa: E402
-                                         show_map, threshold_of)
+                                         threshold_of)
 from Testing.made_up_result import CENTRE_MM, GRIDS, bump, complete_result, empty_image, like  # noqa: E402
 from Testing.mrml.test_nodes import element_matrix  # noqa: E402
 
@@ -141,9 +141,13 @@ def test_a_folder_without_a_finished_run_or_with_a_changed_file_is_refused(scene
     assert refused.value.code == "MRD-E838"
 
 
-def test_an_all_zero_map_is_shown_and_not_refused(scene):
-    base = image_to_node(empty_image("oblique"), scene, "pre")
-    node = show_map(scene, empty_image("oblique"), "attention_pre", base, "pre", "Attention", "Attention")
+def test_an_all_zero_map_is_shown_and_not_refused_as_a_scan_would_be(scene, tmp_path):
+    """No change is a finding."""
+    result = complete_result()
+    images = dict(result.images) | {"change_post": empty_image("oblique")}
+    run = run_of(dataclasses.replace(result, images=images), tmp_path / "run")
+    pre, post = (image_to_node(result.images[role], scene, role) for role in ("pre", "post"))
+    node = add_maps(scene, run, pre, post)["change_post"]
     assert threshold_of(node) == pytest.approx(OVERLAY_THRESHOLD) and node.GetDisplayNode().GetWindowLevelMax() > 0
 
 
