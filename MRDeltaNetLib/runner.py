@@ -29,6 +29,7 @@ from MRDeltaNetLib.io.transforms import read_transform
 from MRDeltaNetLib.progress import Progress, part, silent
 from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
 from MRDeltaNetLib.versions import system, versions
+from MRDeltaNetLib.workflow import alignment_is_stale
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _stale_alignment(earlier: Mapping[str, Any] | None, case: Case) -> tuple[Not
 
     earlier  the "registration" part of the result that the alignment came with; None if there is none
     """
-    if earlier is None or earlier.get("method") == "none" or earlier["masks_left_out_sha256"] == pipeline.masks_digest(case):
+    if not alignment_is_stale(earlier, case.pre, case.post):
         return ()
     return (Notice("MRD-W610", "The alignment is stale: it was made without these masks, or with others",
                    "align again, so that the tumour and its change are left out of the alignment"),)

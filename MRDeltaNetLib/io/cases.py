@@ -109,13 +109,7 @@ def describe(scan: Timepoint, masks: tuple[str, ...] = ()) -> str:
 
     masks  roles of the masks that were named for it: one that is not there was refused
     """
-    facts, image = scan.facts, scan.image
-    size = " x ".join(map(str, image.GetSize()))
-    spacing = " x ".join(f"{value:.2f}" for value in image.GetSpacing())
-    parts = [facts.format.upper(), " ".join(filter(None, (facts.modality, facts.sequence))) or "weighting unknown",
-             f"{size} voxels of {spacing} mm", _tilt(image)]
-    if facts.field_strength_t:
-        parts.append(f"{facts.field_strength_t:g} T")
+    facts, parts = scan.facts, [scan.facts.format.upper(), describe_image(scan)]
     parts.append("mask: " + ("drawn" if scan.mask is not None else "refused" if {"pre", "post"} & set(masks) else "none"))
     if scan.residual is not None:
         parts.append("residual tumour: " + ("drawn" if sitk.GetArrayViewFromImage(scan.residual).any() else "none left"))
@@ -123,6 +117,17 @@ def describe(scan: Timepoint, masks: tuple[str, ...] = ()) -> str:
         parts.append("residual tumour: refused")
     if facts.skipped:
         parts.append("not used: " + ", ".join(f"{count} x {kind}" for kind, count in sorted(facts.skipped.items())))
+    return "; ".join(parts)
+
+
+def describe_image(scan: Timepoint) -> str:
+    """The part of describe that is about the image alone: weighting, size, spacing, tilt, field strength."""
+    facts, image = scan.facts, scan.image
+    size = " x ".join(map(str, image.GetSize()))
+    spacing = " x ".join(f"{value:.2f}" for value in image.GetSpacing())
+    parts = [" ".join(filter(None, (facts.modality, facts.sequence))) or "weighting unknown", f"{size} voxels of {spacing} mm", _tilt(image)]
+    if facts.field_strength_t:
+        parts.append(f"{facts.field_strength_t:g} T")
     return "; ".join(parts)
 
 

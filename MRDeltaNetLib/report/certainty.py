@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from MRDeltaNetLib.case import Result
-from MRDeltaNetLib.report.words import number, probability, sentence, text
-from MRDeltaNetLib.response.uncertainty import varied
+from MRDeltaNetLib.report.words import number, sentence, text
+from MRDeltaNetLib.response.uncertainty import probability, varied
 
 _OUTLINES = {"both_larger_2mm": "Both outlines 2 mm larger", "both_smaller_2mm": "Both outlines 2 mm smaller",
              "bed_left_2mm": "Tumour bed 2 mm to the patient's left", "bed_right_2mm": "Tumour bed 2 mm to the patient's right",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.report.certainty import light_line, range_words
 from MRDeltaNetLib.report.tables import measures_table, registration_table
-from MRDeltaNetLib.report.words import millimetres, number, probability, sentence, text
+from MRDeltaNetLib.report.words import millimetres, number, sentence, text
+from MRDeltaNetLib.response.uncertainty import probability
 from MRDeltaNetLib.versions import versions
 
 _STEP_NAMES = {"align": "alignment", "masks": "masks", "predict": "prediction", "explain": "attention maps", "report": "report"}

@@ -43,19 +43,6 @@ def short_number(value: float) -> str:
     return f"{value:.3g}".replace("-", "\N{MINUS SIGN}")
 
 
-def probability(value: float, threshold: float | None = None) -> str:
-    """A probability in two decimals, in more where it would else look equal to the threshold; never a bare 0 or 1."""
-    decimals = 2
-    if threshold is not None and value != threshold:
-        while decimals < 6 and round(value, decimals) == round(threshold, decimals):
-            decimals += 1
-    if round(value, decimals) == 0:
-        return f"below {10 ** -decimals:.{decimals}f}"
-    if round(value, decimals) == 1:
-        return f"above {1 - 10 ** -decimals:.{decimals}f}"
-    return f"{value:.{decimals}f}"
-
-
 def millimetres(value: Any) -> str:
     """A length or a list of lengths, such as "6 x 6 x 12 mm", which lines do not break."""
     if isinstance(value, (list, tuple)):

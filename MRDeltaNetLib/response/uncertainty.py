@@ -148,6 +148,19 @@ def varied(spread: Mapping[str, Any]) -> str:
     return "outlines and members" if spread.get("members", 1) > 1 else "outlines"
 
 
+def probability(value: float, threshold: float | None = None) -> str:
+    """A probability in two decimals, in more where it would else look equal to the threshold; never a bare 0 or 1."""
+    decimals = 2
+    if threshold is not None and value != threshold:
+        while decimals < 6 and round(value, decimals) == round(threshold, decimals):
+            decimals += 1
+    if round(value, decimals) == 0:
+        return f"below {10 ** -decimals:.{decimals}f}"
+    if round(value, decimals) == 1:
+        return f"above {1 - 10 ** -decimals:.{decimals}f}"
+    return f"{value:.{decimals}f}"
+
+
 def notices(low: float, high: float, threshold: float) -> tuple[Notice, ...]:
     """A warning if not all answers of the range give the same class (P(pCR) at or above the threshold is "pCR")."""
     if not low < threshold <= high:

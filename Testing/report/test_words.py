@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from MRDeltaNetLib.report.words import millimetres, number, probability, sentence, short_number, text
-
-
-@pytest.mark.parametrize("value, threshold, shown", [
-    (0.7312, 0.41, "0.73"), (0.4996, 0.5, "0.4996"), (0.5, 0.5, "0.50"), (0.9999, 0.5, "above 0.99"), (0.0001, 0.5, "below 0.01"),
-    (0.25, None, "0.25")])
-def test_a_probability_is_never_a_bare_0_or_1_and_never_looks_equal_to_a_threshold_it_is_not(value, threshold, shown):
-    assert probability(value, threshold) == shown
+from MRDeltaNetLib.report.words import millimetres, number, sentence, short_number, text
 
 
 @pytest.mark.parametrize("value, shown", [(-9.14, "\N{MINUS SIGN}9.1"), (-0.04, "0.0"), (None, "not available"), (float("inf"), "not available"),

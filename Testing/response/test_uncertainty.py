@@ -293,3 +293,10 @@ def test_a_threshold_inside_the_range_is_warned_about(low, high, threshold, warn
     """At the threshold the class is pCR already, so a range that begins there has one class and one that ends there has two."""
     found = uncertainty.notices(low, high, threshold)
     assert [notice.code for notice in found] == ["MRD-W713"] * warned
+
+
+@pytest.mark.parametrize("value, threshold, shown", [
+    (0.7312, 0.41, "0.73"), (0.4996, 0.5, "0.4996"), (0.5, 0.5, "0.50"), (0.9999, 0.5, "above 0.99"), (0.0001, 0.5, "below 0.01"),
+    (0.25, None, "0.25")])
+def test_a_probability_is_never_a_bare_0_or_1_and_never_looks_equal_to_a_threshold_it_is_not(value, threshold, shown):
+    assert uncertainty.probability(value, threshold) == shown
