@@ -21,7 +21,7 @@ from typing import IO, Any, Mapping, Sequence
 from MRDeltaNetLib.errors import Cancelled, MRDeltaNetError, UsageError
 from MRDeltaNetLib.io.jobs import Job, read_job, write_job
 from MRDeltaNetLib.mrml.lines import Ended, Told, read_line
-from MRDeltaNetLib.mrml.process import ProcessTree
+from MRDeltaNetLib.mrml.process import ProcessTree, status_words
 from MRDeltaNetLib.workflow import redacted
 
 JOB = "job.json"
@@ -37,6 +37,9 @@ LINES_A_POLL = 2000
 
 TAIL_LINES = 20
 """So many of the last lines of standard error are kept."""
+
+TAIL_CHARACTERS = 1000
+"""Of each of them."""
 
 MAX_LINE_BYTES = 1024**2
 """A longer line is read in pieces."""
@@ -209,7 +212,7 @@ class Worker:
             elif isinstance(message, Ended):
                 self._told = message
             elif line.strip():
-                self._tail.append(line)
+                self._tail.append(line[:TAIL_CHARACTERS])
 
     def _settled(self) -> bool:
         """Whether the child is gone and its pipes are read to the end. Kills what outstays its welcome."""
@@ -286,7 +289,6 @@ def _not_started(problem: Exception) -> Failed:
 
 
 def _fell_silent(status: int | None, tail: tuple[str, ...]) -> Failed:
-    from MRDeltaNetLib.mrml.process import status_words
     killed = "perhaps memory ran out: close other programs and try again; if it happens again, " if status is not None and status < 0 else ""
     found = "; ".join([status_words(status), *(f"last line: {line[:200]}" for line in tail[-1:])])
     return Failed("MRD-E871", "The computation ended without saying how", found, f"{killed}copy the diagnostics and report them", status, tail)

@@ -19,7 +19,7 @@ MIN_NAME_CHARACTERS = 2
 MIN_WORD_CHARACTERS = 3
 """Words of a longer name go too, if they have so many characters."""
 
-_OWN_CODE = re.compile(r"[\\/]+((?:MRDeltaNetLib|site-packages)[\\/]+[A-Za-z0-9_.\\/-]*\.py)\b")
+_OWN_CODE = re.compile(r"[\\/]((?:MRDeltaNetLib|site-packages)[\\/]+[A-Za-z0-9_.\\/-]*\.py)\b")
 """The end of a path that names a place in program code and nobody's file."""
 
 _START = r"(?:[A-Za-z]:[\\/]+|\\{2,}|/{1,2}(?=[^\s/])|~[^\s\\/]*[\\/]+|\.{1,2}[\\/]+)"
@@ -28,7 +28,8 @@ _START = r"(?:[A-Za-z]:[\\/]+|\\{2,}|/{1,2}(?=[^\s/])|~[^\s\\/]*[\\/]+|\.{1,2}[\
 _BEFORE = r"(?<![^\s\"'`(\[{=,:;|])"
 _QUOTED = re.compile(rf"(?P<quote>[\"'`])(?P<path>{_START}.*?)(?P=quote)(?!\w)")
 _UNQUOTED = re.compile(rf"{_BEFORE}{_START}(?:(?!: |; |[\"<>|\t\r\n]).)*")
-_RELATIVE = re.compile(r"(?<![\w<>])[^\s\"'<>|:;,=()]*[^\s\"'<>|:;,=()\\/][\\/]+[^\s\"'<>|:;,=()]*\.[A-Za-z]\w{0,7}\b")
+_TOKEN = re.compile(r"[^\s\"'<>|:;,=()\[\]]+")
+_FILE_NAME = re.compile(r".*\.[A-Za-z]\w{0,7}")
 _ADDRESS = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>]+")
 _FILE_ADDRESS = re.compile(r"\bfile:/{1,3}(?=/|[A-Za-z]:)", re.IGNORECASE)
 
@@ -41,12 +42,12 @@ def redacted(text: str, *, home: Path | str | None = None, names: Iterable[str] 
     """
     text = unicodedata.normalize("NFC", text)
     for place in _spellings(str(Path.home() if home is None else home)):
-        text = re.sub(re.escape(place) + r"(?![^\s\\/\"'])", "~", text, flags=re.IGNORECASE)
-    text = re.sub(r"(?<![\w.~])~(?=$|[\s\"'])", PATH, text, flags=re.MULTILINE)
+        text = re.sub(re.escape(place) + r"(?=[\\/])", "~", text, flags=re.IGNORECASE)
+        text = re.sub(re.escape(place) + r"(?![^\s\"'])", PATH, text, flags=re.IGNORECASE)
     text = _ADDRESS.sub(ADDRESS, _FILE_ADDRESS.sub("", text))
     text = _QUOTED.sub(lambda found: found["quote"] + _replaced(found["path"]) + found["quote"], text)
     text = _UNQUOTED.sub(lambda found: _replaced(found[0]), text)
-    text = _RELATIVE.sub(lambda found: found[0] if found[0].startswith(("MRDeltaNetLib", "site-packages")) else PATH, text)
+    text = _TOKEN.sub(lambda found: PATH if _is_relative_file(found[0]) else found[0], text)
     for name in _forms(own_names() if names is None else names):
         text = re.sub(rf"(?<![\w<]){re.escape(name)}(?!\w)", NAME, text, flags=re.IGNORECASE)
     return text
@@ -67,7 +68,16 @@ def _replaced(path: str) -> str:
     code = _OWN_CODE.search(path)
     if code is None:
         return PATH
-    return f"{PATH}/{code[1]}" + _UNQUOTED.sub(lambda found: _replaced(found[0]), path[code.end():])
+    rest = path[code.end():]
+    another = _UNQUOTED.search(rest)
+    return f"{PATH}/{code[1]}" + (rest if another is None else rest[:another.start()] + PATH)
+
+
+def _is_relative_file(token: str) -> bool:
+    """Whether a word is a file in a folder, as "scans/doe.nrrd", and no place in code that was left on purpose."""
+    token = token.strip("\\/").rstrip(".!?`")
+    folder, name = re.split(r"[\\/]", token)[0], re.split(r"[\\/]", token)[-1]
+    return folder != token and folder not in ("MRDeltaNetLib", "site-packages") and _FILE_NAME.fullmatch(name) is not None
 
 
 def _spellings(home: str) -> list[str]:

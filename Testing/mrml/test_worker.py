@@ -158,6 +158,12 @@ def test_a_child_that_ends_without_a_word_leaves_its_last_lines_redacted(child, 
     assert "Doe" not in failed.text()
 
 
+def test_a_line_without_end_is_kept_in_part(child):
+    worker = child("import sys\nsys.stderr.write('x/y.' * 2_000_000)\nsys.exit(5)")
+    worker.start(JOB)
+    assert max(map(len, ended(worker)[-1].tail)) <= module.TAIL_CHARACTERS
+
+
 def test_status_0_without_a_last_word_is_a_failure(child):
     worker = child("print('hello')")
     worker.start(JOB)
