@@ -93,6 +93,7 @@ def test_the_library_imports_with_numpy_and_simpleitk_only():
             "sys.meta_path.insert(0, Only())\n"
             "import MRDeltaNetLib, MRDeltaNetLib.pipeline, MRDeltaNetLib.io.images, MRDeltaNetLib.io.jobs, MRDeltaNetLib.io.dicom\n"
             "import MRDeltaNetLib.imaging.registration, MRDeltaNetLib.imaging.preprocessing, MRDeltaNetLib.report.html, MRDeltaNetLib.mrml.scene\n"
+            "import MRDeltaNetLib.workflow, MRDeltaNetLib.mrml.worker\n"
             "print('ok')\n")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY)
     assert done.stdout.strip() == "ok", done.stderr

@@ -41,7 +41,7 @@ def redacted(text: str, *, home: Path | str | None = None, names: Iterable[str] 
     names  user, host and other names that must not be seen, with the words that they consist of; None: those of this machine
     """
     text = unicodedata.normalize("NFC", text)
-    for place in _spellings(str(Path.home() if home is None else home)):
+    for place in _spellings(str(_home() if home is None else home)):
         text = re.sub(re.escape(place) + r"(?=[\\/])", "~", text, flags=re.IGNORECASE)
         text = re.sub(re.escape(place) + r"(?![^\s\"'])", PATH, text, flags=re.IGNORECASE)
     text = _ADDRESS.sub(ADDRESS, _FILE_ADDRESS.sub("", text))
@@ -60,7 +60,15 @@ def own_names() -> tuple[str, ...]:
     except (KeyError, OSError, ImportError):               # a system account without an entry; Windows without the variables
         user = ""
     host = platform.node()
-    return tuple(filter(None, (user, os.environ.get("USERDOMAIN", ""), Path.home().name, host, host.partition(".")[0])))
+    return tuple(filter(None, (user, os.environ.get("USERDOMAIN", ""), Path(_home()).name, host, host.partition(".")[0])))
+
+
+def _home() -> str:
+    """This user's home folder; empty where the system knows none."""
+    try:
+        return str(Path.home())
+    except RuntimeError:
+        return ""
 
 
 def _replaced(path: str) -> str:

@@ -377,7 +377,7 @@ def test_a_python_of_its_own_gets_none_of_slicer_s_variables():
 
 
 def test_exit_statuses_in_words():
-    assert [status_words(status) for status in (None, 3, -9, -250)] == ["no exit status", "exit status 3", "ended by SIGKILL", "ended by signal 250"]
+    assert [status_words(status) for status in (None, 3, -15, -250)] == ["no exit status", "exit status 3", "ended by SIGTERM", "ended by signal 250"]
 
 
 def test_the_worker_needs_neither_slicer_nor_vtk():
