@@ -146,7 +146,8 @@ class Result:
     warnings         notices of every step
     images           name -> SimpleITK.Image; keys are the names of the files written (io/results.IMAGE_FILES)
     transform        SimpleITK transform, pre LPS -> post LPS, mm: resamples post onto pre's grid
-    model            the bundle's public facts (name, version, weights_sha256, intended_use, trained_on, card, ...), None without prediction
+    model            the bundle's public facts (name, version, weights_sha256, intended_use, trained_on, card, ...), None without prediction;
+                     members_used 1 if the first member of an ensemble answered alone
     map_facts        for each map: formula, resolution_mm, sees_image_content
     history          one entry a step: {"step": name, "parameters": {...}, "seconds": wall time}
     interval_days    days between the scans, None if unknown

@@ -12,6 +12,8 @@ STEPS = ("align", "masks", "predict", "explain", "report")
 REGISTRATION_METHODS = ("none", "rigid", "affine", "deformable")
 BIAS_CORRECTIONS = ("off", "fast", "full")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+MEMBERS = ("all", "first")
+"""Which members of an ensemble answer."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,9 @@ class RunConfig:
     steps: tuple[str, ...] = STEPS
     registration: RegistrationConfig = RegistrationConfig()
     bias_correction: str | None = None            # None: what the bundle was trained with
+    outline_step_mm: float = 2.0                  # how far outlines are moved for the range; readers who draw rectal tumours on T2 differ by
+                                                  # about this much along the border
+    members: str = "all"                          # "first": the first member of an ensemble alone; faster, and the range knows one member only
     device: str = "auto"
     seed: int = 0
     threads: int = 0                              # 0: what the libraries choose

@@ -172,21 +172,25 @@ def _with_prediction(result: Result, case: Case, config: RunConfig, bundle: Bund
     if bundle is None:
         raise UsageError("Prediction needs a model bundle", code="MRD-E410", fix="name one with --model, or leave out the step 'predict'")
     settings = _preprocessing_config(bundle, config, case, story)
-    with story.step("predict", {"preprocessing": asdict(settings), "outline_step_mm": uncertainty.STEP_MM, "outlines": uncertainty.NAMES}) as bar:
+    step_mm, alone = config.outline_step_mm, _first_alone(bundle, config)
+    parameters = {"preprocessing": asdict(settings), "outline_step_mm": step_mm, "outlines": uncertainty.names(step_mm)} | ({"members": "first"} if alone else {})
+    with story.step("predict", parameters) as bar:
         prepared = _prepared(case, result.transform, settings, story)
         bar(0.5, "Scans prepared")
-        outlines = _other_outlines(prepared, case, result.transform, settings)
+        outlines = _other_outlines(prepared, case, result.transform, settings, step_mm)
         bar(0.6, "Other outlines prepared")
         predicted = predict(replace(prepared, outlines=outlines.channels), bundle, config)
-        spread = uncertainty.spread(predicted, outlines.left_out)
-        known = _familiarity(predicted, prepared, case, bundle)
+        spread = uncertainty.spread(predicted, outlines.left_out, step_mm=step_mm, first_alone=alone)
+        known = _familiarity(None if alone else predicted, prepared, case, bundle)
         bar(1.0, f"P(pCR) {predicted.p_pcr:.2f} ({spread['p_pcr_low']:.2f} to {spread['p_pcr_high']:.2f})")
+    if alone:
+        story.notices.append(uncertainty.first_member_notice(bundle.members))
     predicted_class = _class(predicted, case, story)
     if predicted_class is not None:
         story.notices += uncertainty.notices(spread["p_pcr_low"], spread["p_pcr_high"], predicted.threshold)
     story.notices += (*outlines.notices, *familiarity.notices(known))
     result = replace(result, p_pcr=predicted.p_pcr, logit=predicted.logit, threshold=predicted.threshold, predicted_class=predicted_class,
-                     familiarity=known.as_json(), model=bundle.public_facts() | {"device": predicted.device}, **spread)
+                     familiarity=known.as_json(), model=bundle.public_facts() | {"device": predicted.device} | ({"members_used": 1} if alone else {}), **spread)
     if "explain" not in config.steps:
         return result
     with story.step("explain", {}) as bar:
@@ -197,21 +201,29 @@ def _with_prediction(result: Result, case: Case, config: RunConfig, bundle: Bund
     return result
 
 
-def _other_outlines(prepared: Prepared, case: Case, transform: sitk.Transform, settings: PreprocessingConfig) -> uncertainty.Outlines:
+def _other_outlines(prepared: Prepared, case: Case, transform: sitk.Transform, settings: PreprocessingConfig,
+                    step_mm: float = uncertainty.STEP_MM) -> uncertainty.Outlines:
     """The ROI channels of outlines drawn a little otherwise, made by the function that made the case's own."""
     def channel(mask: sitk.Image, grid: sitk.Image, to_scan: sitk.Transform):
         return preprocessing.roi_channel(mask, grid, to_scan, settings.roi_sigma_mm)
 
     masks = [preprocessing.in_axial_order(scan.mask) for scan in (case.pre, case.post)]
-    return uncertainty.other_outlines(prepared, *masks, transform, channel)
+    return uncertainty.other_outlines(prepared, *masks, transform, channel, step_mm)
 
 
-def _familiarity(predicted: prediction.Prediction, prepared: Prepared, case: Case, bundle: Bundle) -> familiarity.Familiarity:
-    """How like the training cases this one is, where the bundle knows its training cases."""
+def _first_alone(bundle: Bundle, config: RunConfig) -> bool:
+    """Whether the first member of an ensemble answers without the others; a single network has none."""
+    return config.members == "first" and bundle.members > 1
+
+
+def _familiarity(predicted: prediction.Prediction | None, prepared: Prepared, case: Case, bundle: Bundle) -> familiarity.Familiarity:
+    """How like the training cases this one is, where the bundle knows its training cases; predicted None: one member's embedding, which the
+    bundle's reference of all members' cannot judge."""
     if bundle.reference is None:
         return familiarity.unknown()
     facts = {"pre": _scan_facts(case.pre), "post": _scan_facts(case.post), "interval_days": case.interval_days}
-    return familiarity.judge(bundle.reference, predicted.output.embedding[0].numpy(), list(_percentiles(prepared).values()), facts)
+    embedding = None if predicted is None else predicted.output.embedding[0].numpy()
+    return familiarity.judge(bundle.reference, embedding, list(_percentiles(prepared).values()), facts)
 
 
 def _class(predicted: prediction.Prediction, case: Case, story: "_Story") -> str | None:
@@ -226,6 +238,8 @@ def _class(predicted: prediction.Prediction, case: Case, story: "_Story") -> str
 def _predict(prepared: Prepared, bundle: Bundle, config: RunConfig) -> prediction.Prediction:
     from MRDeltaNetLib.models import registry            # torch loads here, not when the panel starts
     network = load_network(bundle, registry.build)
+    if _first_alone(bundle, config):
+        network = network.members[0]
     return prediction.predict(prepared, network, bundle.own, device=config.device, seed=config.seed)
 
 

@@ -72,8 +72,9 @@ def run_job(job: Job, progress: Progress = silent) -> Outcome:
 def run_config(job: Job) -> RunConfig:
     """The job's choices on top of the defaults."""
     default = RunConfig()
-    return replace(default, steps=tuple(job.steps), bias_correction=job.bias_correction, device=job.device, seed=job.seed,
-                   threads=job.threads, registration=replace(default.registration, method=job.registration))
+    return replace(default, steps=tuple(job.steps), bias_correction=job.bias_correction, outline_step_mm=job.outline_step_mm,
+                   members=job.members, device=job.device, seed=job.seed, threads=job.threads,
+                   registration=replace(default.registration, method=job.registration))
 
 
 def _write(result: Result, job: Job, case: Case, bundle: Bundle | None, started: float, progress: Progress) -> tuple[str, ...]:
@@ -106,7 +107,7 @@ def _report_and_scene(result: Result, job: Job, folder: Path, progress: Progress
 def _manifest(result: Result, job: Job, case: Case, bundle: Bundle | None, seconds: dict[str, Any]) -> dict[str, Any]:
     """Enough to repeat the run: digests, versions, device, seed, every parameter, wall times. No path, no name, no date."""
     inputs = {"pre_sha256": list(case.pre.facts.file_sha256), "post_sha256": list(case.post.facts.file_sha256)}
-    for name in ("pre_mask", "post_mask", "residual_mask", "clinical", "transform"):
+    for name in ("pre_header", "post_header", "pre_mask", "post_mask", "residual_mask", "clinical", "transform"):
         if given := getattr(job, name):
             inputs[f"{name}_sha256"] = [sha256(Path(given))]
     return {"versions": versions(), "system": system(), "device": (result.model or {}).get("device", "cpu"), "seed": job.seed,
@@ -119,7 +120,7 @@ def _manifest(result: Result, job: Job, case: Case, bundle: Bundle | None, secon
 
 
 def _inputs(job: Job) -> tuple[Path, ...]:
-    return tuple(Path(given) for given in (job.pre, job.post, job.pre_mask, job.post_mask, job.residual_mask, job.clinical, job.model, job.transform) if given)
+    return tuple(Path(given) for given in (job.pre, job.post, job.pre_header, job.post_header, job.pre_mask, job.post_mask, job.residual_mask, job.clinical, job.model, job.transform) if given)
 
 
 def _has_slicer() -> bool:

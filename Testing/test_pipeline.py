@@ -293,6 +293,50 @@ def test_the_outlines_given_to_the_network_are_the_case_s_own_moved_ones(pair):
     assert used["outline_step_mm"] == uncertainty.STEP_MM and used["outlines"] == uncertainty.NAMES
 
 
+def test_another_step_reaches_the_outlines_the_range_s_meaning_and_the_history(pair):
+    seen = {}
+
+    def by_outline(prepared, bundle, config):
+        seen.update(prepared.outlines)
+        return replace(stand_in(prepared, bundle, config), outline_p_pcr=dict.fromkeys(prepared.outlines, 0.5))
+
+    found = pipeline.run(case_of(pair), RunConfig(outline_step_mm=1.5), bundle=BUNDLE, predict=by_outline)
+    assert set(seen) | set(found.spread["outlines_left_out"]) == set(uncertainty.names(1.5)) and "by 1.5 mm" in found.spread["meaning"]
+    (used,) = [step["parameters"] for step in found.history if step["step"] == "predict"]
+    assert used["outline_step_mm"] == 1.5 and used["outlines"] == uncertainty.names(1.5) and "members" not in used
+
+
+def test_the_first_member_alone_is_said_in_warning_facts_range_and_history(pair, result):
+    ensemble = SimpleNamespace(**{**vars(BUNDLE), "members": 3})
+    found = pipeline.run(case_of(pair), RunConfig(members="first"), bundle=ensemble, predict=stand_in)
+    (notice,) = [notice for notice in found.warnings if notice.code == "MRD-W718"]
+    assert "first of the model's 3 members" in notice.text and found.model["members_used"] == 1 and "first member alone" in found.spread["meaning"]
+    assert found.spread["members"] == 1 and found.spread["member_p_pcr"] == []
+    assert [step["parameters"]["members"] for step in found.history if step["step"] == "predict"] == ["first"]
+
+
+def test_the_first_of_one_is_that_one(pair, result):
+    """A single network has no other members: same result, no warning."""
+    single = SimpleNamespace(**{**vars(BUNDLE), "members": 1})
+    found = pipeline.run(case_of(pair), RunConfig(members="first"), bundle=single, predict=stand_in)
+    assert (found.p_pcr, found.warnings, found.model, found.spread) == (result.p_pcr, result.warnings, result.model, result.spread)
+    assert [{**step, "seconds": 0} for step in found.history] == [{**step, "seconds": 0} for step in result.history]
+
+
+def test_the_first_member_s_answer_is_that_member_s_own(monkeypatch):
+    """P(pCR) and logit of members="first" are those of the first network run by itself; its embedding is not judged."""
+    from MRDeltaNetLib.models.registry import build
+
+    torch.manual_seed(1)
+    settings = {"preset": "tiny", "spacing_mm": (2.0, 2.0, 5.0), "crop_mm": (64.0, 64.0, 40.0)}
+    ensemble = build("roi_pooled", members=2, **settings).eval()
+    bundle = SimpleNamespace(members=2, own={"recalibration": {"slope": 2.0, "intercept": 0.1}, "threshold": 0.5})
+    monkeypatch.setattr(pipeline, "load_network", lambda bundle, build: ensemble)
+    prepared = SimpleNamespace(tensor=torch.rand(2, 2, 8, 32, 32), outlines={})
+    first, both = (pipeline._predict(prepared, bundle, RunConfig(members=members, device="cpu")) for members in ("first", "all"))
+    assert first.p_pcr == pytest.approx(both.member_p_pcr[0], abs=1e-6) and first.p_pcr != pytest.approx(both.p_pcr, abs=1e-6) and first.member_p_pcr == ()
+
+
 def test_without_a_class_nothing_is_said_about_a_class(pair):
     def crossing(prepared, bundle, config):
         return replace(stand_in(prepared, bundle, config), p_pcr=0.45, outline_p_pcr={"both_larger_2mm": 0.9})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Callable, Optional
 
 import typer
 
-from MRDeltaNetLib.config import BIAS_CORRECTIONS, DEVICES, REGISTRATION_METHODS
+from MRDeltaNetLib.config import BIAS_CORRECTIONS, DEVICES, MEMBERS, REGISTRATION_METHODS, RunConfig
 from MRDeltaNetLib.io.jobs import PROGRESS
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def choice(name: str, values: tuple[str, ...]) -> type[Enum]:
 RegistrationChoice = choice("RegistrationChoice", REGISTRATION_METHODS)
 BiasChoice = choice("BiasChoice", BIAS_CORRECTIONS)
 DeviceChoice = choice("DeviceChoice", DEVICES)
+MembersChoice = choice("MembersChoice", MEMBERS)
 ProgressChoice = choice("ProgressChoice", PROGRESS)
 SettingChoice = choice("SettingChoice", ("controlled", "realistic"))
 ScannersChoice = choice("ScannersChoice", ("balanced", "confounded"))
@@ -30,6 +31,8 @@ Pre = Annotated[Optional[str], typer.Option("--pre", metavar="PATH", help="Scan 
 Post = Annotated[Optional[str], typer.Option("--post", metavar="PATH", help="Scan after treatment: DICOM folder, NIfTI, NRRD or MHA.")]
 PreSeries = Annotated[Optional[str], typer.Option("--pre-series", metavar="UID", help="Which DICOM series, if the folder holds several.")]
 PostSeries = Annotated[Optional[str], typer.Option("--post-series", metavar="UID", help="Which DICOM series, if the folder holds several.")]
+PreHeader = Annotated[Optional[str], typer.Option("--pre-header", metavar="FILE", help="One DICOM file of the scan before treatment, where that scan is an image file that knows no date and scanner.")]
+PostHeader = Annotated[Optional[str], typer.Option("--post-header", metavar="FILE", help="The same of the scan after treatment.")]
 PreMask = Annotated[Optional[str], typer.Option("--pre-mask", metavar="FILE", help="Tumour on the scan before treatment (label map).")]
 PostMask = Annotated[Optional[str], typer.Option("--post-mask", metavar="FILE", help="Tumour bed on the scan after treatment: the whole original site with residual tumour and fibrosis. Without it the pre mask is carried over as a suggestion.")]
 ResidualMask = Annotated[Optional[str], typer.Option("--residual-mask", metavar="FILE", help="Residual viable tumour on the scan after treatment; may be empty.")]
@@ -40,6 +43,8 @@ CompleteResponse = Annotated[bool, typer.Option("--complete-response", help="The
 VolumeIndex = Annotated[Optional[int], typer.Option("--volume-index", metavar="N", help="Which volume of a 4-D scan, counted from 0.")]
 AssumeRas = Annotated[bool, typer.Option("--assume-ras", help="Read a NIfTI file without orientation as RAS. Only if you know that it is.")]
 Clinical = Annotated[Optional[str], typer.Option("--clinical", metavar="FILE.json", help="Clinical values by name.")]
+OutlineStep = Annotated[Optional[float], typer.Option("--outline-step-mm", metavar="MM", help=f"How far outlines are moved, grown and shrunk for the range of P(pCR). Default: {RunConfig.outline_step_mm:g}.")]
+Members = Annotated[MembersChoice, typer.Option("--members", help="Which members of an ensemble answer; the first alone is faster, and the range then knows one member only.")]
 Device = Annotated[DeviceChoice, typer.Option("--device", help="Where the network runs.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of every random choice.")]
 Progress = Annotated[ProgressChoice, typer.Option("--progress", help="How progress is shown; json prints one object a line.")]

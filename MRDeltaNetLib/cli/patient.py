@@ -9,22 +9,23 @@ from typing import Annotated, Any, Optional
 import typer
 
 from MRDeltaNetLib.cli.options import (
-    AssumeRas, BiasChoice, Clinical, CompleteResponse, Device, DeviceChoice, Out, Post, PostLabel, PostMask, PostSeries, Pre,
-    PreLabel, PreMask, PreSeries, Progress, ProgressChoice, RegistrationChoice, ResidualLabel, ResidualMask, ScannersChoice, Seed, SettingChoice,
-    VolumeIndex, Workers, guarded, tell)
+    AssumeRas, BiasChoice, Clinical, CompleteResponse, Device, DeviceChoice, Members, MembersChoice, Out, OutlineStep, Post, PostHeader, PostLabel,
+    PostMask, PostSeries, Pre, PreHeader, PreLabel, PreMask, PreSeries, Progress, ProgressChoice, RegistrationChoice, ResidualLabel, ResidualMask,
+    ScannersChoice, Seed, SettingChoice, VolumeIndex, Workers, guarded, tell)
 from MRDeltaNetLib.errors import UsageError
 
 
 def run(job: Annotated[Optional[Path], typer.Argument(metavar="[JOB.json]", help="A job file instead of the options.")] = None,
-        pre: Pre = None, post: Post = None, pre_series: PreSeries = None, post_series: PostSeries = None, pre_mask: PreMask = None,
-        post_mask: PostMask = None, residual_mask: ResidualMask = None, pre_label: PreLabel = None, post_label: PostLabel = None,
+        pre: Pre = None, post: Post = None, pre_series: PreSeries = None, post_series: PostSeries = None, pre_header: PreHeader = None,
+        post_header: PostHeader = None, pre_mask: PreMask = None, post_mask: PostMask = None, residual_mask: ResidualMask = None, pre_label: PreLabel = None, post_label: PostLabel = None,
         residual_label: ResidualLabel = None, complete_response: CompleteResponse = False, volume_index: VolumeIndex = None,
         assume_ras: AssumeRas = False, clinical: Clinical = None,
         model: Annotated[Optional[str], typer.Option("--model", metavar="BUNDLE", help="Model bundle (folder). Default: the demo model.")] = None,
         out: Out = None,
         registration: Annotated[RegistrationChoice, typer.Option("--registration", help="How post is aligned to pre; 'deformable' never feeds the network.")] = RegistrationChoice("rigid"),
         bias_correction: Annotated[Optional[BiasChoice], typer.Option("--bias-correction", help="N4 bias field correction. Default: what the model was trained with.")] = None,
-        device: Device = DeviceChoice("auto"), seed: Seed = 0, progress: Progress = ProgressChoice("bar")) -> None:
+        outline_step_mm: OutlineStep = None, members: Members = MembersChoice("all"), device: Device = DeviceChoice("auto"), seed: Seed = 0,
+        progress: Progress = ProgressChoice("bar")) -> None:
     """One pre/post pair in; probability, attention maps, report and scene out."""
     given = {name: value for name, value in locals().items() if name != "job"}
     if job is not None:
@@ -32,8 +33,8 @@ def run(job: Annotated[Optional[Path], typer.Argument(metavar="[JOB.json]", help
     raise typer.Exit(guarded(lambda: _run(_job(given, "run")), progress.value))
 
 
-def check(pre: Pre = None, post: Post = None, pre_series: PreSeries = None, post_series: PostSeries = None, pre_mask: PreMask = None,
-          post_mask: PostMask = None, residual_mask: ResidualMask = None, pre_label: PreLabel = None, post_label: PostLabel = None,
+def check(pre: Pre = None, post: Post = None, pre_series: PreSeries = None, post_series: PostSeries = None, pre_header: PreHeader = None,
+          post_header: PostHeader = None, pre_mask: PreMask = None, post_mask: PostMask = None, residual_mask: ResidualMask = None, pre_label: PreLabel = None, post_label: PostLabel = None,
           residual_label: ResidualLabel = None, complete_response: CompleteResponse = False, volume_index: VolumeIndex = None,
           assume_ras: AssumeRas = False, clinical: Clinical = None) -> None:
     """Say what was found in both scans, what is refused or warned about, and how to mend it. Writes nothing."""
@@ -111,7 +112,7 @@ def _run(job) -> int:
 def _run_job_file(path: Path, given: dict[str, Any]) -> int:
     """A job file stands alone: options beside it would be ambiguous."""
     from MRDeltaNetLib.__main__ import run_job_file
-    defaults = {"registration": RegistrationChoice("rigid"), "device": DeviceChoice("auto"), "progress": ProgressChoice("bar")}
+    defaults = {"registration": RegistrationChoice("rigid"), "members": MembersChoice("all"), "device": DeviceChoice("auto"), "progress": ProgressChoice("bar")}
     extra = [name for name, value in given.items() if value not in (None, False, 0) and defaults.get(name) != value]
     if extra:
         error = UsageError("A job file and options were given together", code="MRD-E402",

@@ -13,7 +13,7 @@ from MRDeltaNetLib.case import IMAGE_ROLES, Case, Timepoint
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError, MRDeltaNetError, Notice
 from MRDeltaNetLib.io.gate.facts import OneVolumeOnly
-from MRDeltaNetLib.io.gate.headers import check_header
+from MRDeltaNetLib.io.gate.headers import check_header, is_dicom
 from MRDeltaNetLib.io.gate.masks import MASK_ROLES
 from MRDeltaNetLib.io.gate.pair import check_masks_given, check_pair, pair_checks
 from MRDeltaNetLib.io.images import read_image, read_mask
@@ -132,6 +132,19 @@ def describe_image(scan: Timepoint) -> str:
 
 
 def _read_image(job: Job, role: str, limits: GateLimits) -> Timepoint:
+    """One scan, with what the DICOM header says that the job names for it."""
+    given = getattr(job, f"{role}_header")
+    if given is None:
+        return _read_voxels(job, role, limits)
+    from MRDeltaNetLib.io.dicom import own_header, read_scan_header, with_header
+    path = Path(getattr(job, role))
+    if path.is_dir() or is_dicom(path):
+        raise own_header(role)
+    header = _named(f"the DICOM header of {IMAGE_ROLES[role]}", lambda: read_scan_header(Path(given), limits))
+    return with_header(_read_voxels(job, role, limits), header, role)
+
+
+def _read_voxels(job: Job, role: str, limits: GateLimits) -> Timepoint:
     """One scan. A volume index is for a scan that holds several volumes; one that holds a single volume is read as it is, and says so."""
     series = job.pre_series if role == "pre" else job.post_series
     path = job.pre if role == "pre" else job.post

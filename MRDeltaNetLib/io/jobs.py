@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Mapping
 
-from MRDeltaNetLib.config import BIAS_CORRECTIONS, DEVICES, REGISTRATION_METHODS, STEPS, GateLimits
+from MRDeltaNetLib.config import BIAS_CORRECTIONS, DEVICES, MEMBERS, REGISTRATION_METHODS, STEPS, GateLimits, RunConfig
 from MRDeltaNetLib.errors import UsageError
 from MRDeltaNetLib.io.atomic import write_text
 from MRDeltaNetLib.io.tables import read_json, short
@@ -27,6 +27,7 @@ MAX_THREADS = 1024
 MAX_LABEL = 2**31 - 1
 MAX_VOLUME_INDEX = 10**6
 MAX_UID_CHARACTERS = 128
+OUTLINE_STEPS_MM = (0.5, 10.0)
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Job:
     pre, post                the scans: DICOM folder, or NIfTI, NRRD or MHA file
     out                      output folder
     pre_series, post_series  which DICOM series, if a folder holds several (Series Instance UID)
+    pre_header, post_header  one DICOM file of that scan, where the scan is an image file that knows no date, scanner or sequence
     pre_mask, post_mask      the tumour before treatment; the tumour bed after it
     residual_mask            viable tumour after treatment; may be empty
     pre_label, post_label, residual_label  which label of that mask file is meant, from 1
@@ -48,6 +50,8 @@ class Job:
     transform                an accepted alignment of an earlier run (.tfm, pre LPS -> post LPS, mm): used as it is without
                              the step "align", as the start with it
     bias_correction          "off", "fast" or "full"; None: what the model was trained with
+    outline_step_mm          how far outlines are moved, grown and shrunk for the range of P(pCR), mm, 0.5 to 10 in hundredths
+    members                  "all", or "first": the first member of an ensemble alone, which is faster and knows less
     device                   "auto", "cpu", "cuda" or "mps"
     seed                     of every random choice, 0 to 4294967295
     threads                  0: what the libraries choose
@@ -60,6 +64,8 @@ class Job:
     out: Path
     pre_series: str | None = None
     post_series: str | None = None
+    pre_header: Path | None = None
+    post_header: Path | None = None
     pre_mask: Path | None = None
     post_mask: Path | None = None
     residual_mask: Path | None = None
@@ -74,6 +80,8 @@ class Job:
     registration: str = "rigid"
     transform: Path | None = None
     bias_correction: str | None = None
+    outline_step_mm: float = RunConfig.outline_step_mm
+    members: str = RunConfig.members
     device: str = "auto"
     seed: int = 0
     threads: int = 0
@@ -81,12 +89,12 @@ class Job:
     progress: str = "bar"
 
 
-_PATHS = ("pre", "post", "out", "pre_mask", "post_mask", "residual_mask", "clinical", "model", "transform")
+_PATHS = ("pre", "post", "out", "pre_header", "post_header", "pre_mask", "post_mask", "residual_mask", "clinical", "model", "transform")
 _TEXTS = ("pre_series", "post_series")
 _SWITCHES = ("complete_response", "assume_ras")
 _NUMBERS = {"pre_label": (1, MAX_LABEL), "post_label": (1, MAX_LABEL), "residual_label": (1, MAX_LABEL),
             "volume_index": (0, MAX_VOLUME_INDEX), "seed": (0, MAX_SEED), "threads": (0, MAX_THREADS)}
-_CHOICES = {"registration": REGISTRATION_METHODS, "bias_correction": BIAS_CORRECTIONS, "device": DEVICES, "progress": PROGRESS}
+_CHOICES = {"registration": REGISTRATION_METHODS, "bias_correction": BIAS_CORRECTIONS, "members": MEMBERS, "device": DEVICES, "progress": PROGRESS}
 _NEEDED = ("pre", "post", "out")
 _NAMES = tuple(f.name for f in fields(Job))
 
@@ -160,6 +168,8 @@ def _checked(name: str, value: Any, base: Path | None) -> Any:
         return _path(name, value, base)
     if name in _NUMBERS:
         return _number(name, value)
+    if name == "outline_step_mm":
+        return _outline_step(value)
     if name == "steps":
         return _steps(value)
     if name in _SWITCHES:
@@ -196,6 +206,17 @@ def _number(name: str, value: Any) -> int:
         raise UsageError(f"'{name}' is out of range", code="MRD-E406", found=short(str(value)) if abs(value) < 10**20 else "a huge number",
                          fix=f"choose a whole number from {low} to {high}")
     return value
+
+
+def _outline_step(value: Any) -> float:
+    """Hundredths, so that the names of the outlines, which carry the number, tell two steps apart."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise _wrong_type("outline_step_mm", value, "a number of millimetres")
+    low, high = OUTLINE_STEPS_MM
+    if not low <= value <= high or round(value, 2) != value:
+        raise UsageError("'outline_step_mm' is out of range", code="MRD-E406", found=short(str(value)) if abs(value) < 10**20 else "a huge number",
+                         fix=f"choose a number of millimetres from {low:g} to {high:g} with at most two decimals")
+    return float(value)
 
 
 def _steps(value: Any) -> tuple[str, ...]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Mapping
 
 from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.report.words import number, sentence, text
 from MRDeltaNetLib.response.uncertainty import probability, varied
 
-_OUTLINES = {"both_larger_2mm": "Both outlines 2 mm larger", "both_smaller_2mm": "Both outlines 2 mm smaller",
-             "bed_left_2mm": "Tumour bed 2 mm to the patient's left", "bed_right_2mm": "Tumour bed 2 mm to the patient's right",
-             "bed_posterior_2mm": "Tumour bed 2 mm to the back", "bed_anterior_2mm": "Tumour bed 2 mm to the front"}
+_OUTLINES = {"both_larger": "Both outlines {} mm larger", "both_smaller": "Both outlines {} mm smaller",
+             "bed_left": "Tumour bed {} mm to the patient's left", "bed_right": "Tumour bed {} mm to the patient's right",
+             "bed_posterior": "Tumour bed {} mm to the back", "bed_anterior": "Tumour bed {} mm to the front"}
 _PARTS = {"header": "Header (scanner, sequence, voxel size, interval)", "intensity": "Brightness of the T2 crops", "embedding": "What the network sees"}
 _LIGHTS = {"green": "Green: like the training cases", "amber": "Amber: at the edge of the training cases", "red": "Red: unlike the training cases"}
 _NOT_KNOWN = "Not known whether the case is like the training cases"
@@ -46,18 +47,32 @@ def _range_table(result: Result) -> str:
         return "<p>The range of P(pCR) is not known.</p>"
     spread, members = result.spread, result.spread.get("member_p_pcr", ())
     answers = [("Outlines as given", result.p_pcr)]
-    answers += [(_OUTLINES.get(name, name), value) for name, value in spread.get("outline_p_pcr", {}).items()]
+    answers += [(_outline(name), value) for name, value in spread.get("outline_p_pcr", {}).items()]
     answers += [(f"Outlines as given, member {k} of {len(members)} alone", value) for k, value in enumerate(members, 1)]
     rows = [_answer(label, value, result) for label, value in answers]
-    rows += [f'<tr><th scope="row">{text(_OUTLINES.get(name, name))}</th><td class="n" colspan="2">left out: {text(why)}</td></tr>'
+    rows += [f'<tr><th scope="row">{text(_outline(name))}</th><td class="n" colspan="2">left out: {text(why)}</td></tr>'
              for name, why in spread.get("outlines_left_out", {}).items()]
     sd = spread.get("member_sd")
     deviation = "" if sd is None else f" The members' standard deviation is {number(sd, 3)}."
-    single = " This model is one network, so nothing is said about another training." if spread.get("members", 1) == 1 else ""
+    single = _single(result) if spread.get("members", 1) == 1 else ""
     return (f"<p>P(pCR) as the same model would have given it with slightly other outlines. It is a range of answers, not a confidence "
             f"interval: it does not say how often the model is right.{single}{deviation}</p>"
             '<table class="narrow"><thead><tr><th scope="col">Asked with</th><th scope="col" class="n">P(pCR)</th><th scope="col" class="n">Class</th></tr>'
             f'</thead><tbody>{"".join(rows)}</tbody></table>')
+
+
+def _outline(name: str) -> str:
+    """An outline's name, such as "bed_left_3.5mm", in words."""
+    found = re.fullmatch(r"([a-z_]+)_([0-9.]+)mm", name)
+    return _OUTLINES[found[1]].format(found[2]) if found and found[1] in _OUTLINES else name
+
+
+def _single(result: Result) -> str:
+    """What one network's range does not tell."""
+    if (result.model or {}).get("members_used"):
+        return (f" The first of the model's {int(result.model['members'])} members answered alone, as the run was told: the range knows one member only, "
+                "and nothing is said about another training.")
+    return " This model is one network, so nothing is said about another training."
 
 
 def _answer(label: str, value: float, result: Result) -> str:

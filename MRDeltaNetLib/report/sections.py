@@ -102,7 +102,7 @@ def registration(result: Result) -> str:
     return f"<section><h2>Alignment</h2>{registration_table(result.registration)}</section>"
 
 
-_MODEL_FACTS = {"name": "Model", "version": "Version", "members": "Networks that answer together", "intended_use": "Intended use", "trained_on": "Trained on",
+_MODEL_FACTS = {"name": "Model", "version": "Version", "members": "Networks that answer together", "members_used": "Asked in this run", "intended_use": "Intended use", "trained_on": "Trained on",
                 "held_out_auc": "AUC on held-out data"}
 
 
@@ -113,6 +113,8 @@ def _model_facts(result: Result, keys: tuple[str, ...]) -> str:
         value = model.get(key)
         if key == "held_out_auc":
             value = _auc(result)
+        if key == "members_used" and value:
+            value = "the first network alone; recalibration, threshold and AUC are those of all together"
         if value not in (None, ""):
             rows.append(f"<dt>{_MODEL_FACTS[key]}</dt><dd>{text(value)}</dd>")
     return f'<dl class="facts">{"".join(rows)}</dl>' if rows else ""

@@ -41,6 +41,7 @@ NAMES = {"field_strength_t": ("field strength", "T"), "repetition_time_ms": ("re
 
 WHEN = {"pre": "before treatment", "post": "after treatment"}
 
+ONE_MEMBER = "one member of the model answered alone, and the bundle knows the training cases as all members see them"
 NO_REFERENCE = "the model bundle holds no reference of its training cases"
 
 
@@ -110,13 +111,16 @@ def fit_reference(embeddings: np.ndarray, percentiles: np.ndarray, facts: Sequen
                      header=_header(facts))
 
 
-def judge(reference: Reference, embedding: np.ndarray, percentiles: np.ndarray, facts: Mapping[str, Any]) -> Familiarity:
+def judge(reference: Reference, embedding: np.ndarray | None, percentiles: np.ndarray, facts: Mapping[str, Any]) -> Familiarity:
     """The light of one case.
 
-    embedding, percentiles, facts  of this case: (k,), (2, 101), and a mapping as in fit_reference
+    embedding, percentiles, facts  of this case: (k,), (2, 101), and a mapping as in fit_reference; embedding None where the network did not answer
+                                   as a whole (one member of an ensemble): that part is then not known
     raises  InputError MRD-E709 if they are not of the reference's size, or not finite
     """
-    embedding, percentiles = np.asarray(embedding, np.float64), np.asarray(percentiles, np.float64)
+    whole = embedding is not None
+    embedding = np.asarray(embedding, np.float64) if whole else reference.embedding_mean.astype(np.float64)
+    percentiles = np.asarray(percentiles, np.float64)
     if embedding.shape != reference.embedding_mean.shape or percentiles.shape != (2, PERCENTS):
         raise InputError("The model bundle's reference of its training cases does not belong to its network", code="MRD-E709",
                          found=f"embedding {embedding.shape}, reference {reference.embedding_mean.shape}, percentiles {percentiles.shape}",
@@ -124,12 +128,10 @@ def judge(reference: Reference, embedding: np.ndarray, percentiles: np.ndarray, 
     if not (np.isfinite(embedding).all() and np.isfinite(percentiles).all()):
         raise InputError("The case cannot be compared with the training cases", code="MRD-E709", found="values that are not finite numbers",
                          fix="check the model with `mrdeltanet model verify` and both scans with `mrdeltanet check`")
-    away = embedding - reference.embedding_mean
-    far = float(np.sqrt(max(away @ reference.embedding_precision.astype(np.float64) @ away, 0.0)))
     off = float(curve_distance(percentiles, reference.percentile_mean, reference.percentile_sd))
     parts = (_header_part(reference.header, facts),
              _distance_part("intensity", off, reference.percentile_distances, "the brightness of the T2 crops"),
-             _distance_part("embedding", far, reference.embedding_distances, "what the network sees in the case"))
+             _embedding_part(reference, embedding) if whole else Part("embedding", None, reasons=(ONE_MEMBER,)))
     light = max((part.light for part in parts if part.light), key=LIGHTS.index)
     reasons = tuple(reason for part in parts if part.light != "green" for reason in part.reasons)
     return Familiarity(light=light, training_cases=reference.cases, parts=parts,
@@ -203,6 +205,12 @@ def _curve_distances(curves: np.ndarray) -> np.ndarray:
     scatter = squares - n / (n - 1) * (curves - curves.mean(0)) ** 2
     sds = np.maximum(np.sqrt(np.maximum(scatter, 0.0) / (n - 2)), MIN_SD)
     return curve_distance(curves, means, sds)
+
+
+def _embedding_part(reference: Reference, embedding: np.ndarray) -> Part:
+    away = embedding - reference.embedding_mean
+    far = float(np.sqrt(max(away @ reference.embedding_precision.astype(np.float64) @ away, 0.0)))
+    return _distance_part("embedding", far, reference.embedding_distances, "what the network sees in the case")
 
 
 def _distance_part(name: str, distance: float, known: np.ndarray, what: str) -> Part:

@@ -41,9 +41,9 @@ def test_paths_in_a_job_file_are_relative_to_the_file(tmp_path, monkeypatch):
     assert job.pre == tmp_path / "jobs" / ".." / "a.nii.gz" and job.out == tmp_path / "jobs" / "result" and job.model == tmp_path / "m"
 
 
-FULL = {**LEAST, "pre_series": "1.2.3", "post_series": "1.2.4", "pre_mask": "m", "post_mask": "n", "residual_mask": "r", "pre_label": 2, "post_label": 3,
+FULL = {**LEAST, "pre_series": "1.2.3", "post_series": "1.2.4", "pre_header": "a.dcm", "post_header": "b.dcm", "pre_mask": "m", "post_mask": "n", "residual_mask": "r", "pre_label": 2, "post_label": 3,
         "residual_label": 4, "complete_response": True, "volume_index": 1, "assume_ras": True, "clinical": "c.json", "model": "bundle", "registration": "affine",
-        "transform": "registration.tfm", "bias_correction": "fast", "device": "cpu", "seed": 2**32 - 1, "threads": 4, "steps": ["align", "predict", "explain"], "progress": "json"}
+        "transform": "registration.tfm", "bias_correction": "fast", "outline_step_mm": 3.5, "members": "first", "device": "cpu", "seed": 2**32 - 1, "threads": 4, "steps": ["align", "predict", "explain"], "progress": "json"}
 
 
 def test_every_field_survives_writing_and_reading(tmp_path):
@@ -120,7 +120,23 @@ def test_a_number_out_of_range_is_refused_with_the_range(name, value):
     assert problem.code == "MRD-E406" and "choose a whole number from" in problem.fix
 
 
-@pytest.mark.parametrize("name, value, near", [("registration", "Rigid", "rigid"), ("device", "gpu", ""), ("device", "CUDA", "cuda"), ("bias_correction", "ful", "full"), ("progress", "bars", "bar"),
+@pytest.mark.parametrize("value", [0.4, 10.1, -2.0, 2.001, 10**30, float("nan"), float("inf")])
+def test_a_step_of_outlines_out_of_range_or_finer_than_its_name_is_refused(value):
+    problem = refused(outline_step_mm=value)
+    assert problem.code == "MRD-E406" and "from 0.5 to 10" in problem.fix
+
+
+@pytest.mark.parametrize("value", ["2", True, {"mm": 2}, [2.0]])
+def test_a_step_of_outlines_is_a_number(value):
+    assert refused(outline_step_mm=value).code == "MRD-E405"
+
+
+def test_a_whole_step_of_outlines_is_the_same_as_one_with_a_decimal_point():
+    assert job_from_mapping({**LEAST, "outline_step_mm": 3}) == job_from_mapping({**LEAST, "outline_step_mm": 3.0})
+    assert job_from_mapping({**LEAST, "outline_step_mm": 2}) == job_from_mapping(LEAST)
+
+
+@pytest.mark.parametrize("name, value, near", [("registration", "Rigid", "rigid"), ("members", "frist", "first"), ("members", "1", ""), ("device", "gpu", ""), ("device", "CUDA", "cuda"), ("bias_correction", "ful", "full"), ("progress", "bars", "bar"),
                                                ("bias_correction", "", ""), ("registration", "rigid; id", "rigid")], ids=lambda v: f"D102-{v}")
 def test_a_choice_that_does_not_exist_is_refused(name, value, near):
     problem = refused(**{name: value})

@@ -18,7 +18,7 @@ from MRDeltaNetLib.errors import Notice
 from MRDeltaNetLib.report.gallery import crossing_points
 from MRDeltaNetLib.report.html import page, write_report
 from MRDeltaNetLib.report.planes import map_maximum
-from Testing.made_up_result import CENTRE_MM, ball, complete_result
+from Testing.made_up_result import CENTRE_MM, SPREAD, ball, complete_result
 
 pytest.importorskip("PIL", reason="Pillow is not installed")
 
@@ -336,6 +336,15 @@ def test_the_number_never_stands_without_its_range(whole):
     assert any("0.38 to 0.81" in element.get("aria-label", "") for element in Page(whole).all("div"))
     single = dataclasses.replace(complete_result(), spread={**complete_result().spread, "members": 1, "member_p_pcr": [], "member_sd": None})
     assert "0.73 (0.38 to 0.81 over outlines)" in Page(page(single)).text and "one network" in Page(page(single)).text
+
+
+def test_the_first_member_alone_and_another_step_are_said_in_words():
+    spread = {**SPREAD, "members": 1, "member_p_pcr": [], "member_sd": None, "outline_p_pcr": {"both_larger_3.5mm": 0.8, "bed_left_3.5mm": 0.7}, "outlines_left_out": {"odd": "why"}}
+    given = complete_result()
+    words = Page(page(dataclasses.replace(given, spread=spread, model={**given.model, "members": 3, "members_used": 1}))).text
+    assert "The first of the model's 3 members answered alone" in words and "This model is one network" not in words
+    assert "Asked in this run the first network alone" in words
+    assert "Both outlines 3.5 mm larger 0.80" in words and "Tumour bed 3.5 mm to the patient's left 0.70" in words and "odd left out: why" in words
     unknown = dataclasses.replace(complete_result(), p_pcr_low=None, p_pcr_high=None, spread={}, familiarity=None)
     assert "0.73 (range not known)" in Page(page(unknown)).text
 

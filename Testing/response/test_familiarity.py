@@ -135,6 +135,13 @@ def test_numbers_in_a_header_that_are_no_numbers_count_as_not_told(reference):
         found.parts[0].reasons[0].removeprefix("the header does not tell: ").split(", "))
 
 
+def test_one_member_s_embedding_is_not_judged_and_does_not_make_the_case_green(reference):
+    """The reference knows the members' embeddings side by side; what one of them sees has no yardstick."""
+    found = judge(reference, None, reference.percentile_mean, facts())
+    assert found.parts[2].light is None and found.parts[2].distance is None and "one member" in found.parts[2].reasons[0]
+    assert found.light == "green" and any("one member" in reason for reason in found.reasons)
+
+
 def test_without_a_reference_the_light_is_not_known_and_not_green():
     found = familiarity.unknown()
     assert found.light is None and found.as_json()["light"] == "not known" and "no reference" in found.as_json()["reasons"][0] and familiarity.notices(found) == ()

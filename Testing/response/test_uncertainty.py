@@ -136,9 +136,9 @@ def channel(mask, grid, to_scan):
     return preprocessing.roi_channel(mask, grid, to_scan, SETTINGS.roi_sigma_mm)
 
 
-def outlines_of(pair, prepared) -> uncertainty.Outlines:
+def outlines_of(pair, prepared, step_mm: float = uncertainty.STEP_MM) -> uncertainty.Outlines:
     masks = [preprocessing.in_axial_order(mask) for mask in (pair.pre_mask, pair.post_mask)]
-    return uncertainty.other_outlines(prepared, *masks, pair.transform_pre_to_post, channel)
+    return uncertainty.other_outlines(prepared, *masks, pair.transform_pre_to_post, channel, step_mm)
 
 
 @pytest.fixture(scope="module")
@@ -286,6 +286,42 @@ def prediction_of(p_pcr, members=(), outlines=None) -> prediction.Prediction:
 def test_the_range_goes_over_members_and_outlines_and_holds_the_answer_itself(members, outlines, low, high):
     told = uncertainty.spread(prediction_of(0.6, members, outlines), {})
     assert (told["p_pcr_low"], told["p_pcr_high"]) == (low, high)
+
+
+def test_the_names_of_another_step_carry_its_number_and_those_of_the_usual_one_stay():
+    assert uncertainty.NAMES == ("both_larger_2mm", "both_smaller_2mm", "bed_left_2mm", "bed_right_2mm", "bed_posterior_2mm", "bed_anterior_2mm")
+    assert uncertainty.names(3.5)[0] == "both_larger_3.5mm" and uncertainty.names(10.0)[-1] == "bed_anterior_10mm"
+    assert uncertainty.resized_mm(3.5) == {"both_larger_3.5mm": 3.5, "both_smaller_3.5mm": -3.5}
+    assert uncertainty.moved_mm(0.5)["bed_right_0.5mm"] == (-0.5, 0.0)
+
+
+def test_another_step_moves_and_grows_by_so_much(case, outlines):
+    """The bed's centre of mass in the crop follows the number that was asked for, and twice the usual step grows it by more."""
+    pair, prepared = case
+    wide, drawn = outlines_of(pair, prepared, 4.0), prepared.tensor[1, 1].numpy()
+
+    def centre_x_mm(channel: np.ndarray) -> float:
+        return float((channel.sum((0, 1)) * np.arange(channel.shape[2])).sum() / channel.sum() * SETTINGS.spacing_mm[0])
+
+    assert set(wide.channels) | set(wide.left_out) == set(uncertainty.names(4.0))
+    assert centre_x_mm(wide.channels["bed_left_4mm"][1].numpy()) - centre_x_mm(drawn) == pytest.approx(4.0, abs=0.3)
+    assert wide.channels["both_larger_4mm"][1].sum() > 1.1 * outlines.channels["both_larger_2mm"][1].sum() > drawn.sum()
+
+
+def test_what_an_outline_that_is_gone_is_told_with_names_its_own_step():
+    thin = mask_of(np.pad(np.ones((1, 3, 3)), 3))
+    prepared = type("Prepared", (), {"grid": thin, "tensor": torch.zeros(2, 2, 7, 9, 9)})()
+    found = uncertainty.other_outlines(prepared, thin, thin, sitk.Transform(3, sitk.sitkIdentity), lambda mask, grid, to_scan: torch.zeros(7, 9, 9), 3.5)
+    assert found.left_out == {"both_smaller_3.5mm": "the tumour and the tumour bed would be gone: too thin to shrink by 3.5 mm"}
+    assert "3.5 mm smaller" in found.notices[0].text and found.notices[0].code == "MRD-W716"
+
+
+def test_the_range_says_whose_it_is_and_how_far_outlines_moved():
+    usual = uncertainty.spread(prediction_of(0.6), {})["spread"]["meaning"]
+    assert usual == ("the smallest and largest P(pCR) among the model's members at the given outlines, and the model with both outlines 2 mm larger "
+                     "and smaller and the tumour bed moved by 2 mm in four directions; a range of answers, not a confidence interval")
+    other = uncertainty.spread(prediction_of(0.6), {}, step_mm=3.5, first_alone=True)["spread"]["meaning"]
+    assert "first member alone" in other and "moved by 3.5 mm" in other and "members at" not in other
 
 
 @pytest.mark.parametrize("low, high, threshold, warned", [(0.4, 0.6, 0.5, True), (0.5, 0.6, 0.5, False), (0.4, 0.5, 0.5, True), (0.4, 0.49, 0.5, False), (0.5, 0.5, 0.5, False)])

@@ -49,7 +49,7 @@ def read_series(folder: Path | str, *, series: str | None = None, volume_index: 
     image.SetOrigin(volume.origin_mm.tolist())
     image.SetDirection(volume.direction.ravel().tolist())
     used = list(dict.fromkeys(file for file, _ in volume.slices))
-    found = (*_header_notices(used), *_skipped_notice(skipped), *volume.notices, *notices)
+    found = (*header_notices(used), *_picture_notices(used), *_skipped_notice(skipped), *volume.notices, *notices)
     return Timepoint(image, frame_uid=used[0].frame_uid, acquired=min((f.acquired for f in used if f.acquired), default=None),
                      facts=_facts(volume, used, hashes, skipped),
                      notices=tuple(Notice(n.code, f"{name}: {n.text}", n.fix) for n in found))
@@ -58,12 +58,16 @@ def read_series(folder: Path | str, *, series: str | None = None, volume_index: 
 def _facts(volume: Volume, used: list[DicomFile], hashes: tuple[str, ...], skipped: dict[str, int]) -> ScanFacts:
     first, frame = volume.slices[0]
     identity = dict(first.identity)
-    scans = sorted(file.sop_uid for file in used if file.sop_uid)
-    if scans:
-        identity["sop"] = digest(hashlib.sha256("\n".join(scans).encode("utf-8", "replace")).hexdigest())
+    identity |= scan_identity(used)
     return ScanFacts(format="dicom", modality=first.modality, sequence=first.sequence, manufacturer=first.manufacturer,
                      field_strength_t=first.field_strength_t, repetition_time_ms=first.repetition_time_ms,
                      echo_time_ms=frame.hard.get(ECHO), file_sha256=hashes, identity=identity, skipped=skipped)
+
+
+def scan_identity(files: list[DicomFile]) -> dict[str, str]:
+    """{"sop": salted digest of the files' instance UIDs}, which stands for the scan itself; empty where they have none."""
+    scans = sorted(file.sop_uid for file in files if file.sop_uid)
+    return {"sop": digest(hashlib.sha256("\n".join(scans).encode("utf-8", "replace")).hexdigest())} if scans else {}
 
 
 def _skipped_notice(skipped: dict[str, int]) -> list[Notice]:
@@ -72,7 +76,8 @@ def _skipped_notice(skipped: dict[str, int]) -> list[Notice]:
                                "were left out", fix="check that the series is complete; if not, export it again")] if count else []
 
 
-def _header_notices(used: list[DicomFile]) -> list[Notice]:
+def header_notices(used: list[DicomFile]) -> list[Notice]:
+    """Warnings about what the headers say of picture and date; each is told without the scan's name."""
     found = []
     if any(file.burned_in for file in used):
         found.append(Notice("MRD-W201", "the header says that text or recognisable features are burned into the picture",
@@ -83,6 +88,11 @@ def _header_notices(used: list[DicomFile]) -> list[Notice]:
     if any(file.lossy for file in used):
         found.append(Notice("MRD-W203", "the scan was compressed with loss, so its intensities are not the measured ones",
                             fix="use the original series if the archive has it"))
+    return found
+
+
+def _picture_notices(used: list[DicomFile]) -> list[Notice]:
+    found = []
     trailing = sum(file.structure.trailing_bytes > 1 for file in used)
     if trailing:
         found.append(Notice("MRD-W207", f"{trailing} of {len(used)} files go on after their last element; the rest was ignored",
