@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from MRDeltaNetLib.errors import Notice
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 SAME_GRID_MM = 1e-3
@@ -127,6 +128,35 @@ class Prepared:
     outlines: Mapping[str, "torch.Tensor"] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class Correspondence:
+    """Which places of the pre scan each place of the post scan is compared with, at the finest scale of the maps.
+
+    shares      float16 (block, post token, pre token): each post token's shares over the pre tokens of its own block; a row sums to 1
+    tokens      (z, y, x) tokens of the crop, numbered with x fastest; blocks are its slices of tokens, or one block is the whole crop
+    grid        SimpleITK.Image, uint8 zeros: the crop grid in the pre scan's space (LPS, mm), a whole number of voxels to each token
+    comparison  by what a post token finds its pre tokens: "content" of both images beside position, "position" (and outlines) alone, or the
+                "same place"
+    members     networks whose shares the mean is of
+    """
+
+    shares: "np.ndarray"
+    tokens: tuple[int, int, int]
+    grid: sitk.Image
+    comparison: str
+    members: int = 1
+
+    @property
+    def sees_image_content(self) -> bool:
+        """False if the shares would be the same for other images at the same places."""
+        return self.comparison == "content"
+
+    @property
+    def stride(self) -> tuple[int, int, int]:
+        """Voxels (z, y, x) of the crop grid that one token spans."""
+        return tuple(size // count for size, count in zip(self.grid.GetSize()[::-1], self.tokens))
+
+
 @dataclass(frozen=True)
 class Result:
     """What one run found. Everything that is None was not asked for or not possible; a warning says why.
@@ -149,6 +179,8 @@ class Result:
     model            the bundle's public facts (name, version, weights_sha256, intended_use, trained_on, card, ...), None without prediction;
                      members_used 1 if the first member of an ensemble answered alone
     map_facts        for each map: formula, resolution_mm, sees_image_content
+    correspondence   which places before treatment each place after it is compared with; None without the step "explain" or where there is none
+    no_correspondence  why there is none although maps were made
     history          one entry a step: {"step": name, "parameters": {...}, "seconds": wall time}
     interval_days    days between the scans, None if unknown
     mask_sources     {"pre": "drawn", "post": "carried", "residual": "stated"}: "drawn" by a person, "carried" over from the pre scan,
@@ -170,6 +202,8 @@ class Result:
     transform: sitk.Transform | None = None
     model: Mapping[str, Any] | None = None
     map_facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    correspondence: Correspondence | None = None
+    no_correspondence: str | None = None
     history: tuple[Mapping[str, Any], ...] = ()
     interval_days: int | None = None
     mask_sources: Mapping[str, str | None] = field(default_factory=dict)

@@ -126,7 +126,7 @@ def describe_outcome(outcome: Any) -> list[str]:
     if change is not None:
         lines.append(f"Tumour {result.measures['pre_volume_ml']:.1f} mL before, tumour bed {result.measures['post_volume_ml']:.1f} mL after ({change:+.0f} %)")
     labels = {"report.html": "Report", "scene.mrb": "Scene for 3D Slicer", "attention_post.nrrd": "Attention on the post-treatment scan",
-              "attention_pre.nrrd": "Attention on the pre-treatment scan", "change_post.nrrd": "Change on the post-treatment scan",
+              "attention_pre.nrrd": "Attention on the pre-treatment scan", "change_post.nrrd": "Change on the post-treatment scan", "correspondence.safetensors": "Where places look (mrdeltanet query)",
               "registration.tfm": "Transform", "result.json": "Numbers", "manifest.json": "Manifest"}
     lines += [f"{label + ':':38} {out / name}" for name, label in labels.items() if name in outcome.files]
     return lines + [RESEARCH_USE]

@@ -26,7 +26,7 @@ from MRDeltaNetLib.io.bundle import Bundle, load_network
 from MRDeltaNetLib.io.gate.pair import two_visits
 from MRDeltaNetLib.io.gate.masks import check_residual
 from MRDeltaNetLib.progress import Progress, part, silent
-from MRDeltaNetLib.response import explanation, familiarity, prediction, uncertainty
+from MRDeltaNetLib.response import correspondence, explanation, familiarity, prediction, uncertainty
 
 SHARES = {"align": (0.05, 0.55), "masks": (0.55, 0.62), "predict": (0.62, 0.80), "explain": (0.80, 1.0), "prepare": (0.62, 1.0)}
 """Each step's share of the bar, by how long it takes on a CPU; "prepare" ends a case of a cohort."""
@@ -195,8 +195,9 @@ def _with_prediction(result: Result, case: Case, config: RunConfig, bundle: Bund
         return result
     with story.step("explain", {}) as bar:
         maps = explanation.explain(predicted, prepared.grid, preprocessing.image_on_grid)
+        looks, none_because = correspondence.from_prediction(predicted, prepared.grid)
         result = replace(result, images=dict(result.images) | _maps_on_scans(maps, case, result.transform),
-                         map_facts={name: facts for name, (_, facts) in maps.items()})
+                         map_facts={name: facts for name, (_, facts) in maps.items()}, correspondence=looks, no_correspondence=none_because)
         bar(1.0, "Maps laid over the scans")
     return result
 

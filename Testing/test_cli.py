@@ -44,8 +44,26 @@ def test_run_prints_the_probability_its_direction_and_where_things_are(finished)
     assert done.returncode == 0, done.stderr
     assert "P(pCR) = 0." in done.stdout and "The demo model was trained on simulated pelvises only" in done.stdout and "Research use only" in done.stdout
     for name in ("result.json", "manifest.json", "report.html", "registration.tfm", "pre_common.nrrd", "post_common.nrrd", "pre_mask.nrrd",
-                 "post_mask.nrrd", "residual_mask.nrrd", "attention_post.nrrd", "attention_pre.nrrd", "change_post.nrrd"):
+                 "post_mask.nrrd", "residual_mask.nrrd", "attention_post.nrrd", "attention_pre.nrrd", "change_post.nrrd", "correspondence.safetensors"):
         assert (out / name).stat().st_size > 0, name
+
+
+def test_a_finished_run_is_asked_where_the_tumour_bed_looks(finished, scans):
+    """The demo model compares within a slice of tokens, so that the answer lies in the slice of the point; the rows are those of three members."""
+    import numpy as np
+    import SimpleITK as sitk
+
+    bed = sitk.ReadImage(scans["post_mask"])
+    middle = np.argwhere(sitk.GetArrayViewFromImage(bed) > 0).mean(0)[::-1]
+    point = bed.TransformContinuousIndexToPhysicalPoint(middle.tolist())
+    done = call("query", finished[1], "--point", ",".join(map(str, point)), "--json")
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    normal = np.array(sitk.ReadImage(scans["pre"]).GetDirection()).reshape(3, 3)[:, 2]
+    assert said["sees_image_content"] is True and 0 < said["peak_share"] < 1 and said["spread_mm"] > 1
+    assert abs(np.subtract(said["peak_lps_mm"], said["token_lps_mm"]) @ normal) < 1e-6
+    facts = json.loads((finished[1] / "result.json").read_text())["maps"]["correspondence"]
+    assert facts["members"] == 3 and facts["blocks"] == 6 and facts["tokens"] == [6, 8, 8] and (finished[1] / facts["file"]).stat().st_size < 100 * 1024
 
 
 def test_only_the_shipped_model_is_called_the_demo_model():

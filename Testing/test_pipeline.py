@@ -12,10 +12,12 @@ import SimpleITK as sitk
 import torch
 
 from MRDeltaNetLib import pipeline
-from MRDeltaNetLib.config import GateLimits, PreprocessingConfig, RegistrationConfig, RunConfig
+from MRDeltaNetLib.config import STEPS, GateLimits, PreprocessingConfig, RegistrationConfig, RunConfig
 from MRDeltaNetLib.errors import Cancelled, InputError, Notice, OutOfMemory, UsageError
 from MRDeltaNetLib.imaging import registration
+from MRDeltaNetLib.models.comparison import TokenShares
 from MRDeltaNetLib.response import familiarity, uncertainty
+from MRDeltaNetLib.response.correspondence import query
 from MRDeltaNetLib.response.prediction import Prediction
 from Testing.simulated import case_of, corners_mm, small_pair
 
@@ -335,6 +337,47 @@ def test_the_first_member_s_answer_is_that_member_s_own(monkeypatch):
     prepared = SimpleNamespace(tensor=torch.rand(2, 2, 8, 32, 32), outlines={})
     first, both = (pipeline._predict(prepared, bundle, RunConfig(members=members, device="cpu")) for members in ("first", "all"))
     assert first.p_pcr == pytest.approx(both.member_p_pcr[0], abs=1e-6) and first.p_pcr != pytest.approx(both.p_pcr, abs=1e-6) and first.member_p_pcr == ()
+
+
+def counted_shares(asked: list):
+    """Each token with itself, on the stand-in's token grid; what is asked for is kept in the list."""
+    size = 16 * 16
+
+    def rows(block, part):
+        asked.append((block, part))
+        return torch.eye(size)[None, part]
+
+    return TokenShares(6, rows)
+
+
+@pytest.mark.parametrize("steps, made", [(STEPS, True), (("align", "masks", "predict"), False)])
+def test_where_a_place_looks_is_computed_by_the_step_explain_alone(pair, steps, made):
+    asked = []
+
+    def with_shares(prepared, bundle, config):
+        found = stand_in(prepared, bundle, config)
+        return replace(found, shares=counted_shares(asked), map_facts={**found.map_facts, "comparison_kind": "position"})
+
+    found = pipeline.run(case_of(pair), RunConfig(steps=steps), bundle=BUNDLE, predict=with_shares)
+    assert bool(asked) is made and (found.correspondence is not None) is made and found.no_correspondence is None
+    if made:
+        looks = found.correspondence
+        assert looks.shares.shape == (6, 256, 256) and looks.tokens == (6, 16, 16) and looks.stride == (2, 2, 2) and looks.comparison == "position"
+
+
+def test_where_a_place_looks_goes_through_the_alignment_that_the_run_found(pair):
+    """The tumour bed's centre, given in the post scanner's own space, lies in the crop where the pre tumour lies."""
+    found = pipeline.run(case_of(pair), RunConfig(), bundle=BUNDLE, predict=lambda *given: replace(
+        stand_in(*given), shares=counted_shares([]), map_facts={**stand_in(*given).map_facts, "comparison_kind": "same place"}))
+    inside = np.argwhere(sitk.GetArrayViewFromImage(pair.post_mask) > 0).mean(0)[::-1]
+    answer = query(found.correspondence, pair.post_mask.TransformContinuousIndexToPhysicalPoint(inside.tolist()), found.transform)
+    pre = np.argwhere(sitk.GetArrayViewFromImage(pair.pre_mask) > 0).mean(0)[::-1]
+    assert np.linalg.norm(np.subtract(answer.point_lps_mm, pair.pre_mask.TransformContinuousIndexToPhysicalPoint(pre.tolist()))) < 8.0
+    assert answer.displacement_mm == 0 and "itself" in answer.note
+
+
+def test_a_network_that_compares_no_places_leaves_a_reason(result):
+    assert result.correspondence is None and "compares no place" in result.no_correspondence
 
 
 def test_without_a_class_nothing_is_said_about_a_class(pair):

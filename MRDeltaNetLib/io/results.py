@@ -23,6 +23,7 @@ import SimpleITK as sitk
 
 from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.errors import EnvironmentProblem, MRDeltaNetError
+from MRDeltaNetLib.io import correspondence
 from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX, atomic, folder_to_disk, output_problem, replace, sha256, write_text
 from MRDeltaNetLib.io.images import write_image
 from MRDeltaNetLib.io.tables import is_unicode
@@ -37,7 +38,7 @@ IMAGE_FILES = {name: f"{name}.nrrd" for name in ("pre_common", "post_common", "p
                                                  "attention_pre", "attention_post", "change_post")}
 """Key of Result.images -> file. Scans on the common grid (the pre scan's); masks and maps each on its own scan's grid."""
 
-OWN_FILES = frozenset({*IMAGE_FILES.values(), RESULT, MANIFEST, REPORT, SCENE, TRANSFORM, BENT_TRANSFORM})
+OWN_FILES = frozenset({*IMAGE_FILES.values(), RESULT, MANIFEST, REPORT, SCENE, TRANSFORM, BENT_TRANSFORM, correspondence.FILE})
 """Every name that a run may write into its output folder."""
 
 RESULT_SCHEMA, MANIFEST_SCHEMA = "mrdeltanet.result/1", "mrdeltanet.manifest/1"
@@ -160,12 +161,19 @@ def result_json(result: Result) -> dict[str, Any]:
         "mask_sources": result.mask_sources,
         "interval_days": result.interval_days,
         "model": model,
-        "maps": {name: {"file": IMAGE_FILES[name], **facts} for name, facts in result.map_facts.items()},
+        "maps": {name: {"file": IMAGE_FILES[name], **facts} for name, facts in result.map_facts.items()} | _looks(result),
         "files": {name: IMAGE_FILES[name] for name in IMAGE_FILES if name in result.images},
         "transform_file": None if result.transform is None else _transform_name(result.transform),
         "warnings": [{"code": notice.code, "text": notice.text, "fix": notice.fix} for notice in result.warnings],
         "history": [{key: value for key, value in entry.items() if key != "seconds"} for entry in result.history],
     }, RESULT)
+
+
+def _looks(result: Result) -> dict[str, Any]:
+    """The entry of the correspondence among the maps: its facts, or why there is none."""
+    if result.correspondence is not None:
+        return {"correspondence": correspondence.facts(result.correspondence)}
+    return {"correspondence": {"file": None, "why": result.no_correspondence}} if result.no_correspondence else {}
 
 
 def _write_files(result: Result, folder: Path) -> tuple[str, ...]:
@@ -174,6 +182,9 @@ def _write_files(result: Result, folder: Path) -> tuple[str, ...]:
         if name in result.images:
             write_image(result.images[name], folder / file, header=_header(name, result))
             names.append(file)
+    if result.correspondence is not None:
+        correspondence.write_correspondence(result.correspondence, folder / correspondence.FILE)
+        names.append(correspondence.FILE)
     if result.transform is not None:
         names.append(_transform_name(result.transform))
         _write_transform(result.transform, folder / names[-1])

@@ -22,6 +22,8 @@ class Subtract(PairNetwork):
         "attention_pre": "the same map as attention_post: each post token is compared with the pre token of its own place",
         "change_post": "c_i = |V (b_i - a_i)|, length of the change at the same place, at the finest scale"}
 
+    comparison_kind = "same place"
+
     def __init__(self, *, spacing_mm=(0.75, 0.75, 3.0), crop_mm=(96.0, 96.0, 72.0), preset: str = "base",
                  auxiliary: bool = True, dropout: float = 0.3, drop_path: float | None = None) -> None:
         super().__init__(spacing_mm=spacing_mm, crop_mm=crop_mm, preset=preset, auxiliary=auxiliary, drop_path=drop_path)
@@ -39,7 +41,7 @@ class Subtract(PairNetwork):
         attention = self.on_map_grid([share for _, share in pooled])
         change = compared[0].change.detach().norm(dim=-1).unflatten(1, self.geometry.tokens(0))
         return NetworkOutput(logit, attention, attention, change, embedding, self.auxiliary(x, [c.tokens for c in compared]),
-                             anatomy=self.identities(pre, post, frames))
+                             anatomy=self.identities(pre, post, frames), shares=compared[0].shares)
 
 
 class RoiPooled(PairNetwork):

@@ -8,7 +8,7 @@ Formulas: anchored cross-attention, this project's own, chosen in a toy experime
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable
+from typing import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +38,31 @@ class Frames:
 
 
 @dataclass(frozen=True)
+class TokenShares:
+    """Which pre tokens each post token is compared with. Nothing is computed before rows are asked for.
+
+    blocks  a token is compared with tokens of its own block only: one block a slice, or 1 for the whole crop
+    rows    (block, which of its post tokens) -> (B, rows, tokens of a block); every row sums to 1
+    """
+
+    blocks: int
+    rows: Callable[[int, slice], torch.Tensor]
+
+
+def same_place(cases: int, depth: int, tokens: int) -> TokenShares:
+    """Every token is compared with the one at its own place: tokens in all, in depth slices."""
+    one = torch.eye(tokens // depth).expand(cases, -1, -1)
+    return TokenShares(depth, lambda block, part: one[:, part])
+
+
+def mean_shares(found: Sequence[TokenShares | None]) -> TokenShares | None:
+    """The mean over networks; None if one of them has none."""
+    if any(shares is None for shares in found):
+        return None
+    return TokenShares(found[0].blocks, lambda block, part: torch.stack([shares.rows(block, part) for shares in found]).mean(0))
+
+
+@dataclass(frozen=True)
 class Compared:
     """One scale, compared.
 
@@ -45,6 +70,7 @@ class Compared:
     delta   (B, N, dim) for the head; change (B, N, dim) the aligned change D
     carry   (B, N) shares of post tokens -> (B, N) shares of pre tokens, A^T s
     gate    (B, N) change gates of the latents, None without latents or without gates
+    shares  the rows of A; None in training, and where a post token is compared with no place (pool)
     """
 
     tokens: tuple[torch.Tensor, torch.Tensor]
@@ -52,6 +78,7 @@ class Compared:
     change: torch.Tensor
     carry: Callable[[torch.Tensor], torch.Tensor]
     gate: torch.Tensor | None = None
+    shares: TokenShares | None = None
 
 
 def in_plane_offset_mm(roi_pre: torch.Tensor, roi_post: torch.Tensor,
@@ -150,6 +177,10 @@ class Alignment(nn.Module):
     def fused(self, a: torch.Tensor, b: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """sum_j A_ij v_j over all slices by content alone, without ever holding A: (B, N, c) values -> (B, N, c)."""
         return F.scaled_dot_product_attention(self.query(b)[:, None], self.key(a)[:, None], values[:, None])[:, 0]
+
+    def rows(self, a: torch.Tensor, b: torch.Tensor, part: slice) -> torch.Tensor:
+        """Rows of A over all slices by content alone, (B, rows, N)."""
+        return (self.query(b[:, part]) / a.shape[-1] ** 0.5 @ self.key(a).transpose(1, 2)).softmax(-1)
 
     def carried(self, a: torch.Tensor, b: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
         """A^T s over all slices by content alone, (B, N) -> (B, N), holding only so many rows of A at a time."""
@@ -256,21 +287,29 @@ class Comparison(nn.Module):
         """True if A depends on the images, not on position and ROI alone."""
         return self.latent is not None or (self.align is not None and self.align.query is not None)
 
+    @property
+    def kind(self) -> str | None:
+        """By what a post token finds the pre tokens that it is compared with: "content", "position" or "same place"; None: with no place."""
+        if self.compare == "pool":
+            return None
+        return "content" if self.sees_content else "same place" if self.align is None else "position"
+
     def forward(self, pre: torch.Tensor, post: torch.Tensor, frames: Frames) -> Compared:
         """pre, post (B, dim, d, h, w) features of one scale."""
         a = self.norm(pre.flatten(2).transpose(1, 2))
         b = self.norm(post.flatten(2).transpose(1, 2))
-        gate = None
+        gate = shares = None
         if self.compare == "pool":
             change, carry = self._against_pool(a, b, frames)
         elif self.compare == "full":
             change = self.value(b) - self.align.fused(a, b, self.value(a))
-            carry = lambda shares: self.align.carried(a, b, shares)  # noqa: E731
+            carry = lambda weights: self.align.carried(a, b, weights)  # noqa: E731
+            shares = TokenShares(1, lambda block, part: self.align.rows(a, b, part))
         elif self.align is None and self.latent is None:
-            change, carry = self.value(b - a), lambda shares: shares
+            change, carry, shares = self.value(b - a), lambda weights: weights, same_place(len(a), self.depth, a.shape[1])
         else:
-            change, carry, gate = self._aligned(a, b, frames)
-        return Compared((a, b), self.merge(torch.cat([change, change.abs()], -1)), change, carry, gate)
+            change, carry, gate, shares = self._aligned(a, b, frames)
+        return Compared((a, b), self.merge(torch.cat([change, change.abs()], -1)), change, carry, gate, None if self.training else shares)
 
     def _against_pool(self, a, b, frames):
         empty = frames.roi_pre.sum(1, keepdim=True) <= 0
@@ -285,7 +324,8 @@ class Comparison(nn.Module):
             return shares if table is None else read(table.transpose(-1, -2), shares[..., None], self.depth)[..., 0]
 
         if self.latent is None:
-            return self.value(b) - read(table, self.value(a), self.depth), carry_table, None
+            shares = TokenShares(self.depth, lambda block, part: table[:, min(block, table.shape[1] - 1), part])
+            return self.value(b) - read(table, self.value(a), self.depth), carry_table, None, shares
         if table is not None:
             a = read(table, a, self.depth)
         change, write, read_pre, gate = self.latent(a, b, frames.roi_post)
@@ -295,4 +335,9 @@ class Comparison(nn.Module):
             through = ((shares[..., None] / rows).transpose(1, 2) @ write) @ read_pre
             return carry_table(through[:, 0])
 
-        return self.value(change), carry, gate
+        def rows(block: int, part: slice) -> torch.Tensor:
+            through = write[:, part] @ read_pre
+            through = through / through.sum(-1, keepdim=True)
+            return through if table is None else read(table.transpose(-1, -2), through.transpose(1, 2), self.depth).transpose(1, 2)
+
+        return self.value(change), carry, gate, TokenShares(1, rows)

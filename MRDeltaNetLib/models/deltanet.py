@@ -59,6 +59,11 @@ class DeltaNet(PairNetwork):
         """Whether attention_pre is carried by image content too, not by the position prior alone."""
         return self.comparisons[0].sees_content
 
+    @property
+    def comparison_kind(self) -> str | None:
+        """See pair.PairNetwork."""
+        return self.comparisons[0].kind
+
     def forward(self, x: torch.Tensor) -> NetworkOutput:
         x = self.shown(x)
         pre, post = self.encode(x)
@@ -75,7 +80,7 @@ class DeltaNet(PairNetwork):
         if gates and auxiliary:
             auxiliary["gate_budget"] = sum(gate_budget_loss(gate, self.gate_budget) for gate in gates) / len(gates)
         return NetworkOutput(logit, self.on_map_grid(shares), self.on_map_grid(carried), change, embedding, auxiliary,
-                             anatomy=self.identities(pre, post, frames))
+                             anatomy=self.identities(pre, post, frames), shares=compared[0].shares)
 
 
 MOST_LATENTS = 4096

@@ -7,13 +7,14 @@ from typing import Sequence
 import torch
 from torch import nn
 
+from MRDeltaNetLib.models.comparison import mean_shares
 from MRDeltaNetLib.models.output import NetworkOutput
 
 
 class Ensemble(nn.Module):
     """Networks of the same class and settings, trained on other folds or from other seeds.
 
-    Output: the mean of the members' logits and maps; embeddings (and anatomy, at unit length) side by side; member_logits (B, M)
+    Output: the mean of the members' logits, maps and shares; embeddings (and anatomy, at unit length) side by side; member_logits (B, M)
     in the members' order. In training auxiliary losses are means over the members; members are normally trained one by one.
     A state dictionary holds member m under "members.m.".
     """
@@ -28,6 +29,7 @@ class Ensemble(nn.Module):
         self.sees_image_content = first.sees_image_content
         self.alignment_sees_image_content = getattr(first, "alignment_sees_image_content", first.sees_image_content)
         self.map_formulas, self.map_note = first.map_formulas, first.map_note
+        self.comparison_kind = first.comparison_kind
 
     @property
     def stages(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -47,4 +49,5 @@ class Ensemble(nn.Module):
             anatomy = torch.cat([output.anatomy for output in found], 2) / len(found) ** 0.5
         auxiliary = {name: torch.stack([output.auxiliary[name] for output in found]).mean() for name in found[0].auxiliary}
         return NetworkOutput(logits.mean(1), mean("attention_post"), mean("attention_pre"), mean("change_post"),
-                             torch.cat([output.embedding for output in found], 1), auxiliary, anatomy=anatomy, member_logits=logits)
+                             torch.cat([output.embedding for output in found], 1), auxiliary, anatomy=anatomy, member_logits=logits,
+                             shares=mean_shares([output.shares for output in found]))

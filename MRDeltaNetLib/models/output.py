@@ -7,6 +7,8 @@ from typing import Mapping
 
 import torch
 
+from MRDeltaNetLib.models.comparison import TokenShares
+
 
 @dataclass(frozen=True)
 class NetworkOutput:
@@ -20,6 +22,8 @@ class NetworkOutput:
     auxiliary       name -> scalar training loss ("intensity_decoding", "gate_budget"); empty in evaluation mode
     anatomy         (B, 2, k) unit-length projection of the pre and of the post visit for losses.identity_contrast; None in evaluation
                     mode, and where a network has no such projection or no features of each visit alone
+    shares          which pre tokens each post token of this grid is compared with (comparison.TokenShares), made when asked for; None in training
+                    and of networks that compare no tokens
     member_logits   (B, M) the members' logits of an ensemble; None of a single network
 
     A network that sees one visit only gives every token of the other one the same share.
@@ -33,10 +37,11 @@ class NetworkOutput:
     auxiliary: Mapping[str, torch.Tensor] = field(default_factory=dict)
     anatomy: torch.Tensor | None = None
     member_logits: torch.Tensor | None = None
+    shares: TokenShares | None = None
 
     def cpu(self) -> "NetworkOutput":
-        """The same output, detached, float32, on the CPU, without what only training uses."""
+        """The same output, detached, float32, on the CPU, without shares and what only training uses."""
         moved = {name: getattr(self, name).detach().float().cpu()
                  for name in ("logit", "attention_post", "attention_pre", "change_post", "embedding", "member_logits")
                  if getattr(self, name) is not None}
-        return replace(self, **moved, auxiliary={}, anatomy=None)
+        return replace(self, **moved, auxiliary={}, anatomy=None, shares=None)

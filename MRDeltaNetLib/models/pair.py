@@ -59,6 +59,10 @@ class PairNetwork(nn.Module):
     map_note: str | None = None
     """What has to be said of the maps' resolution, where it is not that of two scales."""
 
+    comparison_kind: str | None = None
+    """By what post tokens find the pre tokens that they are compared with: "content", "position" or "same place"; None: they are compared with
+    no place, so that there is no correspondence."""
+
     stages = tuple((name, tuple(f"encoder.{part}." for part in parts)) for name, parts in (
         ("stem", ("stem",)), ("stage1", ("stage1",)), ("stage2", ("down2", "stage2")))) + (
         ("stage3", ("encoder.down3.", "encoder.position", "encoder.stage3.")),)

@@ -8,6 +8,7 @@ from monai.networks.blocks import Convolution
 from torch import nn
 
 from MRDeltaNetLib.models.activation import FORMULA, ActivationHead, on_tokens, shares_of
+from MRDeltaNetLib.models.comparison import TokenShares, same_place
 from MRDeltaNetLib.models.encoder import STRIDES
 from MRDeltaNetLib.models.output import NetworkOutput
 from MRDeltaNetLib.models.pair import PairNetwork
@@ -35,6 +36,7 @@ class SiameseSubtraction(PairNetwork):
     map_formulas = {"attention_post": FORMULA.format(what="three levels added up on the token grid; shown as |c_i| / max |c|"),
                     "attention_pre": "the same map as attention_post: each place is compared with itself",
                     "change_post": "c_i = |b_i - a_i|, length of the subtracted features of both visits at the level of the tokens"}
+    comparison_kind = "same place"
     map_note = "three levels of 3, 6 and 12 mm in plane are added up; a coarser place is spread evenly over the tokens that it covers"
     stages = tuple((f"level{k}", (f"encoder.levels.{k}.",)) for k in range(5))
 
@@ -59,7 +61,11 @@ class SiameseSubtraction(PairNetwork):
         change = difference[1].detach().float().norm(dim=1)
         tokens = [tuple(_normalised(f) for f in pair) for pair in zip(pre[1:], post[1:])]
         return NetworkOutput(logit, share, share, change, embedding, self.auxiliary(x, tokens),
-                             anatomy=self.identities(pre[1:], post[1:], self.frames(x)))
+                             anatomy=self.identities(pre[1:], post[1:], self.frames(x)), shares=None if self.training else self._same_place(len(x)))
+
+    def _same_place(self, cases: int) -> TokenShares:
+        grid = self.geometry.tokens(0)
+        return same_place(cases, grid[0], grid[0] * grid[1] * grid[2])
 
 
 class UNetEncoder(nn.Module):

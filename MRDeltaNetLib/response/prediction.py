@@ -14,6 +14,7 @@ from MRDeltaNetLib.errors import EnvironmentProblem, InputError, OutOfMemory, Us
 if TYPE_CHECKING:
     import torch
 
+    from MRDeltaNetLib.models.comparison import TokenShares
     from MRDeltaNetLib.models.output import NetworkOutput
 
 BATCH_VOXELS = 700_000
@@ -33,9 +34,10 @@ class Prediction:
     predicted_class  "pCR" at or above the threshold, else "non-pCR"
     output           models.output.NetworkOutput of this one case (batch axis kept), float32, on the CPU
     device           where it ran and why, e.g. "cpu (chosen automatically: no CUDA or MPS device)"
-    map_facts        how the maps came about: token_size_mm (z, y, x), sees_image_content, alignment_sees_image_content
+    map_facts        how the maps came about: token_size_mm (z, y, x), sees_image_content, alignment_sees_image_content, comparison_kind
     member_p_pcr     recalibrated probability of each member of an ensemble; empty for a single network
     outline_p_pcr    name -> recalibrated probability with the ROI channels of Prepared.outlines
+    shares           models.comparison.TokenShares of this one case (batch axis kept), where the network ran; None where it compares no tokens
     """
 
     p_pcr: float
@@ -47,6 +49,7 @@ class Prediction:
     map_facts: Mapping[str, Any]
     member_p_pcr: tuple[float, ...] = ()
     outline_p_pcr: Mapping[str, float] = field(default_factory=dict)
+    shares: "TokenShares | None" = field(default=None, repr=False)
 
 
 def available_devices() -> tuple[str, ...]:
@@ -100,7 +103,8 @@ def predict(prepared: Prepared, network: "torch.nn.Module", own: Mapping[str, An
     with _deterministic(seed, where.type), _memory_errors(where.type):
         network = network.to(where).eval()
         with torch.inference_mode():
-            output = network(tensor[None].to(where)).cpu()
+            found = network(tensor[None].to(where))
+            output = found.cpu()
             _check_output(output)
             others = _outline_logits(tensor, prepared.outlines, network, where)
     logit = float(output.logit[0])
@@ -110,7 +114,8 @@ def predict(prepared: Prepared, network: "torch.nn.Module", own: Mapping[str, An
     return Prediction(p_pcr=p_pcr, logit=logit, threshold=threshold, predicted_class="pCR" if p_pcr >= threshold else "non-pCR",
                       output=output, device=described, map_facts=_map_facts(network),
                       member_p_pcr=() if members is None else tuple(recalibrate(float(one), own["recalibration"]) for one in members[0]),
-                      outline_p_pcr={name: recalibrate(one, own["recalibration"]) for name, one in others.items()})
+                      outline_p_pcr={name: recalibrate(one, own["recalibration"]) for name, one in others.items()},
+                      shares=getattr(found, "shares", None))
 
 
 def recalibrate(logit: float, recalibration: Mapping[str, float]) -> float:
@@ -147,7 +152,8 @@ def _map_facts(network: "torch.nn.Module") -> dict[str, Any]:
     sees = bool(network.sees_image_content)
     return {"token_size_mm": tuple(float(size) for size in network.token_size_mm), "sees_image_content": sees,
             "alignment_sees_image_content": bool(getattr(network, "alignment_sees_image_content", sees)),
-            "formulas": dict(getattr(network, "map_formulas", {})), "resolution_note": getattr(network, "map_note", None)}
+            "formulas": dict(getattr(network, "map_formulas", {})), "resolution_note": getattr(network, "map_note", None),
+            "comparison_kind": getattr(network, "comparison_kind", None)}
 
 
 def _check_input(tensor: "torch.Tensor", network: "torch.nn.Module") -> None:

@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MRDeltaNetLib.case import Result
+from MRDeltaNetLib.case import Correspondence, Result
 from MRDeltaNetLib.errors import EnvironmentProblem, MRDeltaNetError, Notice
 from MRDeltaNetLib.io import atomic as atomic_module
 from MRDeltaNetLib.io import results
+from MRDeltaNetLib.io.atomic import sha256
+from MRDeltaNetLib.io.correspondence import read_correspondence
 from MRDeltaNetLib.io.results import (IMAGE_FILES, MANIFEST, RESULT, check_output_folder, result_json, staged, write_images_and_numbers,
                                       write_manifest, write_results)
 from MRDeltaNetLib.resources import resource
@@ -84,6 +86,38 @@ def test_result_and_manifest_follow_their_schemas(tmp_path):
     write_results(made_up(), tmp_path, manifest=MANIFEST_FACTS)
     follows(json.loads((tmp_path / RESULT).read_text()), "result-1.schema.json")
     follows(json.loads((tmp_path / MANIFEST).read_text()), "manifest-1.schema.json")
+
+
+def looking() -> Correspondence:
+    """Two tokens that look at each other, 8 voxels of 1 mm apart."""
+    return Correspondence(np.array([[[0, 1], [1, 0]]], np.float16), (1, 1, 2), sitk.Image(16, 4, 2, sitk.sitkUInt8), "position", 3)
+
+
+def test_the_correspondence_is_written_named_among_the_maps_and_digested(tmp_path):
+    names = write_results(replace(made_up(), correspondence=looking()), tmp_path, manifest=MANIFEST_FACTS)
+    said = json.loads((tmp_path / RESULT).read_text())
+    manifest = json.loads((tmp_path / MANIFEST).read_text())
+    follows(said, "result-1.schema.json")
+    follows(manifest, "manifest-1.schema.json")
+    facts = said["maps"]["correspondence"]
+    assert "correspondence.safetensors" in names and manifest["outputs"]["correspondence.safetensors"] == sha256(tmp_path / facts["file"])
+    assert facts["sees_image_content"] is False and facts["members"] == 3 and facts["resolution_mm"] == [8.0, 4.0, 2.0] and "not by the images" in facts["compared"]
+    assert np.array_equal(read_correspondence(tmp_path / facts["file"]).shares, looking().shares)
+
+
+def test_why_there_is_no_correspondence_is_said_and_an_earlier_run_s_goes(tmp_path):
+    write_results(replace(made_up(), correspondence=looking()), tmp_path, manifest=MANIFEST_FACTS)
+    write_results(replace(made_up(), no_correspondence="it compares no places"), tmp_path, manifest=MANIFEST_FACTS)
+    said = json.loads((tmp_path / RESULT).read_text())
+    follows(said, "result-1.schema.json")
+    assert said["maps"]["correspondence"] == {"file": None, "why": "it compares no places"} and not (tmp_path / "correspondence.safetensors").exists()
+
+
+@pytest.mark.parametrize("entry", [{"file": None}, {"file": "other.safetensors"}, {"file": "correspondence.safetensors"}])
+def test_the_schema_refuses_a_correspondence_that_is_half_said(entry):
+    said = result_json(made_up())
+    with pytest.raises(jsonschema.ValidationError):
+        follows({**said, "maps": {**said["maps"], "correspondence": entry}}, "result-1.schema.json")
 
 
 EARLIER = Path(__file__).with_name("earlier") / "result-of-version-0.1.0.json"
