@@ -66,6 +66,36 @@ def test_a_finished_run_is_asked_where_the_tumour_bed_looks(finished, scans):
     assert facts["members"] == 3 and facts["blocks"] == 6 and facts["tokens"] == [6, 8, 8] and (finished[1] / facts["file"]).stat().st_size < 100 * 1024
 
 
+def test_headers_another_step_and_one_member_go_through_a_whole_run_and_leave_no_date(finished, scans, tmp_path):
+    """The interval is known, the manifest holds the headers' digests and every choice, both files follow their schemas; no output names date or patient."""
+    import jsonschema
+
+    from MRDeltaNetLib.resources import resource
+    from Testing.io.dicom_files import SECRETS, ramp, save, slice_dataset
+
+    given = {}
+    for role, day, series in (("pre", "20230101", "1.2.3.1"), ("post", "20230501", "1.2.3.2")):
+        header = slice_dataset(ramp()[0], 0, series=series)
+        header.StudyDate = header.SeriesDate = header.AcquisitionDate = day
+        given[role] = save(header, tmp_path / f"{role}.dcm")
+    out = tmp_path / "out"
+    done = call(*run_arguments(scans, out, "--pre-header", str(given["pre"]), "--post-header", str(given["post"]), "--outline-step-mm", "3.5", "--members", "first"))
+    assert done.returncode == 0, done.stderr
+    result, manifest = (json.loads((out / name).read_text()) for name in ("result.json", "manifest.json"))
+    for name, value in (("result", result), ("manifest", manifest)):
+        jsonschema.validate(value, json.loads(resource(f"schemas/{name}-1.schema.json").read_text(encoding="utf-8")))
+    assert result["interval_days"] == 120 and "both_larger_3.5mm" in result["spread"]["outline_p_pcr"] and result["model"]["members_used"] == 1
+    assert "MRD-W718" in {warning["code"] for warning in result["warnings"]} and "MRD-W718" in done.stdout
+    assert result["p_pcr"] == pytest.approx(json.loads((finished[1] / "result.json").read_text())["spread"]["member_p_pcr"][0], abs=1e-5)
+    assert (manifest["config"]["outline_step_mm"], manifest["config"]["members"]) == (3.5, "first")
+    for role, path in given.items():
+        assert manifest["inputs"][f"{role}_header_sha256"] == [hashlib.sha256(path.read_bytes()).hexdigest()]
+        assert manifest["inputs"][f"{role}_sha256"] == [hashlib.sha256(Path(scans[role]).read_bytes()).hexdigest()]
+    for path in out.iterdir():
+        content = path.read_bytes()
+        assert not [word for word in (*SECRETS, "20230101", "20230501", "2023-01-01", "2023-05-01") if word.encode() in content], path.name
+
+
 def test_only_the_shipped_model_is_called_the_demo_model():
     from types import SimpleNamespace
 
