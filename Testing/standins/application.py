@@ -18,12 +18,14 @@ from typing import Any, Iterator
 from PySide6 import QtCore, QtWidgets
 
 from MRDeltaNetLib.mrml.bootstrap import quiet
-from Testing.standins import ctk_widgets, mrml_widgets, parameter_node, pythonqt, qt_module, scripted_module, ui_files
+from Testing.standins import ctk_widgets, mrml_widgets, parameter_node, pythonqt, qt_module, scripted_module, slice_views, ui_files
+from Testing.standins.layout_manager import LAYOUT_MANAGER
 from Testing.standins.slicer_application import SlicerApplication
 from Testing.standins.slicer_packages import dialogs_of_util, i18n_module, packaging_module, pytorch_module, sample_data_module
 from Testing.standins.window import MainWindow
 
 PLACED = ("qt", "ctk", "slicer.ScriptedLoadableModule", "slicer.parameterNodeWrapper", "slicer.i18n", "slicer.packaging", "SampleData", "PyTorchUtils")
+MRML_WIDGETS = mrml_widgets.CLASSES | slice_views.CLASSES
 
 
 class StandinApplication:
@@ -36,7 +38,13 @@ class StandinApplication:
         self._instances: dict[str, Any] = {}
         slicer.util.mainWindow = lambda: self.window
         if self.window:
+            self._show_views()
             self.window.show()
+
+    def _show_views(self) -> None:
+        manager = LAYOUT_MANAGER()
+        manager._begin(self._slicer, self.app.applicationLogic(), self.window.views)
+        self.app.give_layout_manager(manager)
 
     @property
     def errors(self) -> list[BaseException]:
@@ -145,7 +153,7 @@ def standin_application(folder: Path | str, size: tuple[int, int] = (1280, 800),
     import slicer.util
     folder = Path(folder)
     qt_module.qt_application()
-    ui_files.register(qt_module.CLASSES | ctk_widgets.CLASSES | mrml_widgets.CLASSES)
+    ui_files.register(qt_module.CLASSES | ctk_widgets.CLASSES | MRML_WIDGETS)
     recorder, faults = qt_module.Application(folder / "settings.ini", testing), pythonqt.begin_recording()
     with _taken_back(slicer), quiet(), _errors_recorded(faults):
         scene = slicer.vtkMRMLScene()
@@ -165,8 +173,9 @@ def standin_application(folder: Path | str, size: tuple[int, int] = (1280, 800),
 
 def _place(slicer: ModuleType, recorder: qt_module.Application, translations: dict[str, str]) -> None:
     sys.modules["qt"], sys.modules["ctk"] = qt_module.qt_module(recorder), ctk_widgets.ctk_module()
-    for name, each in mrml_widgets.CLASSES.items():
+    for name, each in MRML_WIDGETS.items():
         setattr(slicer, name, each)
+    slicer.qMRMLLayoutManager = LAYOUT_MANAGER
     slicer.qSlicerScriptedLoadableModuleWidget = scripted_module.MODULE_WIDGET
     slicer.qSlicerScriptedLoadableModule = scripted_module.ModuleDescription
     for name, module in {"ScriptedLoadableModule": scripted_module.slicer_module(), "parameterNodeWrapper": parameter_node.parameter_node_module(),
@@ -182,6 +191,8 @@ def _place(slicer: ModuleType, recorder: qt_module.Application, translations: di
 def _end(application: StandinApplication) -> None:
     pythonqt.current.alive = False
     mrml_widgets.let_go_of_scenes()
+    if application.window:
+        application.app.layoutManager()._end()
     if application.window:
         application.window.close()
         application.window.deleteLater()

@@ -22,7 +22,7 @@ FROM_SOURCE: dict[str, dict[str, Any]] = {
     "qSlicerScriptedLoadableModuleWidget": {"inherits": "qSlicerWidget", "properties": [["isEntered", "bool", False], ["moduleName", "QString", False]],
                                             "dir": ["self", "reload", "enter", "exit", "setup", "mrmlScene", "setEditedNode", "nodeEditable",
                                                     "pythonSource", "setPythonSource"]},
-    "qMRMLSliceView": {"inherits": "QWidget", "dir": ["mrmlScene", "mrmlSliceNode", "scheduleRender", "forceRender", "cornerAnnotation",
+    "qMRMLSliceView": {"inherits": "QWidget", "dir": ["mrmlScene", "setMRMLScene", "mrmlSliceNode", "scheduleRender", "forceRender", "cornerAnnotation",
                                                       "renderWindow", "setBackgroundColor", "backgroundColor"]},
     "qSlicerSegmentEditorAbstractEffect": {"properties": [["name", "QString", False], ["title", "QString", False]],
                                            "dir": ["parameter", "setParameter", "scriptedEffect", "parameterSetNode"]},

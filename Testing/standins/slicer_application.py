@@ -13,11 +13,12 @@ from typing import Any, Callable
 
 from PySide6 import QtCore, QtWidgets
 
+from MRDeltaNetLib.colours import CIVIDIS
 from Testing.standins.pythonqt import guarded, normalised
 from Testing.standins.qt_module import CLASSES as QT
 from Testing.standins.qt_module import Application
 
-LOGICS = {"segmentations": ("Segmentations", "vtkSlicerSegmentationsModuleLogic"), "volumes": ("Volumes", "vtkSlicerVolumesLogic"),
+LOGICS = {"colors": ("Colors", "vtkSlicerColorLogic"), "segmentations": ("Segmentations", "vtkSlicerSegmentationsModuleLogic"), "volumes": ("Volumes", "vtkSlicerVolumesLogic"),
           "markups": ("Markups", "vtkSlicerMarkupsLogic"), "subjecthierarchy": ("SubjectHierarchy", "vtkSlicerSubjectHierarchyModuleLogic"),
           "transforms": ("Transforms", "vtkSlicerTransformLogic"), "tables": ("Tables", "vtkSlicerTablesLogic")}
 """Core modules of which the C++ logic is in slicer-core: name -> (name in the application logic, class)."""
@@ -138,9 +139,9 @@ class SlicerApplication(Signals):
         colours = self._logic.GetColorLogic()
         colours.SetMRMLScene(self.mrmlScene)
         colours.AddDefaultColorNodes()
-        self._logic.SetModuleLogic("Colors", colours)
         self.mrmlScene.RegisterNodeClass(self._slicer.vtkMRMLColorLegendDisplayNode())
-        found = {"colors": colours}
+        self._add_file_colours()
+        found = {}
         for name, (title, class_name) in LOGICS.items():
             logic = getattr(self._slicer, class_name)()
             logic.SetMRMLApplicationLogic(self._logic)
@@ -149,9 +150,21 @@ class SlicerApplication(Signals):
             found[name] = logic
         return found
 
+    def _add_file_colours(self) -> None:
+        """Cividis, which Slicer reads from a file at its start and slicer-core does not have."""
+        node = self._slicer.vtkMRMLColorTableNode()
+        node.SetTypeToUser()
+        node.SetName("Cividis")
+        node.SetSingletonTag("FileCividis.txt")
+        node.SetNumberOfColors(len(CIVIDIS))
+        for index, colour in enumerate(CIVIDIS):
+            node.SetColor(index, str(index), *[part / 255 for part in colour], 1.0)
+        node.SetSaveWithScene(False)
+        self.mrmlScene.AddNode(node)
+
     def make_modules(self) -> Modules:
         for name, logic in self._logics.items():
-            module = SimpleNamespace(name=LOGICS[name][0] if name in LOGICS else "Colors", logic=lambda logic=logic: logic)
+            module = SimpleNamespace(name=LOGICS[name][0], logic=lambda logic=logic: logic)
             setattr(self._modules, name, module)
         self._manager = ModuleManager(self._modules)
         return self._modules
@@ -198,6 +211,9 @@ class SlicerApplication(Signals):
 
     def layoutManager(self):
         return self._layout_manager
+
+    def give_layout_manager(self, manager) -> None:
+        self._layout_manager = manager
 
     def moduleManager(self) -> ModuleManager:
         return self._manager
