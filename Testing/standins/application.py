@@ -18,14 +18,15 @@ from typing import Any, Iterator
 from PySide6 import QtCore, QtWidgets
 
 from MRDeltaNetLib.mrml.bootstrap import quiet
-from Testing.standins import ctk_widgets, mrml_widgets, parameter_node, pythonqt, qt_module, scripted_module, slice_views, ui_files
+from Testing.standins import (ctk_widgets, data_widgets, mrml_widgets, parameter_node, pythonqt, qt_module, scripted_module, segment_editor,
+                              slice_views, ui_files)
 from Testing.standins.layout_manager import LAYOUT_MANAGER
 from Testing.standins.slicer_application import SlicerApplication
 from Testing.standins.slicer_packages import dialogs_of_util, i18n_module, packaging_module, pytorch_module, sample_data_module
 from Testing.standins.window import MainWindow
 
 PLACED = ("qt", "ctk", "slicer.ScriptedLoadableModule", "slicer.parameterNodeWrapper", "slicer.i18n", "slicer.packaging", "SampleData", "PyTorchUtils")
-MRML_WIDGETS = mrml_widgets.CLASSES | slice_views.CLASSES
+MRML_WIDGETS = mrml_widgets.CLASSES | slice_views.CLASSES | segment_editor.CLASSES | data_widgets.CLASSES
 
 
 class StandinApplication:

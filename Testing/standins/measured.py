@@ -20,7 +20,7 @@ RESERVED = {"exec_": "exec", "raise_": "raise", "print_": "print"}
 
 FROM_SOURCE: dict[str, dict[str, Any]] = {
     "qSlicerScriptedLoadableModuleWidget": {"inherits": "qSlicerWidget", "properties": [["isEntered", "bool", False], ["moduleName", "QString", False]],
-                                            "dir": ["self", "reload", "enter", "exit", "setup", "mrmlScene", "setEditedNode", "nodeEditable",
+                                            "dir": ["self", "reload", "enter", "exit", "setup", "setEditedNode", "nodeEditable",
                                                     "pythonSource", "setPythonSource"]},
     "qMRMLSliceView": {"inherits": "QWidget", "dir": ["mrmlScene", "setMRMLScene", "mrmlSliceNode", "scheduleRender", "forceRender", "cornerAnnotation",
                                                       "renderWindow", "setBackgroundColor", "backgroundColor"]},

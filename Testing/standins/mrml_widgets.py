@@ -16,12 +16,15 @@ EARLY = 1000.0
 class MRMLWidget:
     """A widget that knows a scene. `_observe` is undone when the scene changes or the application ends."""
 
-    def mrmlScene(self):
+    def _scene(self):
         return getattr(self._state(), "scene", None)
+
+    def mrmlScene(self):
+        return self._scene()
 
     def setMRMLScene(self, scene) -> None:
         own = self._state()
-        if scene is self.mrmlScene():
+        if scene is self._scene():
             return
         self._forget()
         own.scene = scene
@@ -157,7 +160,7 @@ class _NodeComboBox(MRMLWidget):
 
     def _made_anew(self) -> None:
         box = self._state().box
-        if self.noneEnabled and self._state().box.currentData() is not None:
+        if self.noneEnabled and box.currentIndex() != 0:
             box.setCurrentIndex(0)
         self._refill()
 
