@@ -22,8 +22,8 @@ from Testing.standins import (ctk_widgets, data_widgets, mrml_widgets, parameter
                               slice_views, ui_files)
 from Testing.standins.layout_manager import LAYOUT_MANAGER
 from Testing.standins.slicer_application import SlicerApplication
-from Testing.standins.slicer_packages import dialogs_of_util, i18n_module, packaging_module, pytorch_module, sample_data_module
-from Testing.standins.window import MainWindow
+from Testing.standins.slicer_packages import DicomDatabase, dialogs_of_util, i18n_module, packaging_module, pytorch_module, sample_data_module
+from Testing.standins.window import MainWindow, dark_palette
 
 PLACED = ("qt", "ctk", "slicer.ScriptedLoadableModule", "slicer.parameterNodeWrapper", "slicer.i18n", "slicer.packaging", "SampleData", "PyTorchUtils")
 MRML_WIDGETS = mrml_widgets.CLASSES | slice_views.CLASSES | segment_editor.CLASSES | data_widgets.CLASSES
@@ -34,7 +34,7 @@ class StandinApplication:
 
     def __init__(self, slicer: ModuleType, recorder: qt_module.Application, faults: pythonqt.Recorder, size: tuple[int, int], main_window: bool):
         self._slicer, self._faults, self.recorder = slicer, faults, recorder
-        self.app, self.scene = slicer.app, slicer.mrmlScene
+        self.app, self.scene, self.dicom_database = slicer.app, slicer.mrmlScene, slicer.dicomDatabase
         self.window = MainWindow(size, slicer.modules) if main_window else None
         self._instances: dict[str, Any] = {}
         slicer.util.mainWindow = lambda: self.window
@@ -145,22 +145,25 @@ class Faults(AssertionError):
 
 @contextlib.contextmanager
 def standin_application(folder: Path | str, size: tuple[int, int] = (1280, 800), main_window: bool = True, testing: bool = True,
-                        translations: dict[str, str] | None = None) -> Iterator[StandinApplication]:
+                        dark: bool = False, translations: dict[str, str] | None = None) -> Iterator[StandinApplication]:
     """A running application with an empty scene; `folder` takes its temporary files and settings.
+
+    size: the window's, in pixels. main_window: False is --no-main-window. testing: True is --testing. dark: the dark style.
+    translations: English text -> what `tr` gives.
 
     raises  Faults at the end if errors were recorded and not cleared
     """
     import slicer
     import slicer.util
     folder = Path(folder)
-    qt_module.qt_application()
+    qt_module.qt_application().setPalette(dark_palette() if dark else QtWidgets.QApplication.style().standardPalette())
     ui_files.register(qt_module.CLASSES | ctk_widgets.CLASSES | MRML_WIDGETS)
     recorder, faults = qt_module.Application(folder / "settings.ini", testing), pythonqt.begin_recording()
     with _taken_back(slicer), quiet(), _errors_recorded(faults):
         scene = slicer.vtkMRMLScene()
         slicer.mrmlScene = scene
         slicer.app = SlicerApplication(slicer, scene, recorder, folder, testing)
-        slicer.modules = slicer.app.make_modules()
+        slicer.modules, slicer.dicomDatabase = slicer.app.make_modules(), DicomDatabase()
         _place(slicer, recorder, translations or {})
         application = StandinApplication(slicer, recorder, faults, size, main_window)
         try:

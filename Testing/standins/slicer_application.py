@@ -114,8 +114,27 @@ class IOManager:
     def openAddDataDialog(self) -> bool:
         return bool(self._application.recorder.show("openAddDataDialog", "", False))
 
+    def openAddVolumeDialog(self) -> bool:
+        return bool(self._application.recorder.show("openAddVolumeDialog", "", False))
+
     def openSaveDataDialog(self) -> bool:
         return bool(self._application.recorder.show("openSaveDataDialog", "", False))
+
+
+class ExtensionsModel:
+    """`extensionsManagerModel()`: nothing is installed but what a test names; asking for one is recorded."""
+
+    def __init__(self, recorder: Application):
+        self._recorder, self.installed, self.interactive = recorder, set(), True
+
+    def isExtensionInstalled(self, name: str) -> bool:
+        return name in self.installed
+
+    def installExtensionFromServer(self, name: str, restart: bool = True, update: bool = True) -> bool:
+        done = bool(self._recorder.show("installExtension", name, False, restart=restart, update=update))
+        if done:
+            self.installed.add(name)
+        return done
 
 
 class SlicerApplication(Signals):
@@ -132,7 +151,7 @@ class SlicerApplication(Signals):
         self._logic = slicer.vtkSlicerApplicationLogic()
         self._logic.SetMRMLScene(scene)
         self._logics = self._core_logics()
-        self._modules, self._io = Modules(), IOManager(self)
+        self._modules, self._io, self._extensions = Modules(), IOManager(self), ExtensionsModel(recorder)
 
     def _core_logics(self) -> dict[str, Any]:
         """As the application does: each logic knows the application's, which lists it under its module's name."""
@@ -222,6 +241,9 @@ class SlicerApplication(Signals):
         return self._io
 
     ioManager = coreIOManager
+
+    def extensionsManagerModel(self) -> ExtensionsModel:
+        return self._extensions
 
     def testingEnabled(self) -> bool:
         return self._testing

@@ -58,6 +58,29 @@ def packaging_module(recorder: Application) -> ModuleType:
     return module
 
 
+class DicomDatabase:
+    """`slicer.dicomDatabase`: the files that a test added, by instance UID."""
+
+    def __init__(self):
+        self.isOpen, self._files = True, {}
+
+    def add(self, instance_uid: str, path: Path | str) -> None:
+        self._files[instance_uid] = str(path)
+
+    def fileForInstance(self, instance_uid: str) -> str:
+        return self._files.get(instance_uid, "")
+
+    def fileValue(self, path: str, tag: str) -> str:
+        """The element's text, empty where the file does not have it; tag: 'gggg,eeee'."""
+        import pydicom
+        group, element = (int(part, 16) for part in tag.split(","))
+        found = pydicom.dcmread(path, stop_before_pixels=True).get((group, element))
+        return "" if found is None else str(found.value)
+
+    def instanceValue(self, instance_uid: str, tag: str) -> str:
+        return self.fileValue(self._files[instance_uid], tag) if instance_uid in self._files else ""
+
+
 def _satisfied(requirement: Requirement) -> bool:
     if requirement.marker and not requirement.marker.evaluate():
         return True

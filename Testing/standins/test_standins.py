@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-pytest.importorskip("PySide6", reason="the stand-in for Slicer's window needs PySide6_Essentials (pip install 'mrdeltanet[test]')")
+pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="the stand-in for Slicer's window needs PySide6_Essentials (pip install 'mrdeltanet[test]')")
 pytest.importorskip("slicer", reason="the stand-in for Slicer's window needs slicer-core (pip install 'mrdeltanet[scene]')")
 
 from Testing.standins import ctk_widgets, mrml_widgets, qt_module  # noqa: E402
@@ -231,6 +231,12 @@ def test_slips_in_a_form_are_failures(application, tmp_path, old, new, said):
         application.open_module(write_tiny_module(tmp_path / "module", FORM.replace(old, new)))
 
 
+def test_button_groups_in_a_form_are_refused(application, tmp_path):
+    form = FORM.replace("<resources/>", "<resources/><buttongroups><buttongroup name=\"group\"/></buttongroups>")
+    with pytest.raises(ValueError, match="button groups"):
+        application.open_module(write_tiny_module(tmp_path / "module", form))
+
+
 def test_a_module_is_started_entered_and_left(tiny, application):
     import slicer
     assert tiny is slicer.modules.TinyWidget and slicer.modules.TinyInstance.started and slicer.modules.tiny.title == "Tiny module"
@@ -304,3 +310,51 @@ def test_a_picture_of_the_window_has_its_size(tiny, application, tmp_path):
     from PySide6.QtGui import QImage
     picture = QImage(str(application.screenshot(tmp_path / "window.png")))
     assert (picture.width(), picture.height()) == (1280, 800)
+
+
+def test_at_1280x800_the_module_area_is_as_high_as_in_slicer(tiny, application):
+    """485 px high and at least 450 px wide; the horizontal bar is always off."""
+    area = application.window.area
+    assert 455 <= area.viewport().height() <= 515 and 430 <= area.viewport().width() <= 470
+
+
+def test_a_wide_panel_widens_the_dock_and_is_never_cut(tiny, application):
+    tiny.ui.apply.setMinimumWidth(520)
+    application.leave_module()
+    application.enter_module("Tiny")
+    application.process_events(0.05)
+    assert application.window.area.viewport().width() >= 520 and not application.window.area.horizontalScrollBar().isVisible()
+
+
+def test_the_dark_style_is_dark_and_ends_with_its_application(tmp_path):
+    with standin_application(tmp_path / "dark", dark=True):
+        assert sys.modules["qt"].QLabel("text").palette.window().color().lightness() < 80
+    with standin_application(tmp_path / "light"):
+        assert sys.modules["qt"].QLabel("text").palette.window().color().lightness() > 200
+
+
+def test_slicer_s_own_modules_can_be_gone_to_and_unknown_ones_not(tiny, application):
+    import slicer
+    slicer.util.selectModule("DICOM")
+    assert slicer.util.selectedModule() == "DICOM" and tiny.log[-1] == "exit"
+    with pytest.raises(AttributeError):
+        slicer.util.selectModule("Inexistent")
+
+
+def test_a_scene_swap_does_not_reach_the_panel_s_own_widgets(tiny, application):
+    """Seen in a real Slicer: the outer widget's mrmlSceneChanged is not connected to the loaded form."""
+    import slicer
+    other = slicer.vtkMRMLScene()
+    slicer.modules.tiny.widgetRepresentation().setMRMLScene(other)
+    assert tiny.ui.pre.mrmlScene() is application.scene
+    slicer.modules.tiny.widgetRepresentation().setMRMLScene(application.scene)
+
+
+def test_what_an_extension_server_and_the_dicom_database_know(application):
+    import slicer
+    model = slicer.app.extensionsManagerModel()
+    assert not model.installExtensionFromServer("PyTorch") and not model.isExtensionInstalled("PyTorch")
+    application.answer("installExtension", True)
+    assert model.installExtensionFromServer("PyTorch") and model.isExtensionInstalled("PyTorch")
+    application.dicom_database.add("1.2.3", "/data/one.dcm")
+    assert slicer.dicomDatabase.fileForInstance("1.2.3") == "/data/one.dcm" and slicer.dicomDatabase.fileForInstance("9") == ""

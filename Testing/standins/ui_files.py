@@ -49,6 +49,12 @@ class QUiLoader(QtUiTools.QUiLoader):
         self._kept.append(layout)
         return layout
 
+    def createAction(self, parent=None, name=""):
+        action = _widgets["QAction"](parent)
+        action.objectName = name
+        self._kept.append(action)
+        return action
+
     def load(self, file, parent=None):
         """The root widget. `file` is an open QFile.
 
@@ -56,6 +62,8 @@ class QUiLoader(QtUiTools.QUiLoader):
                 whose signal or slot does not exist
         """
         tree = ElementTree.fromstring(bytes(file.readAll().data()))
+        if tree.find("buttongroups") is not None:
+            raise ValueError("the .ui file holds button groups, which the stand-ins do not make: build the qt.QButtonGroup in Python")
         connections = _take_connections(tree)
         buffer = QtCore.QBuffer()
         buffer.setData(ElementTree.tostring(tree))

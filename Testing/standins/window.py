@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from PySide6 import QtCore, QtWidgets
+from types import SimpleNamespace
 
-from Testing.standins.pythonqt import standin
+from PySide6 import QtCore, QtGui, QtWidgets
 
 PANEL_WIDTH = 450
-DATA_PROBE_HEIGHT = 190
+DATA_PROBE_HEIGHT = 215
 """What the application's own parts take of the panel's height: at 1280x800 the module area is about 485 px high."""
+CORE_MODULES = ("Data", "DICOM", "SampleData", "SegmentEditor", "Segmentations", "Transforms", "Volumes", "Welcome")
+"""Modules of Slicer that a script may go to; their panel is a label here."""
+
+
+def dark_palette() -> QtGui.QPalette:
+    """The colours of Slicer's dark style, near enough for judging a panel."""
+    palette, roles = QtGui.QPalette(), QtGui.QPalette.ColorRole
+    for role, colour in ((roles.Window, "#2b2b2b"), (roles.WindowText, "#eeeeee"), (roles.Base, "#1e1e1e"), (roles.AlternateBase, "#353535"),
+                         (roles.Text, "#eeeeee"), (roles.Button, "#3a3a3a"), (roles.ButtonText, "#eeeeee"), (roles.ToolTipBase, "#3a3a3a"),
+                         (roles.ToolTipText, "#eeeeee"), (roles.PlaceholderText, "#9a9a9a"), (roles.Highlight, "#2a82da"),
+                         (roles.HighlightedText, "#ffffff"), (roles.Link, "#6ab0f3"), (roles.Light, "#4a4a4a"), (roles.Dark, "#1a1a1a")):
+        palette.setColor(role, QtGui.QColor(colour))
+    for role in (roles.WindowText, roles.Text, roles.ButtonText):
+        palette.setColor(QtGui.QPalette.ColorGroup.Disabled, role, QtGui.QColor("#7a7a7a"))
+    return palette
+
+
+def _core_module(name: str) -> SimpleNamespace:
+    panel = QtWidgets.QLabel(f"{name}: a module of Slicer's own")
+    panel.enter = panel.exit = lambda: None
+    return SimpleNamespace(title=name, widgetRepresentation=lambda: panel)
 
 
 class ModuleSelector:
@@ -39,14 +60,22 @@ class MainWindow(QtWidgets.QMainWindow):
         column = QtWidgets.QWidget()
         layout = QtWidgets.QVBoxLayout(column)
         layout.setContentsMargins(0, 0, 0, 0)
-        self.title = QtWidgets.QLabel("Modules:")
-        probe = QtWidgets.QLabel("Data Probe")
+        self.title = QtWidgets.QLabel()
+        self.title.setMargin(3)
+        help_text, probe = QtWidgets.QLabel("▸ Help && Acknowledgement"), QtWidgets.QLabel("▾ Data Probe")
+        help_text.setMargin(3)
         probe.setFixedHeight(DATA_PROBE_HEIGHT)
         probe.setAlignment(QtCore.Qt.AlignTop)
-        for part in (self.title, self.area, probe):
+        for part in (help_text, self.area, probe):
             layout.addWidget(part)
+        for name in ("&File", "&Edit", "&View", "&Help"):
+            self.menuBar().addMenu(name)
+        bar = self.addToolBar("Modules")
+        bar.setMovable(False)
+        bar.addWidget(self.title)
         self.dock = QtWidgets.QDockWidget()
         self.dock.setFeatures(QtWidgets.QDockWidget.NoDockWidgetFeatures)
+        self.dock.setTitleBarWidget(QtWidgets.QWidget())
         self.dock.setWidget(column)
         self.addDockWidget(QtCore.Qt.LeftDockWidgetArea, self.dock)
         self.views = QtWidgets.QWidget()
@@ -58,13 +87,16 @@ class MainWindow(QtWidgets.QMainWindow):
         self.moduleSelector = lambda: ModuleSelector(self)
 
     def select(self, name: str) -> None:
-        """Leave the module that is shown and enter the named one; an empty name only leaves."""
+        """Leave the module that is shown and enter the named one; an empty name only leaves.
+
+        raises  AttributeError for a module that is neither loaded nor one of Slicer's own
+        """
         if self._shown is not None:
             self._shown.exit()
             self.area.takeWidget()
         self.module_name, self._shown = name, None
         if name:
-            module = getattr(self._modules, name.lower())
+            module = _core_module(name) if name in CORE_MODULES else getattr(self._modules, name.lower())
             self._shown = module.widgetRepresentation()
             self.title.setText(f"Modules: {module.title}")
             self.area.setWidget(self._shown)
@@ -75,6 +107,3 @@ class MainWindow(QtWidgets.QMainWindow):
         """The horizontal bar is always off: a wide panel widens the dock and is never cut."""
         bar = self.area.verticalScrollBar().sizeHint().width()
         self.area.setMinimumWidth(min(QtWidgets.QWidget.minimumSizeHint(self._shown).width() + bar, self.width() // 2))
-
-
-__all__ = ["MainWindow", "standin"]
