@@ -100,6 +100,7 @@ class StandinApplication:
         timer.start()
         while True:
             QtWidgets.QApplication.processEvents(QtCore.QEventLoop.AllEvents, 20)
+            QtWidgets.QApplication.sendPostedEvents(None, QtCore.QEvent.DeferredDelete)
             if timer.elapsed() >= seconds * 1000:
                 return
             QtCore.QThread.msleep(5)
@@ -237,11 +238,21 @@ def _taken_back(slicer: ModuleType) -> Iterator[None]:
         for name in PLACED:
             if name in modules:
                 sys.modules[name] = modules[name]
+        _restore_library(modules)
         sys.path[:] = path
         for module, before in ((slicer, names), (slicer.util, utilities)):
             for name in [each for each in vars(module) if each not in before]:
                 delattr(module, name)
             vars(module).update(before)
+
+
+def _restore_library(before: dict[str, ModuleType]) -> None:
+    """A module's Reload drops the library from sys.modules; other tests must go on with the classes that they know."""
+    library = {name: module for name, module in before.items() if name.split(".")[0] == "MRDeltaNetLib"}
+    if any(sys.modules.get(name) is not module for name, module in library.items()):
+        for name in [each for each in sys.modules if each.split(".")[0] == "MRDeltaNetLib"]:
+            del sys.modules[name]
+        sys.modules.update(library)
 
 
 def _is_opened(module: ModuleType | None, path: list[str]) -> bool:

@@ -72,8 +72,10 @@ class _LayoutManager(MRMLWidget):
             part = self._part(item[0])
             if part is None:
                 continue
-            place = (int(item.get("row", 0)), int(item.get("column", 0))) if kind == "grid" else ()
-            box.addWidget(part, *place)
+            if kind == "grid":
+                box.addWidget(part, int(item.get("row", 0)), int(item.get("column", 0)))
+            else:
+                box.addWidget(part, 1)
             part.show()
 
     def _part(self, element: ElementTree.Element) -> QtWidgets.QWidget | None:
@@ -84,6 +86,7 @@ class _LayoutManager(MRMLWidget):
         if element.get("class") == "vtkMRMLSliceNode":
             return self._slice_widget(element.get("singletontag"))
         empty = QtWidgets.QLabel(f"{element.get('class', '').removeprefix('vtkMRML').removesuffix('Node')} {element.get('singletontag', '')}")
+        empty.setSizePolicy(QtWidgets.QSizePolicy.Ignored, QtWidgets.QSizePolicy.Ignored)
         empty.setAlignment(QtCore.Qt.AlignCenter)
         empty.setStyleSheet("background-color: #9c9cc8; color: white")
         return empty

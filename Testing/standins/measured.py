@@ -19,6 +19,9 @@ RESERVED = {"exec_": "exec", "raise_": "raise", "print_": "print"}
 """Python's reserved words are spelled with an underscore in PythonQt."""
 
 FROM_SOURCE: dict[str, dict[str, Any]] = {
+    "QShortcut": {"properties": [["key", "QKeySequence", True], ["enabled", "bool", True], ["autoRepeat", "bool", True], ["whatsThis", "QString", True],
+                                 ["context", "Qt::ShortcutContext", True]],
+                  "signals": ["activated()", "activatedAmbiguously()"], "dir": ["setKey", "setContext", "setEnabled", "isEnabled", "setAutoRepeat"]},
     "qSlicerScriptedLoadableModuleWidget": {"inherits": "qSlicerWidget", "properties": [["isEntered", "bool", False], ["moduleName", "QString", False]],
                                             "dir": ["self", "reload", "enter", "exit", "setup", "setEditedNode", "nodeEditable",
                                                     "pythonSource", "setPythonSource"]},
@@ -27,7 +30,7 @@ FROM_SOURCE: dict[str, dict[str, Any]] = {
     "qSlicerSegmentEditorAbstractEffect": {"properties": [["name", "QString", False], ["title", "QString", False]],
                                            "dir": ["parameter", "setParameter", "scriptedEffect", "parameterSetNode"]},
 }
-"""Classes that were not measured: the few names that are needed, read from Slicer's headers."""
+"""Classes that were not measured: the few names that are needed, read from the headers of Qt and Slicer."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, Callable
 
 from PySide6 import QtCore
+from shiboken6 import isValid
 
 from Testing.standins.measured import RESERVED, Contract, contract
 
@@ -116,6 +117,8 @@ class PythonQt:
         if name.startswith("_"):
             return get(name)
         terms = get("_contract")
+        if not isValid(self):
+            raise ValueError(f"Trying to call '{name}' on a destroyed {terms.class_name} object")
         if name == "name":
             name = "objectName"
         if name == "connect":                     # PySide6 answers this name itself before any class does

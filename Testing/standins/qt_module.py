@@ -15,10 +15,10 @@ from Testing.standins.pythonqt import guarded, standin
 PLAIN = {QtCore: "Qt QUrl QSize QSizeF QPoint QPointF QRect QRectF QByteArray QBuffer QIODevice QFile QFileInfo QDir QLocale QDate QTime QDateTime QEvent "
                  "QModelIndex QItemSelection QItemSelectionModel QRegularExpression QMimeData QTemporaryDir QStandardPaths QSysInfo QObject QSignalBlocker "
                  "QProcessEnvironment QTimeZone",
-         QtGui: "QColor QIcon QPixmap QImage QFont QFontMetrics QPalette QKeySequence QPainter QPen QBrush QCursor QTextCursor QTextDocument QShortcut "
-                "QPdfWriter QPageSize QIntValidator QDoubleValidator QGuiApplication QFontDatabase QMovie QStandardItem QStandardItemModel",
-         QtWidgets: "QSpacerItem QSizePolicy QStyle QHeaderView QAbstractItemView QTableWidgetItem QListWidgetItem QStyleOption QMainWindow QDockWidget "
-                    "QStatusBar QScrollBar QToolTip QAbstractButton QLayout QAbstractSpinBox QStyledItemDelegate"}
+         QtGui: "QColor QIcon QPixmap QImage QFont QFontMetrics QPalette QKeySequence QPainter QPen QBrush QCursor QTextCursor QTextDocument "
+                "QPdfWriter QPageSize QIntValidator QDoubleValidator QGuiApplication QFontDatabase QStandardItem QStandardItemModel",
+         QtWidgets: "QSpacerItem QSizePolicy QStyle QHeaderView QAbstractItemView QTableWidgetItem QListWidgetItem QStyleOption "
+                    "QToolTip QAbstractButton QLayout QAbstractSpinBox QStyledItemDelegate"}
 """Value types and bases: a method is a method there in PythonQt too, so PySide6's own classes serve."""
 
 
@@ -100,6 +100,32 @@ class _ComboBox:
         return QtWidgets.QComboBox.currentData(self)
 
 
+class _Menu:
+    """Actions that a menu makes are stand-ins too."""
+
+    def addAction(self, *arguments):
+        if isinstance(arguments[0], QtGui.QAction):
+            QtWidgets.QMenu.addAction(self, arguments[0])
+            return None
+        action = CLASSES["QAction"](*[each for each in arguments if isinstance(each, (str, QtGui.QIcon))], self)
+        QtWidgets.QMenu.addAction(self, action)
+        for function in [each for each in arguments if callable(each) and not isinstance(each, (str, QtGui.QIcon))]:
+            action.connect("triggered()", function)
+        return action
+
+
+class _DialogButtonBox:
+    """Buttons with a text of their own are stand-ins; those that Qt makes itself are not, so they are not handed out."""
+
+    def addButton(self, text, role):
+        button = CLASSES["QPushButton"](text)
+        QtWidgets.QDialogButtonBox.addButton(self, button, role)
+        return button
+
+    def button(self, which):
+        raise NotImplementedError("buttons that Qt makes are no stand-ins: connect accepted() and rejected(), or add buttons with a text")
+
+
 class QDesktopServices:
     """Records what a browser or a file manager would have opened."""
 
@@ -123,7 +149,7 @@ class QApplication:
 
 
 BODIES = {"QDialog": _Dialog, "QFileDialog": _FileDialog, "QMessageBox": _MessageBox, "QProgressDialog": _Dialog, "QTimer": _Timer, "QSettings": _Settings,
-          "QComboBox": _ComboBox}
+          "QComboBox": _ComboBox, "QMenu": _Menu, "QDialogButtonBox": _DialogButtonBox}
 _held: list[Application] = []
 
 
@@ -132,9 +158,9 @@ def _application() -> Application:
 
 
 def qt_classes() -> dict[str, type]:
-    """Name -> stand-in of every measured Qt class."""
+    """Name -> stand-in of every Qt class that there is evidence for."""
     found = {}
-    for name in measured_classes():
+    for name in [*measured_classes(), "QShortcut"]:
         home = next((place for place in (QtWidgets, QtGui, QtCore) if hasattr(place, name)), None)
         if home is not None and name.startswith("Q"):
             found[name] = standin(name, getattr(home, name), BODIES.get(name, object))

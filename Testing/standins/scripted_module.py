@@ -193,7 +193,9 @@ MODULE_WIDGET = standin("qSlicerScriptedLoadableModuleWidget", QtWidgets.QWidget
 
 
 class ModuleDescription:
-    """`parent` of a ScriptedLoadableModule, and what `slicer.modules.<name>` answers."""
+    """`parent` of a ScriptedLoadableModule, and what `slicer.modules.<name>` answers; a misspelled text such as `catgories` raises."""
+    __slots__ = ("path", "name", "title", "icon", "hidden", "index", "associatedNodeTypes", "categories", "dependencies", "contributors", "helpText",
+                 "acknowledgementText", "_widget")
 
     def __init__(self, path: str):
         self.path, self.name = path, Path(path).stem

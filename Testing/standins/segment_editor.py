@@ -166,7 +166,9 @@ class _SegmentEditorWidget(MRMLWidget):
         own = self._state()
         grid = own.effect_area.layout()
         while grid.count():
-            grid.takeAt(0).widget().deleteLater()
+            gone = grid.takeAt(0).widget()
+            gone.setParent(None)
+            gone.deleteLater()
         own.effects = {}
         for place, name in enumerate(self.availableEffectNames()):
             button = own.effects[name] = QtWidgets.QToolButton()

@@ -9,12 +9,16 @@ import pytest
 pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="the stand-in for Slicer's window needs PySide6_Essentials (pip install 'mrdeltanet[test]')")
 pytest.importorskip("slicer", reason="the stand-in for Slicer's window needs slicer-core (pip install 'mrdeltanet[scene]')")
 
-from Testing.standins import ctk_widgets, mrml_widgets, qt_module  # noqa: E402
-from Testing.standins.application import Faults, standin_application  # noqa: E402
+from Testing.standins import ctk_widgets, qt_module  # noqa: E402
+from Testing.standins.application import MRML_WIDGETS, Faults, standin_application  # noqa: E402
+from Testing.standins.layout_manager import LAYOUT_MANAGER  # noqa: E402
 from Testing.standins.measured import FROM_SOURCE, contract, measured_classes  # noqa: E402
+from Testing.standins.mrml_widgets import MRMLWidget  # noqa: E402
+from Testing.standins.scripted_module import MODULE_WIDGET  # noqa: E402
 from Testing.standins.tiny_module import FORM, write_tiny_module  # noqa: E402
 
-EVERY = qt_module.CLASSES | ctk_widgets.CLASSES | mrml_widgets.CLASSES
+EVERY = (qt_module.CLASSES | ctk_widgets.CLASSES | MRML_WIDGETS
+         | {"qMRMLLayoutManager": LAYOUT_MANAGER, "qSlicerScriptedLoadableModuleWidget": MODULE_WIDGET})
 
 
 @pytest.fixture
@@ -101,6 +105,14 @@ def test_classes_are_related_as_qt_s_are_but_types_are_exact(qt):
     assert parent.findChildren(qt.QWidget) == [button] and layout.count() == 1
 
 
+def test_an_object_whose_owner_is_gone_raises_value_error(qt):
+    parent = qt.QWidget()
+    child = qt.QLabel("text", parent)
+    del parent
+    with pytest.raises(ValueError, match="on a destroyed QLabel object"):
+        child.text
+
+
 def test_a_class_that_a_script_derives_may_have_attributes_of_its_own(qt):
     class Filter(qt.QObject):
         def __init__(self):
@@ -171,13 +183,19 @@ def test_settings_are_those_of_this_application_only(qt, tmp_path):
     assert slicer.util.settingsValue("MRDeltaNet/device", "none") == "cpu" and (tmp_path / "settings.ini").exists()
 
 
-def test_a_stand_in_answers_nothing_that_was_not_measured(application):
+def test_a_stand_in_answers_nothing_that_was_not_measured(application, qt):
     """Whatever Python finds on a class besides, reading it raises."""
-    wrong = []
+    wrong, owner = [], qt.QWidget()
     for name, cls in EVERY.items():
-        thing, allowed = cls(), contract(name)
+        thing, allowed = cls(owner) if name == "QShortcut" else cls(), contract(name)
         beyond = [each for each in dir(cls) if not each.startswith("_") and not allowed.answers(each) and each not in ("name", "connect")]
         wrong += [f"{name}.{each}" for each in beyond if hasattr(thing, each)]
+    assert not wrong
+
+
+def test_no_stand_in_has_a_method_that_nobody_could_call():
+    wrong = {name: beyond for name, cls in EVERY.items() if cls.__mro__[1] is not MRMLWidget
+             and (beyond := [each for each in vars(cls.__mro__[1]) if not each.startswith("_") and not contract(name).answers(each)])}
     assert not wrong
 
 
@@ -358,3 +376,37 @@ def test_what_an_extension_server_and_the_dicom_database_know(application):
     assert model.installExtensionFromServer("PyTorch") and model.isExtensionInstalled("PyTorch")
     application.dicom_database.add("1.2.3", "/data/one.dcm")
     assert slicer.dicomDatabase.fileForInstance("1.2.3") == "/data/one.dcm" and slicer.dicomDatabase.fileForInstance("9") == ""
+
+
+def test_menus_and_shortcuts_connect_as_widgets_do(application, qt):
+    menu, heard = qt.QMenu(), []
+    action = menu.addAction("Copy")
+    action.connect("triggered()", lambda: heard.append("action"))
+    action.trigger()
+    window = qt.QWidget()
+    shortcut = qt.QShortcut(qt.QKeySequence("Ctrl+1"), window)
+    shortcut.connect("activated()", lambda: heard.append("shortcut"))
+    assert heard == ["action"] and action.text == "Copy" and shortcut.enabled
+
+
+def test_a_misspelled_text_of_the_module_raises(tiny):
+    import slicer
+    with pytest.raises(AttributeError):
+        slicer.modules.tiny.catgories = ["Quantification"]
+
+
+def test_a_reload_that_drops_the_library_does_not_change_it_for_others(tmp_path):
+    import MRDeltaNetLib.errors as before
+    with standin_application(tmp_path):
+        for name in [each for each in sys.modules if each.split(".")[0] == "MRDeltaNetLib"]:
+            del sys.modules[name]
+        import MRDeltaNetLib.errors
+        assert sys.modules["MRDeltaNetLib.errors"] is not before
+    assert sys.modules["MRDeltaNetLib.errors"] is before
+
+
+def test_buttons_of_a_box_are_stand_ins_or_refused(qt):
+    box = qt.QDialogButtonBox()
+    assert type(box.addButton("Copy", qt.QDialogButtonBox.ActionRole)) is qt.QPushButton
+    with pytest.raises(NotImplementedError):
+        box.button(qt.QDialogButtonBox.Ok)

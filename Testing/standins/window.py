@@ -62,7 +62,7 @@ class MainWindow(QtWidgets.QMainWindow):
         layout.setContentsMargins(0, 0, 0, 0)
         self.title = QtWidgets.QLabel()
         self.title.setMargin(3)
-        help_text, probe = QtWidgets.QLabel("▸ Help && Acknowledgement"), QtWidgets.QLabel("▾ Data Probe")
+        help_text, probe = QtWidgets.QLabel("▸ Help & Acknowledgement"), QtWidgets.QLabel("▾ Data Probe")
         help_text.setMargin(3)
         probe.setFixedHeight(DATA_PROBE_HEIGHT)
         probe.setAlignment(QtCore.Qt.AlignTop)
