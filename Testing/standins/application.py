@@ -157,6 +157,7 @@ def standin_application(folder: Path | str, size: tuple[int, int] = (1280, 800),
     import slicer
     import slicer.util
     folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     qt_module.qt_application().setPalette(dark_palette() if dark else QtWidgets.QApplication.style().standardPalette())
     ui_files.register(qt_module.CLASSES | ctk_widgets.CLASSES | MRML_WIDGETS)
     recorder, faults = qt_module.Application(folder / "settings.ini", testing), pythonqt.begin_recording()

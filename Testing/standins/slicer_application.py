@@ -147,7 +147,7 @@ class SlicerApplication(Signals):
         self.applicationName, self.applicationVersion, self.mainApplicationName = "Slicer", "5.12.0-2026-09-01", "Slicer"
         self.majorVersion, self.minorVersion, self.revision, self.repositoryRevision = 5, 12, "34567", "34567"
         self.os, self.arch, self.platform, self.documentationBaseUrl = sys.platform, "amd64", sys.platform, "https://slicer.readthedocs.io/en/latest/"
-        self.temporaryPath, self.slicerHome, self.commandOptions = str(temporary), str(temporary), lambda: SimpleNamespace(noMainWindow=False)
+        self.temporaryPath = self.slicerHome = str(temporary)
         self._logic = slicer.vtkSlicerApplicationLogic()
         self._logic.SetMRMLScene(scene)
         self._logics = self._core_logics()

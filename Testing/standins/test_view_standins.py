@@ -9,6 +9,8 @@ pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="the stand
 pytest.importorskip("slicer", reason="the stand-in for Slicer's window needs slicer-core (pip install 'mrdeltanet[scene]')")
 
 import slicer  # noqa: E402
+
+from Testing.standins.application import standin_application  # noqa: E402
 from PySide6 import QtGui  # noqa: E402
 
 VIEW = ('<item><view class="vtkMRMLSliceNode" singletontag="{tag}"><property name="orientation" action="default">Axial</property>'
@@ -86,6 +88,42 @@ def test_a1_the_layout_s_description_is_not_in_the_saved_scene(two_views, applic
     application.save_scene(tmp_path / "scene.mrml")
     text = (tmp_path / "scene.mrml").read_text()
     assert f'currentViewArrangement="{NUMBER}"' in text and "viewgroup" not in text.split("<Layout")[1].split(">")[0]
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A scene that was saved inside our layout, with a scan, a map over it and its legend."""
+    with standin_application(tmp_path / "saving") as running:
+        manager = slicer.app.layoutManager()
+        manager.layoutLogic().GetLayoutNode().AddLayoutDescription(NUMBER, PAIR)
+        manager.setLayout(NUMBER)
+        scan, overlay = bright_at_low_i(running), bright_at_low_i(running, "Map")
+        slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(overlay)
+        slicer.util.setSliceViewerLayers(background=scan, foreground=overlay, foregroundOpacity=0.5, fit=True)
+        running.save_scene(tmp_path / "scene.mrb")
+    return tmp_path / "scene.mrb"
+
+
+def test_a1_registering_the_description_before_the_load_brings_the_views_back(saved, tmp_path):
+    with standin_application(tmp_path / "loading") as running:
+        manager = slicer.app.layoutManager()
+        manager.layoutLogic().GetLayoutNode().AddLayoutDescription(NUMBER, PAIR)
+        running.load_scene(saved)
+        running.screenshot(tmp_path / "loaded.png")
+        assert manager.layout == NUMBER and manager.sliceWidget("Before").visible and manager.sliceWidget("After").visible
+        composite = manager.sliceWidget("After").mrmlSliceCompositeNode()
+        assert slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID()).GetName() == "Map" and composite.GetForegroundOpacity() == 0.5
+        running.clear_scene()
+        running.screenshot(tmp_path / "closed.png")
+        assert manager.layout == NUMBER and manager.sliceWidget("Before").visible and not shown(manager.sliceWidget("Before"))[30:60, :].max() > 0
+
+
+def test_a1_loading_it_without_the_description_leaves_a_grey_area(saved, tmp_path):
+    with standin_application(tmp_path / "loading") as running:
+        running.load_scene(saved)
+        running.screenshot(tmp_path / "loaded.png")
+        manager = slicer.app.layoutManager()
+        assert manager.layout == NUMBER and not any(manager.sliceWidget(name).visible for name in manager.sliceViewNames())
 
 
 def test_axial_views_show_the_patient_s_right_at_the_left(two_views, application):
