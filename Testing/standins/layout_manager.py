@@ -17,7 +17,8 @@ LATE = -10.0
 
 class _LayoutManager(MRMLWidget):
     """A layout number without a description leaves a grey area, and registering the description afterwards does not repair it, because
-    nothing changes then; going to another layout and back does (SLICER-SEEN A1). A view once made stays, hidden, when its layout is left."""
+    nothing changes then; going to another layout and back does (SLICER-SEEN A1). A view once made stays, hidden, when its layout is left. Views that an import brings are made at its end, before scripts
+    hear of it."""
     _defaults = {"threeDViewCount": 0, "tableViewCount": 0, "plotViewCount": 0, "enabled": True}
 
     def _begin(self, slicer: Any, application_logic: Any, viewport: QtWidgets.QWidget) -> None:
@@ -29,6 +30,7 @@ class _LayoutManager(MRMLWidget):
         own.logic.SetMRMLApplicationLogic(application_logic)
         own.logic.SetMRMLScene(application_logic.GetMRMLScene())
         self.setMRMLScene(application_logic.GetMRMLScene())
+        self._observe(self._scene(), self._scene().EndImportEvent, lambda *_: self._arrange())
         own.tag = self._node().AddObserver("ModifiedEvent", lambda *_: self._arrange(), LATE)
         self._arrange()
 
@@ -45,7 +47,7 @@ class _LayoutManager(MRMLWidget):
 
     def _arrange(self) -> None:
         own, number = self._state(), self._node().GetViewArrangement()
-        if number == own.shown:
+        if number == own.shown or self._scene().IsImporting():
             return
         own.shown = number
         for widget in own.widgets.values():

@@ -120,6 +120,7 @@ def draw_legend(painter: QtGui.QPainter, legend: Any, width: int, height: int) -
         return
     low, high = display.GetWindowLevelMin(), display.GetWindowLevelMax()
     top, long, left, colours = height // 4, height // 2, width - 70, table.GetNumberOfColors()
+    painter.fillRect(left - 6, top - 26, 76, long + 40, QtGui.QColor(0, 0, 0, 120))
     for row in range(long):
         colour = [0.0] * 4
         table.GetColor(round((long - 1 - row) / max(long - 1, 1) * (colours - 1)), colour)

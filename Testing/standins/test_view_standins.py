@@ -49,7 +49,7 @@ def bright_at_low_i(application, name="Scan"):
 def shown(widget):
     picture = widget.sliceView().grab().toImage().convertToFormat(QtGui.QImage.Format_RGB888)
     rows = np.frombuffer(picture.constBits(), np.uint8).reshape(picture.height(), picture.bytesPerLine())
-    return rows[:, :3 * picture.width()].reshape(picture.height(), picture.width(), 3)
+    return rows[:, :3 * picture.width()].reshape(picture.height(), picture.width(), 3).copy()
 
 
 def segmentation(application, reference, mask, colour=(1.0, 0.0, 0.0)):
@@ -118,6 +118,19 @@ def test_a1_registering_the_description_before_the_load_brings_the_views_back(sa
         assert manager.layout == NUMBER and manager.sliceWidget("Before").visible and not shown(manager.sliceWidget("Before"))[30:60, :].max() > 0
 
 
+def test_a1b_a_loaded_legend_is_missing_until_it_is_made_anew(saved, tmp_path):
+    with standin_application(tmp_path / "loading") as running:
+        manager = slicer.app.layoutManager()
+        manager.layoutLogic().GetLayoutNode().AddLayoutDescription(NUMBER, PAIR)
+        running.load_scene(saved)
+        loaded, overlay = shown(manager.sliceWidget("After")), slicer.util.getNode("Map")
+        colours = slicer.modules.colors.logic()
+        slicer.mrmlScene.RemoveNode(colours.GetColorLegendDisplayNode(overlay))
+        assert (shown(manager.sliceWidget("After")) == loaded).all()
+        colours.AddDefaultColorLegendDisplayNode(overlay)
+        assert (shown(manager.sliceWidget("After")) != loaded).any()
+
+
 def test_a1_loading_it_without_the_description_leaves_a_grey_area(saved, tmp_path):
     with standin_application(tmp_path / "loading") as running:
         running.load_scene(saved)
@@ -182,7 +195,7 @@ def test_a1b_a_legend_is_drawn_only_in_views_that_existed_when_it_was_added(mana
     manager.layoutLogic().GetLayoutNode().AddLayoutDescription(NUMBER, PAIR)
     manager.setLayout(NUMBER)
     slicer.util.setSliceViewerLayers(background=overlay, fit=True)
-    before = shown(manager.sliceWidget("Before")).copy()
+    before = shown(manager.sliceWidget("Before"))
     application.scene.RemoveNode(legend)
     slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(overlay)
     assert (shown(manager.sliceWidget("Before")) != before).any()
