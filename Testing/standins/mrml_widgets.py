@@ -69,7 +69,7 @@ def node_observer(function: Callable) -> Callable:
 class _NodeComboBox(MRMLWidget):
     """The node selector: an item for every node of its types, in the scene's order.
 
-    It shows Qt's own behaviour when the selected row disappears: another node becomes the current one and is announced (SLICER-SEEN A3).
+    It shows Qt's own behaviour when the selected row disappears: another node becomes the current one and is announced (trap A3).
     After an import it announces None before its rows are made anew (A4).
     """
     _defaults = {"nodeTypes": (), "showHidden": False, "showChildNodeTypes": True, "hideChildNodeTypes": (), "baseName": "", "noneEnabled": False,

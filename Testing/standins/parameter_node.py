@@ -151,7 +151,7 @@ class Stored:
         node.EndModify(before)
 
     def read(self, node):
-        """raises  ValueError for text that is no member of the Enum any more (SLICER-SEEN A5)"""
+        """raises  ValueError for text that is no member of the Enum any more (trap A5)"""
         if self.is_node:
             return node.GetNodeReference(self.name)
         if self.optional and node.HasParameter(f"{self.name}.1"):
@@ -169,7 +169,7 @@ def _annotated(annotation: Any) -> bool:
 
 
 class ParameterNode:
-    """What the decorator adds to a class. A name that is not a member can be set without a word (SLICER-SEEN A7)."""
+    """What the decorator adds to a class. A name that is not a member can be set without a word (trap A7)."""
 
     def __init__(self, parameterNode, prefix=None):
         self.parameterNode, self._connected, self._updating, self._values = parameterNode, {}, False, {}

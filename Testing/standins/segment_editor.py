@@ -113,7 +113,7 @@ class _SegmentsTableView(MRMLWidget):
 
 class _SegmentEditorWidget(MRMLWidget):
     """Stricter than Slicer: setMRMLScene before setMRMLSegmentEditorNode raises. With autoShowSourceVolumeNode left on, a change of the source
-    volume takes over every slice view (SLICER-SEEN A8). The effects cannot be used with the mouse; undo and redo are the real logic's."""
+    volume takes over every slice view (trap A8). The effects cannot be used with the mouse; undo and redo are the real logic's."""
     _defaults = {"segmentationNodeSelectorVisible": True, "sourceVolumeNodeSelectorVisible": True, "maskingSectionVisible": True,
                  "specifyGeometryButtonVisible": True, "show3DButtonVisible": True, "addRemoveSegmentButtonsVisible": True,
                  "autoShowSourceVolumeNode": True, "switchToSegmentationsButtonVisible": True, "undoEnabled": True, "maximumNumberOfUndoStates": 10,

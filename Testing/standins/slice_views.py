@@ -14,7 +14,7 @@ LINKED_OFFSET = 1
 
 
 class _SliceView(MRMLWidget):
-    """The picture. A colour legend is drawn only if it was added while this view existed (SLICER-SEEN A1b)."""
+    """The picture. A colour legend is drawn only if it was added while this view existed (trap A1b)."""
 
     def _show(self, logic: Any, scene: Any) -> None:
         own = self._state()

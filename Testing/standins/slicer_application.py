@@ -198,7 +198,7 @@ class SlicerApplication(Signals):
         self._logic.SetMRMLScene(None)
 
     def save_scene(self, path: str) -> bool:
-        """Write the scene; no StartSave nor EndSave event is sent (SLICER-SEEN A2)."""
+        """Write the scene; no StartSave nor EndSave event is sent (trap A2)."""
         if path.endswith(".mrml"):
             self.mrmlScene.SetURL(path)
             self.mrmlScene.SetRootDirectory(str(Path(path).parent))

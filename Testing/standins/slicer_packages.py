@@ -155,7 +155,7 @@ def pytorch_module(installed: bool, device: str = "cpu", installs: bool = True) 
 
 def dialogs_of_util(recorder: Application, process_events: Callable) -> dict[str, Callable]:
     """Replacements for the functions of slicer.util that show something. The confirm* functions stay Slicer's own, and so give False under
-    --testing although their description promises True (SLICER-SEEN A19)."""
+    --testing although their description promises True (trap A19)."""
 
     def message(level, text, testing_value, mainWindowNeeded=False, parent=None, windowTitle=None, **more) -> Any:
         kind = "confirm" if testing_value is not None else {logging.ERROR: "error", logging.WARNING: "warning"}.get(level, "info")

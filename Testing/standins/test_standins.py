@@ -135,7 +135,7 @@ def test_enums_are_spelled_as_in_qt_5_and_6(qt):
 
 
 def test_hidden_pages_of_a_stack_do_not_count_when_their_policy_is_ignored(qt):
-    """The cure of SLICER-SEEN A27."""
+    """The cure of trap A27: a stack is as large as its largest page."""
     stack, small, large = qt.QStackedWidget(), qt.QLabel("small"), qt.QLabel("large")
     large.setMinimumSize(10, 10)
     large.setText("\n".join("x" * 20 for _ in range(50)))
@@ -280,7 +280,7 @@ def test_the_self_test_runs(tiny):
 
 
 def test_an_error_in_a_slot_fails_the_application_at_its_end(tmp_path):
-    """A real Slicer under --testing exits with 1 (SLICER-SEEN A22)."""
+    """A real Slicer under --testing exits with 1 (trap A22)."""
     with pytest.raises(Faults, match="failed on purpose"), standin_application(tmp_path) as running:
         widget = running.open_module(write_tiny_module(tmp_path / "module"))
         widget.ui.remark.text = "fail"
