@@ -161,7 +161,7 @@ def standin_application(folder: Path | str, size: tuple[int, int] = (1280, 800),
     qt_module.qt_application().setPalette(dark_palette() if dark else QtWidgets.QApplication.style().standardPalette())
     ui_files.register(qt_module.CLASSES | ctk_widgets.CLASSES | MRML_WIDGETS)
     recorder, faults = qt_module.Application(folder / "settings.ini", testing), pythonqt.begin_recording()
-    with _taken_back(slicer), quiet(), _errors_recorded(faults):
+    with _taken_back(slicer), quiet(), _errors_recorded(faults, recorder):
         scene = slicer.vtkMRMLScene()
         slicer.mrmlScene = scene
         slicer.app = SlicerApplication(slicer, scene, recorder, folder, testing)
@@ -209,17 +209,19 @@ def _end(application: StandinApplication) -> None:
 
 
 @contextlib.contextmanager
-def _errors_recorded(faults: pythonqt.Recorder) -> Iterator[None]:
-    """PySide6 and VTK hand errors in callbacks to sys.excepthook."""
+def _errors_recorded(faults: pythonqt.Recorder, recorder: qt_module.Application) -> Iterator[None]:
+    """PySide6 and VTK hand errors in callbacks to sys.excepthook; what Qt itself complains of is in recorder.qt_messages."""
     before = sys.excepthook
 
     def record(kind, error, trace):
         faults.errors.append(error.with_traceback(trace))
 
     sys.excepthook = record
+    QtCore.qInstallMessageHandler(lambda kind, context, text: recorder.qt_messages.append(text) if "propagateSizeHints" not in text else None)
     try:
         yield
     finally:
+        QtCore.qInstallMessageHandler(None)
         sys.excepthook = before
 
 

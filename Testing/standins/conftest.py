@@ -7,8 +7,8 @@ import pytest
 
 @pytest.fixture
 def application(tmp_path):
-    pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="the stand-in for Slicer's window needs PySide6_Essentials (pip install 'mrdeltanet[test]')")
-    pytest.importorskip("slicer", reason="the stand-in for Slicer's window needs slicer-core (pip install 'mrdeltanet[scene]')")
+    pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="needs PySide6_Essentials (pip install 'mrdeltanet[test]')")
+    pytest.importorskip("slicer", reason="needs slicer-core (pip install 'mrdeltanet[scene]')")
     from Testing.standins.application import standin_application
     with standin_application(tmp_path) as running:
         yield running

@@ -164,8 +164,8 @@ class _DoubleSlider(_Row):
 
 class _RangeWidget(_Row):
     """Two ends of a range, kept in order."""
-    _defaults = {"minimum": 0.0, "maximum": 99.0, "minimumValue": 0.0, "maximumValue": 99.0, "decimals": 2, "singleStep": 1.0, "prefix": "", "suffix": "",
-                 "tickInterval": 0.0, "tracking": True, "symmetricMoves": False}
+    _defaults = {"minimum": 0.0, "maximum": 99.0, "minimumValue": 0.0, "maximumValue": 99.0, "decimals": 2, "singleStep": 1.0,
+                 "prefix": "", "suffix": "", "tickInterval": 0.0, "tracking": True, "symmetricMoves": False}
 
     def __init__(self, parent=None):
         super().__init__(parent)

@@ -12,7 +12,8 @@ from Testing.standins.parameter_node import Choice, Decimals, Maximum, Minimum, 
 class Connector:
     """A widget's property and the signal that says it changed."""
 
-    def __init__(self, widget: Any, property_name: str, signal: str | None, made_of: Callable = lambda value: value, shown: Callable = lambda value: value):
+    def __init__(self, widget: Any, property_name: str, signal: str | None, made_of: Callable = lambda value: value,
+                 shown: Callable = lambda value: value):
         self.widget, self.property, self.signal, self.made_of, self.shown = widget, property_name, signal, made_of, shown
         self._callback = None
 

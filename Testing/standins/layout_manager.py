@@ -17,8 +17,8 @@ LATE = -10.0
 
 class _LayoutManager(MRMLWidget):
     """A layout number without a description leaves a grey area, and registering the description afterwards does not repair it, because
-    nothing changes then; going to another layout and back does (trap A1). A view once made stays, hidden, when its layout is left. Views that an import brings are made at its end, before scripts
-    hear of it."""
+    nothing changes then; going to another layout and back does (trap A1). A view once made stays, hidden, when its layout is left.
+    Views that an import brings are made at its end, before scripts hear of it."""
     _defaults = {"threeDViewCount": 0, "tableViewCount": 0, "plotViewCount": 0, "enabled": True}
 
     def _begin(self, slicer: Any, application_logic: Any, viewport: QtWidgets.QWidget) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 QOBJECT = frozenset(
-    "blockSignals childEvent children className connect connectNotify customEvent deleteLater destroyed disconnect "
-    "disconnectNotify dynamicPropertyNames event eventFilter findChild findChildren inherits installEventFilter isSignalConnected isWidgetType isWindowType killTimer metaObject moveToThread objectName "
-    "objectNameChanged parent property removeEventFilter sender setObjectName setParent setProperty signalsBlocked startTimer thread timerEvent "
-    "tr name".split())
+    "blockSignals childEvent children className connect connectNotify customEvent deleteLater destroyed disconnect disconnectNotify "
+    "dynamicPropertyNames event eventFilter findChild findChildren inherits installEventFilter isSignalConnected isWidgetType isWindowType "
+    "killTimer metaObject moveToThread objectName objectNameChanged parent property removeEventFilter sender setObjectName setParent setProperty "
+    "signalsBlocked startTimer thread timerEvent tr name".split())
 """What every Qt object answers in PythonQt; `name` is its other spelling of objectName, which Slicer's own scripts use."""
 
 RESERVED = {"exec_": "exec", "raise_": "raise", "print_": "print"}

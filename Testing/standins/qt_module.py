@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -12,13 +13,13 @@ from Testing.standins import pythonqt
 from Testing.standins.measured import measured_classes
 from Testing.standins.pythonqt import guarded, standin
 
-PLAIN = {QtCore: "Qt QUrl QSize QSizeF QPoint QPointF QRect QRectF QByteArray QBuffer QIODevice QFile QFileInfo QDir QLocale QDate QTime QDateTime QEvent "
-                 "QModelIndex QItemSelection QItemSelectionModel QRegularExpression QMimeData QTemporaryDir QStandardPaths QSysInfo QObject QSignalBlocker "
-                 "QProcessEnvironment QTimeZone",
+PLAIN = {QtCore: "Qt QUrl QSize QSizeF QPoint QPointF QRect QRectF QByteArray QBuffer QIODevice QFile QFileInfo QDir QLocale QDate QTime QDateTime "
+                 "QEvent QModelIndex QItemSelection QItemSelectionModel QRegularExpression QMimeData QTemporaryDir QStandardPaths QSysInfo QObject "
+                 "QSignalBlocker QProcessEnvironment QTimeZone",
          QtGui: "QColor QIcon QPixmap QImage QFont QFontMetrics QPalette QKeySequence QPainter QPen QBrush QCursor QTextCursor QTextDocument "
                 "QPdfWriter QPageSize QIntValidator QDoubleValidator QGuiApplication QFontDatabase QStandardItem QStandardItemModel",
-         QtWidgets: "QSpacerItem QSizePolicy QStyle QHeaderView QAbstractItemView QTableWidgetItem QListWidgetItem QStyleOption "
-                    "QToolTip QAbstractButton QLayout QAbstractSpinBox QStyledItemDelegate"}
+         QtWidgets: "QSpacerItem QSizePolicy QStyle QHeaderView QAbstractItemView QTableWidgetItem QListWidgetItem QStyleOption QToolTip "
+                    "QAbstractButton QLayout QAbstractSpinBox QStyledItemDelegate"}
 """Value types and bases: a method is a method there in PythonQt too, so PySide6's own classes serve."""
 
 
@@ -30,6 +31,7 @@ class Application:
         self.dialogs: list[SimpleNamespace] = []
         self.answers: dict[str, list[Any]] = {}
         self.opened: list[str] = []
+        self.qt_messages: list[str] = []
 
     def answer(self, kind: str, *values: Any) -> None:
         """What the next dialogs of that kind give back, in order: 'getOpenFileName', 'exec', 'question', 'confirm', ..."""
@@ -148,8 +150,8 @@ class QApplication:
     keyboardModifiers = staticmethod(lambda: QtWidgets.QApplication.keyboardModifiers())
 
 
-BODIES = {"QDialog": _Dialog, "QFileDialog": _FileDialog, "QMessageBox": _MessageBox, "QProgressDialog": _Dialog, "QTimer": _Timer, "QSettings": _Settings,
-          "QComboBox": _ComboBox, "QMenu": _Menu, "QDialogButtonBox": _DialogButtonBox}
+BODIES = {"QDialog": _Dialog, "QFileDialog": _FileDialog, "QMessageBox": _MessageBox, "QProgressDialog": _Dialog, "QTimer": _Timer,
+          "QSettings": _Settings, "QComboBox": _ComboBox, "QMenu": _Menu, "QDialogButtonBox": _DialogButtonBox}
 _held: list[Application] = []
 
 
@@ -193,7 +195,8 @@ def qt_module(application: Application) -> ModuleType:
 
 
 def qt_application() -> QtWidgets.QApplication:
-    """PySide6's application object: made once a process, kept for ever."""
+    """PySide6's application object: made once a process, kept for ever; without a display unless QT_QPA_PLATFORM names one."""
+    os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     return QtWidgets.QApplication.instance() or QtWidgets.QApplication(["Slicer"])
 
 

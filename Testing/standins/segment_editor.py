@@ -356,9 +356,9 @@ def _showing(name: str, *parts: str):
     return write
 
 
-for _name, _parts in {"segmentationNodeSelectorVisible": ("segmentation", "segmentation_label"), "sourceVolumeNodeSelectorVisible": ("source", "source_label"),
-                      "addRemoveSegmentButtonsVisible": ("add", "remove"), "show3DButtonVisible": ("show_3d",), "maskingSectionVisible": ("masking",),
-                      "undoEnabled": ("undo", "redo")}.items():
+for _name, _parts in {"segmentationNodeSelectorVisible": ("segmentation", "segmentation_label"),
+                      "sourceVolumeNodeSelectorVisible": ("source", "source_label"), "addRemoveSegmentButtonsVisible": ("add", "remove"),
+                      "show3DButtonVisible": ("show_3d",), "maskingSectionVisible": ("masking",), "undoEnabled": ("undo", "redo")}.items():
     setattr(_SegmentEditorWidget, f"_set_{_name}", _showing(_name, *_parts))
 
 CLASSES = {"qMRMLSegmentsTableView": standin("qMRMLSegmentsTableView", QtWidgets.QWidget, _SegmentsTableView),

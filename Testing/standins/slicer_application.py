@@ -18,8 +18,9 @@ from Testing.standins.pythonqt import guarded, normalised
 from Testing.standins.qt_module import CLASSES as QT
 from Testing.standins.qt_module import Application
 
-LOGICS = {"colors": ("Colors", "vtkSlicerColorLogic"), "segmentations": ("Segmentations", "vtkSlicerSegmentationsModuleLogic"), "volumes": ("Volumes", "vtkSlicerVolumesLogic"),
-          "markups": ("Markups", "vtkSlicerMarkupsLogic"), "subjecthierarchy": ("SubjectHierarchy", "vtkSlicerSubjectHierarchyModuleLogic"),
+LOGICS = {"colors": ("Colors", "vtkSlicerColorLogic"), "segmentations": ("Segmentations", "vtkSlicerSegmentationsModuleLogic"),
+          "volumes": ("Volumes", "vtkSlicerVolumesLogic"), "markups": ("Markups", "vtkSlicerMarkupsLogic"),
+          "subjecthierarchy": ("SubjectHierarchy", "vtkSlicerSubjectHierarchyModuleLogic"),
           "transforms": ("Transforms", "vtkSlicerTransformLogic"), "tables": ("Tables", "vtkSlicerTablesLogic")}
 """Core modules of which the C++ logic is in slicer-core: name -> (name in the application logic, class)."""
 

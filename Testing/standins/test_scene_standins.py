@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="the stand-in for Slicer's window needs PySide6_Essentials (pip install 'mrdeltanet[test]')")
-pytest.importorskip("slicer", reason="the stand-in for Slicer's window needs slicer-core (pip install 'mrdeltanet[scene]')")
+pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="needs PySide6_Essentials (pip install 'mrdeltanet[test]')")
+pytest.importorskip("slicer", reason="needs slicer-core (pip install 'mrdeltanet[scene]')")
 
 import slicer  # noqa: E402
 
@@ -197,8 +197,8 @@ def test_every_bindable_widget_in_both_directions(application):
         "__annotations__": {"flag": bool, "count": Annotated[int, WithinRange(0, 9)], "size": float, "side": Side, "folder": pathlib.Path,
                             "file": pathlib.Path, "word": Annotated[str, Choice(["a", "b"])], "text": str}, "word": "a"}))
     node = cls(application.scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode"))
-    widgets = {"flag": qt.QCheckBox(), "count": qt.QSpinBox(), "size": qt.QDoubleSpinBox(), "side": ctk.ctkComboBox(), "folder": ctk.ctkDirectoryButton(),
-               "file": ctk.ctkPathLineEdit(), "word": qt.QComboBox(), "text": qt.QTextEdit()}
+    widgets = {"flag": qt.QCheckBox(), "count": qt.QSpinBox(), "size": qt.QDoubleSpinBox(), "side": ctk.ctkComboBox(),
+               "folder": ctk.ctkDirectoryButton(), "file": ctk.ctkPathLineEdit(), "word": qt.QComboBox(), "text": qt.QTextEdit()}
     tag = node.connectParametersToGui(widgets)
     for name, value in {"flag": True, "count": 7, "size": 2.5, "side": Side.RIGHT, "folder": pathlib.Path("/data"), "file": pathlib.Path("/data/x"),
                         "word": "b", "text": "many words"}.items():
@@ -313,7 +313,7 @@ def test_texts_are_translated_unless_a_placeholder_is_lost(tmp_path):
 def test_sample_data_call_their_own_downloader(application):
     import SampleData
     asked = []
-    SampleData.SampleDataLogic.registerCustomSampleDataSource(category="MRDeltaNet", sampleName="Pair", customDownloader=lambda source: asked.append(source))
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(category="MRDeltaNet", sampleName="Pair", customDownloader=asked.append)
     SampleData.downloadSamples("Pair")
     assert asked[0].sampleName == "Pair"
     with pytest.raises(RuntimeError):

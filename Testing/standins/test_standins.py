@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="the stand-in for Slicer's window needs PySide6_Essentials (pip install 'mrdeltanet[test]')")
-pytest.importorskip("slicer", reason="the stand-in for Slicer's window needs slicer-core (pip install 'mrdeltanet[scene]')")
+pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="needs PySide6_Essentials (pip install 'mrdeltanet[test]')")
+pytest.importorskip("slicer", reason="needs slicer-core (pip install 'mrdeltanet[scene]')")
 
 from Testing.standins import ctk_widgets, qt_module  # noqa: E402
 from Testing.standins.application import MRML_WIDGETS, Faults, standin_application  # noqa: E402
@@ -175,6 +175,12 @@ def test_links_are_recorded_and_the_clipboard_holds_text(qt, application):
     qt.QDesktopServices.openUrl(qt.QUrl("https://example.org"))
     qt.QApplication.clipboard().setText("diagnostics")
     assert application.recorder.opened == ["https://example.org"] and qt.QApplication.clipboard().text() == "diagnostics"
+
+
+def test_what_qt_complains_of_is_kept(qt, application):
+    first, second = qt.QLineEdit(), qt.QLineEdit()
+    qt.QWidget.setTabOrder(first, second)
+    assert "setTabOrder" in application.recorder.qt_messages[0]
 
 
 def test_settings_are_those_of_this_application_only(qt, tmp_path):

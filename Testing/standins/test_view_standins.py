@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="the stand-in for Slicer's window needs PySide6_Essentials (pip install 'mrdeltanet[test]')")
-pytest.importorskip("slicer", reason="the stand-in for Slicer's window needs slicer-core (pip install 'mrdeltanet[scene]')")
+pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="needs PySide6_Essentials (pip install 'mrdeltanet[test]')")
+pytest.importorskip("slicer", reason="needs slicer-core (pip install 'mrdeltanet[scene]')")
 
 import slicer  # noqa: E402
 
