@@ -41,9 +41,19 @@ def measures_table(scene: Any, result: Mapping[str, Any], pre: Any) -> Any:
 
 def result_text(scene: Any, text: str, pre: Any) -> Any:
     """result.json as a text node, made or filled anew. pre: volume node of the pre scan, whose result it is."""
-    node = ours(scene, "vtkMRMLTextNode", "result", pre=pre)
+    return kept_text(scene, text, pre, "result", "MRDeltaNet result")
+
+
+def kept_text(scene: Any, text: str, pre: Any, role: str, name: str) -> Any:
+    """A text that belongs to a pair as a text node, made or filled anew.
+
+    pre   volume node of the pre scan, whose text it is
+    role  what text it is: one of each there is
+    name  of a new node
+    """
+    node = ours(scene, "vtkMRMLTextNode", role, pre=pre)
     if node is None:
-        node = make_ours(scene.AddNewNodeByClass("vtkMRMLTextNode", "MRDeltaNet result"), "result", pre=pre)
+        node = make_ours(scene.AddNewNodeByClass("vtkMRMLTextNode", name), role, pre=pre)
     node.SetText(text)
     return node
 

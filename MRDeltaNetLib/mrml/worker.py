@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Mapping, Sequence
 
 from MRDeltaNetLib.errors import Cancelled, MRDeltaNetError, UsageError
+from MRDeltaNetLib.io.atomic import output_problem
 from MRDeltaNetLib.io.jobs import Job, read_job, write_job
 from MRDeltaNetLib.mrml.lines import Ended, Told, read_line
 from MRDeltaNetLib.mrml.process import ProcessTree, status_words
@@ -131,17 +132,36 @@ class Worker:
         raises  UsageError MRD-E872 if a job runs or the Worker was closed, and what a bad job is refused with;
                 EnvironmentProblem if the job file cannot be written
         """
+        self._refuse_second()
+        path = self._folder / JOB
+        write_job(replace(job, progress="json"), path)
+        read_job(path)                                     # refused here rather than by the child
+        self._begin([*self._command, str(path)])
+
+    def start_command(self, command: Sequence[str]) -> None:
+        """Start another program that talks as the runner does: progress as JSON lines, then {"finished": ...} or {"error": ...}.
+
+        command  program and arguments
+        raises   UsageError MRD-E872 as start; EnvironmentProblem if the folder cannot be made
+        """
+        self._refuse_second()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise output_problem(problem) from problem
+        self._begin(list(command))
+
+    def _refuse_second(self) -> None:
         if self._running or self._closed:
             raise UsageError("A worker does one job at a time, and none after it was closed", code="MRD-E872",
                              found="a job is running" if self._running else "the worker was closed",
                              fix="wait for the job's end or cancel it, or make a new worker")
-        path = self._folder / JOB
-        write_job(replace(job, progress="json"), path)
-        read_job(path)                                     # refused here rather than by the child
+
+    def _begin(self, command: list[str]) -> None:
         self._forget()
         self._running = True
         try:
-            self._process = ProcessTree([*self._command, str(path)], cwd=self._folder, environment=child_environment(self._environment))
+            self._process = ProcessTree(command, cwd=self._folder, environment=child_environment(self._environment))
         except (OSError, ValueError) as problem:
             self._ending = _not_started(problem)
             return

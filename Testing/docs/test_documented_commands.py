@@ -66,9 +66,10 @@ def test_every_link_inside_the_repository_leads_somewhere(page):
 
 
 def test_every_message_code_is_documented_once():
-    """Every MRD code in the library stands in docs/reference/messages.md, and none there is unknown to the library."""
+    """Every MRD code in the library and in the Slicer module stands in docs/reference/messages.md, and none there is unknown to them."""
     pattern = re.compile(r"MRD-[EW]\d{3}")
-    used = {code for path in (REPOSITORY / "MRDeltaNetLib").rglob("*.py") for code in pattern.findall(path.read_text(encoding="utf-8"))}
+    files = [path for folder in ("MRDeltaNetLib", "MRDeltaNet") for path in (REPOSITORY / folder).rglob("*.py")]
+    used = {code for path in files for code in pattern.findall(path.read_text(encoding="utf-8"))}
     listed = re.findall(r"^\| (MRD-[EW]\d{3}) \|", (REPOSITORY / "docs" / "reference" / "messages.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(used) == sorted(set(listed)), f"missing: {sorted(used - set(listed))}; unknown: {sorted(set(listed) - used)}"
     assert len(listed) == len(set(listed))

@@ -422,3 +422,17 @@ def test_a_refusal_of_the_real_pipeline_has_its_own_code(scans, tmp_path):
     worker.start(Job(pre=Path(scans["pre"]), post=Path(scans["pre"]), out=tmp_path / "out", steps=("align",)))
     failed = ended(worker, 120)[-1]
     assert (failed.code, failed.exit_status) == ("MRD-E331", 3) and failed.fix
+
+
+def test_another_program_that_talks_as_the_runner_does_is_listened_to(tmp_path):
+    worker = Worker(tmp_path / "work")
+    worker.start_command([sys.executable, "-c", "print('{\"done\": 0.5, \"message\": \"half\"}')\n" + FINISH])
+    assert ended(worker) == [Progressed(0.5, "half"), Finished({"files": []})]
+
+
+def test_a_command_is_refused_while_a_job_runs(child):
+    worker = child("import time; time.sleep(60)")
+    worker.start_command([sys.executable, "-c", "import time; time.sleep(60)"])
+    with pytest.raises(UsageError) as refused:
+        worker.start_command([sys.executable, "-c", FINISH])
+    assert refused.value.code == "MRD-E872"

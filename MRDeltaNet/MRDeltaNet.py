@@ -1,0 +1,384 @@
+"""MRDeltaNet for 3D Slicer: MRI before and after neoadjuvant treatment of rectal cancer, step by step. Research use only.
+
+The work is done by the library MRDeltaNetLib in a child process; here is the module, its panel and its self-test.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest, ScriptedLoadableModuleWidget
+from slicer.util import VTKObservationMixin
+
+# In a source checkout the library lies beside this folder; in an installed extension it lies beside this file.
+if (Path(__file__).resolve().parent.parent / "MRDeltaNetLib" / "__init__.py").is_file():
+    sys.path.append(str(Path(__file__).resolve().parent.parent))
+
+from MRDeltaNetLib import workflow  # noqa: E402
+from MRDeltaNetPanel.logic import MRDeltaNetLogic  # noqa: E402
+
+MARKS = {"TO_DO": "", "DONE": "\u2713", "WARNING": "!"}
+"""Behind a step's title: tick, exclamation mark."""
+
+WALK = {"sample": "align", "align": "predict"}
+"""What follows a finished run while the sample pair is walked through; its outlines are there already."""
+
+POLL_MS = 100
+SETTLE_MS = 300
+"""So long after the last change of the scene the panel looks again, milliseconds: painting stays smooth."""
+
+
+class MRDeltaNet(ScriptedLoadableModule):
+    """What Slicer shows of the module in its lists."""
+
+    def __init__(self, parent: Any) -> None:
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("MRDeltaNet: treatment response (MRI)")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Quantification")]
+        self.parent.dependencies = ["Segmentations", "Volumes", "Markups", "SubjectHierarchy"]
+        self.parent.contributors = ["The MRDeltaNet developers"]
+        self.parent.helpText = _("Compares the MRI before and after neoadjuvant treatment of rectal cancer: aligns both scans, measures the "
+                                 "outlines, asks a model for the probability of complete response, and shows where its score comes from. "
+                                 "Research use only. Not a medical device; not for diagnosis or treatment decisions.")
+        self.parent.acknowledgementText = _("Built on 3D Slicer, SimpleITK, PyTorch and MONAI.")
+        slicer.app.connect("startupCompleted()", self.startupCompleted)
+
+    def startupCompleted(self) -> None:
+        """Describe our layout before any scene is read, and add the sample pair to Sample Data."""
+        from MRDeltaNetPanel import sample, views
+        views.describeLayout()
+        sample.register(self)
+
+
+class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel: six steps over one page, a line that says what to do next, and the run that goes on."""
+
+    def __init__(self, parent: Any = None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.parameters = None
+        self.pages: dict[str, Any] = {}
+        self.findings = None
+        self.step = "scans"
+        self._tags: list[Any] = []
+        self._walking = False
+
+    # Slicer's calls
+
+    def setup(self) -> None:
+        """Build the panel; works without a main window too."""
+        from MRDeltaNetPanel.pages.align import AlignPage
+        from MRDeltaNetPanel.pages.explain import ExplainPage
+        from MRDeltaNetPanel.pages.predict import PredictPage
+        from MRDeltaNetPanel.pages.report import ReportPage
+        from MRDeltaNetPanel.pages.scans import ScansPage
+        from MRDeltaNetPanel.pages.tumour import TumourPage
+        from MRDeltaNetPanel.views import Views
+        ScriptedLoadableModuleWidget.setup(self)
+        self.logic, self.views = MRDeltaNetLogic(), Views()
+        self.frame = slicer.util.loadUI(self.resourcePath("UI/MRDeltaNet.ui"))
+        self.layout.addWidget(self.frame)
+        self.ui = slicer.util.childWidgetVariables(self.frame)
+        self.frame.setMRMLScene(slicer.mrmlScene)
+        for kind in (ScansPage, AlignPage, TumourPage, PredictPage, ExplainPage, ReportPage):
+            self.pages[kind.key] = kind(self)
+            self.ui.pages.addWidget(self.pages[kind.key].widget)
+        self._pollTimer, self._settleTimer = qt.QTimer(), qt.QTimer()
+        self._settleTimer.setSingleShot(True)
+        self._connect()
+        self._observeScene()
+        self._useParameters()
+        self.go("scans")
+
+    def enter(self) -> None:
+        """The user comes to this module."""
+        if self.parameters is None:
+            self._useParameters()
+        self.views.show()
+        self.placeScans()
+        self.pages[self.step].enter()
+
+    def exit(self) -> None:
+        """The user goes to another module: his layout comes back, nothing of ours goes on painting. A run goes on."""
+        self.pages[self.step].exit()
+        self.views.leave()
+
+    def cleanup(self) -> None:
+        """The panel goes, or Slicer ends; called once or twice."""
+        if self.logic is None:
+            return
+        self._pollTimer.stop()
+        self._settleTimer.stop()
+        self.views.leave()
+        self.logic.close()
+        self._releaseParameters()
+        for page in self.pages.values():
+            page.cleanup()
+        self.removeObservers()
+        self.logic = None
+
+    def onReload(self) -> None:
+        """Developer's Reload: the library and the pages are read anew too."""
+        for name in [name for name in sys.modules if name.split(".")[0] in ("MRDeltaNetLib", "MRDeltaNetPanel")]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    # What pages ask for
+
+    def go(self, step: str) -> None:
+        """Bring a step's page to the front.
+
+        step  of workflow.STEPS
+        """
+        left, self.step = self.pages[self.step], step
+        entered = getattr(self.parent, "isEntered", False)
+        if entered:
+            left.exit()
+        page = self.pages[step]
+        for other in self.pages.values():                # a stack is as large as its largest page, unless hidden ones count for nothing
+            kind = qt.QSizePolicy.Preferred if other is page else qt.QSizePolicy.Ignored
+            other.widget.setSizePolicy(kind, kind)
+        self.ui.pages.setCurrentWidget(page.widget)
+        getattr(self.ui, f"{step}Button").checked = True
+        if entered:
+            page.enter()
+        self.refresh()
+
+    def run(self, step: str) -> None:
+        """Start a step's run."""
+        if self.pages[self.step].guarded(lambda: (self.logic.start(step, self.parameters), True)[1]):
+            self._pollTimer.start(POLL_MS)
+        else:
+            self._walking = False
+
+    def walkThrough(self) -> None:
+        """Load the sample pair and go through all steps with it."""
+        self._walking = True
+        if self.pages[self.step].guarded(lambda: (self.logic.startSample(), True)[1]):
+            self._pollTimer.start(POLL_MS)
+            self.refresh()
+
+    def placeScans(self, onTumour: bool = False) -> None:
+        """Both scans in their views, without anything over them.
+
+        onTumour  on the slice through the middle of the outlined tumour
+        """
+        if self.parameters is None or not self.views.shown:
+            return
+        self.views.place(self.parameters.preVolume, self.parameters.postVolume)
+        if onTumour and (centre := self.logic.tumourCentre(self.parameters)) is not None:
+            self.views.jump(centre)
+
+    def showMap(self) -> None:
+        """The chosen map over the scans, or none."""
+        shown = self.logic.shownMap(self.parameters)
+        self.placeScans()
+        self.views.showOver(shown, self.parameters.mapOpacity)
+
+    def saveScene(self, path: Path) -> None:
+        """Save the scene with the user's own layout, so that it opens without this extension too."""
+        self.views.leave()
+        try:
+            self.logic.saveScene(path)
+        finally:
+            self.views.show()
+            self.placeScans()
+
+    def tell(self, error: Any) -> None:
+        """What was refused or went wrong, in one dialog."""
+        details = "\n".join(getattr(error, "tail", ()))
+        slicer.util.errorDisplay(error.text(), windowTitle=_("MRDeltaNet"), detailedText=details)
+
+    def refreshSoon(self, caller: Any = None, event: Any = None) -> None:
+        """Look at everything anew when the scene has come to rest."""
+        self._settleTimer.start(SETTLE_MS)
+
+    def refresh(self) -> None:
+        """Show what is so now on every step's button, the line below, and the page in front."""
+        if self.parameters is None:
+            return
+        self.logic.settleOutlines(self.parameters)
+        self.findings = self.logic.findings(self.parameters)
+        situation = self.logic.situation(self.parameters, self.findings)
+        steps = self.logic.look(situation)
+        for step in workflow.STEPS:
+            button = getattr(self.ui, f"{step.key}Button")
+            button.text = f"{step.number}  {_(step.title)}  {MARKS[steps[step.key].state.name]}".rstrip()
+            button.toolTip = f"{_(step.purpose)}. {steps[step.key].line}"
+        self.ui.hintLabel.text = steps[self.step].line
+        self.pages[self.step].refresh(situation, steps[self.step])
+        self.ui.runRow.visible = self.logic.running
+        self.ui.runLabel.visible = self.logic.running
+
+    # Inside
+
+    def _connect(self) -> None:
+        for key in self.pages:
+            getattr(self.ui, f"{key}Button").connect("clicked(bool)", lambda checked=False, key=key: self.go(key))
+        self.ui.cancelButton.connect("clicked(bool)", lambda checked=False: self._cancel())
+        self.ui.diagnosticsButton.connect("clicked(bool)", lambda checked=False: self.showDiagnostics())
+        self._pollTimer.connect("timeout()", self._poll)
+        self._settleTimer.connect("timeout()", self.refresh)
+
+    def showDiagnostics(self) -> None:
+        """Versions, devices and last messages, copied to the clipboard and shown."""
+        from MRDeltaNetPanel.diagnostics import describe
+        text = describe(list(self.logic.log))
+        qt.QApplication.clipboard().setText(text)
+        slicer.util.infoDisplay(_("The diagnostics are on the clipboard, without paths and names."), windowTitle=_("MRDeltaNet"), detailedText=text)
+
+    def _cancel(self) -> None:
+        self._walking = False
+        self.logic.cancel()
+        self.ui.runLabel.text = _("Stopping ...")
+
+    def _poll(self) -> None:
+        """What the child process told meanwhile."""
+        from MRDeltaNetLib.mrml.worker import Failed, Finished, Progressed
+        step = None if self.logic.run is None else self.logic.run.step
+        for event in self.logic.poll():
+            if isinstance(event, Progressed):
+                self.ui.progressBar.value = round(1000 * event.done)
+                self.ui.runLabel.text = event.message
+            elif isinstance(event, Failed):
+                self._walking = False
+                self.tell(event)
+            elif isinstance(event, Finished):
+                self._finished(step)
+        if not self.logic.running:
+            self._pollTimer.stop()
+            self.ui.progressBar.value = 0
+            self.refresh()
+
+    def _finished(self, step: str) -> None:
+        """A run is done and its result in the scene: show it, and go on where a walk goes on."""
+        self.placeScans()
+        if step == "predict" and self.step == "predict" and self._walking:
+            self.go("explain")
+        following = WALK.get(step) if self._walking else None
+        if following is None:
+            self._walking = False
+            return
+        self.go(following)
+        if self.logic.look(self.logic.situation(self.parameters))[following].can_run:
+            self.run(following)
+        else:
+            self._walking = False
+
+    def _observeScene(self) -> None:
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self._sceneStartsClosing)
+        self.addObserver(scene, scene.EndCloseEvent, self._sceneChanged)
+        self.addObserver(scene, scene.StartImportEvent, self._sceneStartsImport)
+        self.addObserver(scene, scene.EndImportEvent, self._sceneImported)
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._nodeLeaves)
+
+    def _sceneStartsClosing(self, caller: Any, event: Any) -> None:
+        """Everything of the old scene ends with it: the run, its files, our hold on its nodes."""
+        self._walking = False
+        self._pollTimer.stop()
+        for page in self.pages.values():
+            page.sceneCloses()
+        self._releaseParameters()
+        self.logic.close()
+
+    def _sceneStartsImport(self, caller: Any, event: Any) -> None:
+        """A connected selector would empty the references of the parameter node that is being read."""
+        self._releaseParameters()
+
+    def _sceneChanged(self, caller: Any, event: Any) -> None:
+        if getattr(self.parent, "isEntered", False):
+            self._useParameters()
+            for page in self.pages.values():
+                page.sceneChanged()
+            self.refreshSoon()
+
+    def _sceneImported(self, caller: Any, event: Any) -> None:
+        self._sceneChanged(caller, event)
+        if self.parameters is not None:
+            self.logic.remakeLegends(self.parameters)
+            self.placeScans()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _nodeLeaves(self, caller: Any, event: Any, node: Any) -> None:
+        """A selector whose node goes would jump to another one, and post would become pre: let go of the selectors until the node is gone."""
+        if self.parameters is None or node is None or not self._chosen(node):
+            return
+        self._releaseParameters()
+        qt.QTimer.singleShot(0, self._useParametersAgain)
+
+    def _chosen(self, node: Any) -> bool:
+        return any(getattr(self.parameters, name) is node for name in ("preVolume", "postVolume"))
+
+    def _useParametersAgain(self) -> None:
+        if self.logic is not None and self.parameters is None:
+            self._useParameters()
+            self.refreshSoon()
+
+    def _useParameters(self) -> None:
+        """Take the scene's parameter node and bind every page's widgets to it."""
+        self._releaseParameters()
+        self.parameters = self.logic.getParameterNode()
+        self._tags = [self.parameters.connectGui(page.ui) for page in self.pages.values()]
+        self.addObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._parametersModified)
+        self._observed = []
+        self._observeChosen()
+
+    def _releaseParameters(self) -> None:
+        if self.parameters is None:
+            return
+        for tag in self._tags:
+            self.parameters.disconnectGui(tag)
+        self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._parametersModified)
+        self._forgetChosen()
+        self.parameters, self._tags = None, []
+
+    def _parametersModified(self, caller: Any, event: Any) -> None:
+        self._observeChosen()
+        self.refreshSoon()
+
+    def _observeChosen(self) -> None:
+        """Listen to the nodes that states depend on: outlines while they are drawn, the transform, the point."""
+        parameters = self.parameters
+        wanted = [(node, event, self.refreshSoon) for node, event in (
+            (parameters.preSegmentation, slicer.vtkSegmentation.SourceRepresentationModified), (parameters.postSegmentation, slicer.vtkSegmentation.SourceRepresentationModified),
+            (parameters.alignment, slicer.vtkMRMLTransformableNode.TransformModifiedEvent)) if node is not None]
+        if parameters.point is not None:
+            wanted.append((parameters.point, slicer.vtkMRMLMarkupsNode.PointPositionDefinedEvent, self._pointPlaced))
+        if wanted == self._observed:
+            return
+        self._forgetChosen()
+        for node, event, action in wanted:
+            self.addObserver(node, event, action)
+        self._observed = wanted
+
+    def _forgetChosen(self) -> None:
+        for node, event, action in getattr(self, "_observed", []):
+            self.removeObserver(node, event, action)
+        self._observed = []
+
+    def _pointPlaced(self, caller: Any, event: Any) -> None:
+        self.pages["explain"].pointPlaced()
+
+
+class MRDeltaNetTest(ScriptedLoadableModuleTest):
+    """The walk from Scans to Report inside Slicer: slicer.testing.runUnitTest runs it."""
+
+    def setUp(self) -> None:
+        slicer.mrmlScene.Clear(0)
+
+    def runTest(self) -> None:
+        """Every test, each on an empty scene."""
+        from MRDeltaNetPanel import selftest
+        for name, test in selftest.TESTS.items():
+            self.setUp()
+            self.delayDisplay(name)
+            test()

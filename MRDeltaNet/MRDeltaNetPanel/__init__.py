@@ -1,0 +1,14 @@
+"""The pages of the MRDeltaNet panel and what they share. A package, because Slicer takes every .py beside a module for a module.
+
+parameters  the user's choices, kept in the scene
+packages    which Python packages prediction needs, and how they are installed
+headers     the DICOM header of a volume that came from Slicer's DICOM database
+session     the files of one sitting: what is handed to the child process and what it leaves
+logic       the panel's work without a window: check, run, bring results into the scene
+views       the two linked slice views, their layers, blend, flicker and checkerboard
+editor      Slicer's Segment Editor inside the panel
+sample      the simulated sample pair
+diagnostics versions, devices and the last log, without paths or names
+pages/      one file a page
+selftest    the walk that Slicer's self-test makes
+"""

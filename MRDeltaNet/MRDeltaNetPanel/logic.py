@@ -1,0 +1,288 @@
+"""The panel's work without a window: check the scans, start a run, bring its result into the scene. Usable from a script:
+
+    logic = slicer.util.getModuleLogic("MRDeltaNet")
+    parameters = logic.getParameterNode()
+    parameters.preVolume, parameters.postVolume = before, after
+    logic.runAndWait("align")
+    logic.segmentation(parameters, "pre")            # draw into it, or: logic.setMask(parameters, "pre", mask)
+    logic.runAndWait("predict")
+    print(logic.resultFacts(parameters)["p_pcr"])
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Mapping
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
+
+from MRDeltaNetLib import workflow
+from MRDeltaNetLib.errors import InputError, MRDeltaNetError, UsageError
+from MRDeltaNetLib.io import results as files
+from MRDeltaNetLib.io.bundle import Bundle, read_bundle
+from MRDeltaNetLib.io.jobs import job_from_mapping
+from MRDeltaNetLib.io.transforms import write_transform
+from MRDeltaNetLib.mrml.worker import Failed, Finished, Progressed, Worker
+from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
+from MRDeltaNetPanel import inputs as given
+from MRDeltaNetPanel import keeping, outlining, results, sample, state
+from MRDeltaNetPanel.parameters import MRDeltaNetParameterNode, wrapped
+from MRDeltaNetPanel.session import Session
+
+MODEL_SETTING = "MRDeltaNet/ModelFolder"
+LOG_LINES = 200
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that goes on.
+
+    step     "align", "predict", "report" or "sample"
+    out      where it writes
+    nodes    ids of both volumes: nothing else of the scene is held on to, because the user may close it meanwhile
+    restsOn  fingerprint of what it was given
+    """
+
+    step: str
+    out: Path
+    nodes: tuple[str | None, ...] = ()
+    restsOn: Mapping[str, str] = field(default_factory=dict)
+
+
+class MRDeltaNetLogic(outlining.Outlining, keeping.Keeping, ScriptedLoadableModuleLogic):
+    """One sitting with one pair of scans. Everything heavy happens in a child process; the scene is touched in poll() and in the other
+    public methods only, which belong on the main thread."""
+
+    def __init__(self) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        self.session = Session()
+        self.run: Run | None = None
+        self.lastResult: Path | None = None
+        self.log: deque[str] = deque(maxlen=LOG_LINES)
+        self._worker: Worker | None = None
+        self._bundle: tuple[Path, float, Bundle] | None = None
+        self._runs = 0
+
+    def getParameterNode(self) -> MRDeltaNetParameterNode:
+        """The choices and nodes of this sitting, made if need be."""
+        return wrapped(ScriptedLoadableModuleLogic.getParameterNode(self))
+
+    # What is there
+
+    def inputs(self, parameters: MRDeltaNetParameterNode) -> given.Inputs:
+        """The pair as it is in the scene.
+
+        raises  UsageError MRD-E842 unless both scans are chosen; InputError if one cannot be used
+        """
+        if parameters.preVolume is None or parameters.postVolume is None:
+            raise UsageError(_("Two scans are needed"), code="MRD-E842", fix=_("choose the scan before and the scan after treatment"))
+        return given.read(parameters)
+
+    def findings(self, parameters: MRDeltaNetParameterNode) -> workflow.Findings:
+        """What the two scans say about each other, in words: order, interval, modality, geometry."""
+        visits: dict[str, Any] = {"pre": None, "post": None}
+        errors: list[MRDeltaNetError] = []
+        for role, volume, transform in (("pre", parameters.preVolume, None), ("post", parameters.postVolume, parameters.alignment)):
+            if volume is not None:
+                try:
+                    visits[role] = given.visit(volume, transform, role)
+                except MRDeltaNetError as error:
+                    errors.append(error)
+        found = workflow.check_scans(visits["pre"], visits["post"], registration=parameters.registration.value, translate=_)
+        return found if not errors else workflow.Findings(found.lines, found.notices, (*errors, *found.errors), found.interval_days)
+
+    def situation(self, parameters: MRDeltaNetParameterNode, findings: workflow.Findings | None = None) -> workflow.Situation:
+        """Everything that the steps' states depend on."""
+        return state.situation(self, parameters, findings or self.findings(parameters))
+
+    def look(self, situation: workflow.Situation) -> dict[str, workflow.StepView]:
+        """Step -> its state, what to do next, and whether its run may start."""
+        return workflow.look(situation, translate=_)
+
+    def bundle(self) -> Bundle:
+        """The chosen model.
+
+        raises  InputError if the folder holds no whole bundle
+        """
+        folder = self.modelFolder or resource(DEMO_BUNDLE)
+        changed = folder.stat().st_mtime if folder.is_dir() else 0.0
+        if self._bundle is None or self._bundle[:2] != (folder, changed):
+            self._bundle = (folder, changed, read_bundle(folder))
+        return self._bundle[2]
+
+    @property
+    def modelFolder(self) -> Path | None:
+        """The folder of the chosen model, kept in this computer's settings; None: the demo model."""
+        kept = slicer.app.settings().value(MODEL_SETTING, "")
+        return Path(kept) if kept else None
+
+    def chooseModel(self, folder: Path | None) -> None:
+        """Use another model from now on; a folder that holds none is refused and the earlier choice stays.
+
+        folder  of a bundle; None: the demo model
+        raises  InputError if it cannot be used
+        """
+        if folder is not None:
+            read_bundle(folder)
+        slicer.app.settings().setValue(MODEL_SETTING, "" if folder is None else str(folder))
+
+    def resultFacts(self, parameters: MRDeltaNetParameterNode) -> dict[str, Any] | None:
+        """result.json of the last prediction or report; None before there is one."""
+        return results.facts(parameters.result)
+
+    def alignmentFacts(self, parameters: MRDeltaNetParameterNode) -> dict[str, Any] | None:
+        """result.json of the run that made the alignment; None before there is one."""
+        return None if parameters.alignment is None else results.facts(parameters.alignmentResult)
+
+    def fingerprint(self, step: str, pair: given.Inputs, parameters: MRDeltaNetParameterNode) -> dict[str, str]:
+        """What a step's result rests on now: the same parts as workflow.PARTS."""
+        if step == "align":
+            return pair.fingerprint()
+        if step == "report":
+            return pair.fingerprint(completeResponse=parameters.completeResponse)
+        return pair.fingerprint(completeResponse=parameters.completeResponse, model=self.bundle().sha256,
+                                options={"outlineStepMm": parameters.outlineStepMm, "allMembers": parameters.allMembers})
+
+    # Runs
+
+    @property
+    def running(self) -> bool:
+        """Whether a run goes on."""
+        return self.run is not None
+
+    def start(self, step: str, parameters: MRDeltaNetParameterNode | None = None) -> None:
+        """Start a step in a child process; poll() tells how it goes.
+
+        step    "align", "predict" or "report"
+        raises  UsageError MRD-E843 if another run goes on; what inputs() and the job's validation raise; EnvironmentProblem
+        """
+        parameters = parameters or self.getParameterNode()
+        self._refuseSecondRun()
+        pair = self.inputs(parameters)
+        out = self._freshFolder(step)
+        restsOn = self.fingerprint(step, pair, parameters)
+        self._worker = Worker(self.session.path("job"))
+        self._worker.start(job_from_mapping(self._job(step, pair, parameters, out)))
+        self.run = Run(step, out, _ids(parameters), restsOn)
+
+    def startSample(self) -> None:
+        """Start the simulation of the sample pair; poll() loads it when it is done."""
+        self._refuseSecondRun()
+        out = self._freshFolder(sample.STEP)
+        self._worker = Worker(self.session.path("job"))
+        self._worker.start_command(sample.command(sys.executable, out))
+        self.run = Run(sample.STEP, out)
+
+    def poll(self) -> list[Any]:
+        """What has happened since the last call, as mrml.worker's events; a finished run's result is in the scene when this returns.
+        Never waits. A result that could not be brought in is a Failed."""
+        return [] if self._worker is None else [self._settled(event) for event in self._worker.poll()]
+
+    def runAndWait(self, step: str, parameters: MRDeltaNetParameterNode | None = None, timeoutS: float = 600.0) -> list[Any]:
+        """Do a step and come back when it is done; for scripts and tests.
+
+        returns  its events
+        raises   the error that stopped it; UsageError MRD-E844 if it takes longer than timeoutS
+        """
+        self.start(step, parameters)
+        return self._waited(timeoutS)
+
+    def samplePair(self) -> list[Any]:
+        """Simulate the sample pair, wait, and load it; returns both volume nodes."""
+        self.startSample()
+        self._waited(sample.TIMEOUT_S)
+        parameters = self.getParameterNode()
+        return [parameters.preVolume, parameters.postVolume]
+
+    def cancel(self) -> None:
+        """Ask the run to stop; poll() tells when it has."""
+        if self._worker is not None:
+            self._worker.cancel()
+
+    def close(self) -> None:
+        """Stop whatever runs, at once, and remove the session's files; may be called again."""
+        if self._worker is not None:
+            self._worker.close()
+        self._worker = self.run = self.lastResult = None
+        self.session.close()
+
+    # Inside
+
+    def _refuseSecondRun(self) -> None:
+        if self.running:
+            raise UsageError(_("Another run goes on"), code="MRD-E843", fix=_("wait until it is done, or cancel it"))
+
+    def _freshFolder(self, step: str) -> Path:
+        self._runs += 1
+        return self.session.path(f"{step}{self._runs}")
+
+    def _job(self, step: str, pair: given.Inputs, parameters: MRDeltaNetParameterNode, out: Path) -> dict[str, Any]:
+        """The job of a step, by the names of a job file; its input files are written."""
+        job: dict[str, Any] = {"out": str(out), "registration": parameters.registration.value, "complete_response": parameters.completeResponse,
+                               "steps": list(workflow.job_steps(step)), "device": parameters.device.value}
+        job |= {role: str(self.session.write(role, image)) for role, image in pair.scans.items()}
+        job |= {f"{role}_mask": str(self.session.write(f"{role}_mask", mask)) for role, mask in pair.masks.items()}
+        job |= {f"{role}_header": str(path) for role, path in pair.headers.items() if path is not None}
+        if pair.transform is not None:
+            job["transform"] = str(self._acceptedTransform(pair, parameters))
+        if step == "predict":
+            job |= {"outline_step_mm": parameters.outlineStepMm, "members": "all" if parameters.allMembers else "first"}
+            job |= {} if self.modelFolder is None else {"model": str(self.modelFolder)}
+        return job
+
+    def _acceptedTransform(self, pair: given.Inputs, parameters: MRDeltaNetParameterNode) -> Path:
+        """The alignment as a file, and beside it the result of the run that made it, so that the next run knows which masks it left out."""
+        folder = self.session.path("accepted")
+        folder.mkdir(exist_ok=True)
+        write_transform(pair.transform, folder / files.TRANSFORM)
+        if results.facts(parameters.alignmentResult) is not None:
+            (folder / files.RESULT).write_text(parameters.alignmentResult.GetText(), encoding="utf-8")
+        return folder / files.TRANSFORM
+
+    def _waited(self, timeoutS: float) -> list[Any]:
+        events = [self._settled(event) for event in self._worker.wait(timeoutS)]
+        if self.running:
+            self._worker.close()
+            self.run = None
+            raise UsageError(_("The run took longer than it was given"), code="MRD-E844", found=f"{timeoutS:g} s", fix=_("give it more time"))
+        for event in events:
+            if isinstance(event, Failed):
+                raise MRDeltaNetError(event.what, code=event.code, found=event.found, fix=event.fix)
+        return events
+
+    def _settled(self, event: Any) -> Any:
+        """Take notice of an event; a finished run's result goes into the scene."""
+        if isinstance(event, Progressed):
+            return event
+        run, self.run = self.run, None
+        if isinstance(event, Finished):
+            try:
+                self._bringIn(run)
+            except MRDeltaNetError as error:
+                event = Failed(error.code, error.what, error.found, error.fix, error.exit_status)
+        self.log.append(event.text() if isinstance(event, Failed) else f"{run.step}: {type(event).__name__.lower()}")
+        self.log.extend(getattr(event, "tail", ()))
+        return event
+
+    def _bringIn(self, run: Run) -> None:
+        parameters = self.getParameterNode()
+        if run.step == sample.STEP:
+            sample.load(run.out, parameters, self)
+            return
+        if _ids(parameters) != run.nodes:
+            raise InputError(_("The scans were changed or removed while the run went on, so its result was not brought in"), code="MRD-E845",
+                             fix=_("choose both scans and start again"))
+        bring = results.bringAlignment if run.step == "align" else results.bringResult
+        bring(parameters, run.out, run.restsOn)
+        if run.step != "align":
+            self.lastResult = run.out
+
+
+def _ids(parameters: MRDeltaNetParameterNode) -> tuple[str | None, ...]:
+    """Ids of both volumes, None where none is chosen."""
+    return tuple(None if node is None else node.GetID() for node in (parameters.preVolume, parameters.postVolume))

@@ -1,0 +1,72 @@
+"""Step 5: where the score comes from, over the scans; and where in the first scan a place of the second one was compared with."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from MRDeltaNetPanel.pages.page import Page
+from MRDeltaNetPanel.parameters import Map
+from MRDeltaNetPanel.words import sentence
+
+
+class ExplainPage(Page):
+    """One map at a time as a volume of its own, with legend, threshold and opacity; the point query."""
+
+    key, uiFile = "explain", "Explain.ui"
+
+    def connect(self) -> None:
+        self.ui.pointButton.connect("clicked(bool)", lambda checked=False: self.guarded(self.pick))
+        self.ui.restoreButton.connect("clicked(bool)", lambda checked=False: self.panel.placeScans())
+        self._shown: tuple[Any, ...] | None = None
+
+    def enter(self) -> None:
+        self._shown = None
+        self.panel.placeScans(onTumour=True)
+
+    def exit(self) -> None:
+        self._shown = None
+
+    def sceneChanged(self) -> None:
+        self._shown = None
+
+    def pick(self) -> None:
+        """Wait for a click on the scan after treatment."""
+        self.logic.startPicking(self.parameters, self.panel.views.sliceNodes())
+        self.write(self.ui.pointLabel, html.escape(_("Click in the right-hand view, on the scan after treatment. Escape stops.")))
+
+    def pointPlaced(self) -> None:
+        """A point was placed or moved: ask the network's correspondence, show its answer."""
+        found = self.guarded(lambda: self.logic.ask(self.parameters))
+        if found is None:
+            return
+        self.panel.views.jump(found.peak_lps_mm, first=True)
+        lines = [_("Compared most with a place {distance:.0f} mm away on the scan before treatment, with a spread of {spread:.0f} mm (root mean square).").format(
+            distance=found.displacement_mm, spread=found.spread_mm)]
+        lines += [sentence(found.note)] if found.note else []
+        self.write(self.ui.pointLabel, "<br>".join(html.escape(line) for line in lines))
+
+    def refresh(self, situation: Any, step: Any) -> None:
+        parameters = self.parameters
+        for widget in (self.ui.mapBox, self.ui.thresholdSlider, self.ui.opacitySlider, self.ui.legendBox):
+            widget.enabled = bool(situation.maps)
+        why = self.logic.whyNoPoint(parameters)
+        self.ui.pointButton.enabled = why is None
+        self.ui.pointButton.toolTip = why or _("Click a place on the scan after treatment: where did the model look on the first scan?")
+        wanted = (parameters.shownMap, parameters.mapThreshold, parameters.mapOpacity, parameters.legend, self.logic.mapIds(parameters))
+        if self.panel.step == self.key and wanted != self._shown:
+            self._shown = wanted
+            self.panel.showMap()
+        self.write(self.ui.mapLabel, self._describe(parameters))
+
+    def _describe(self, parameters: Any) -> str:
+        facts = self.logic.resultFacts(parameters)
+        known = None if facts is None or parameters.shownMap is Map.NONE else facts["maps"].get(parameters.shownMap.value)
+        if known is None:
+            return ""
+        size = " x ".join(f"{value:.0f}" for value in known["resolution_mm"])
+        lines = [_("True resolution {size} mm; {unit}.").format(size=size, unit=known["unit"])]
+        lines += [known["caution"] + "."] if known.get("caution") else []
+        return "<br>".join(html.escape(line) for line in lines)

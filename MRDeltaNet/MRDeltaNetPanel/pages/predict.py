@@ -1,0 +1,108 @@
+"""Step 4: the probability of complete response, never without its range, never without saying what the model has seen."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from MRDeltaNetLib.errors import MRDeltaNetError
+from MRDeltaNetPanel import packages
+from MRDeltaNetPanel.pages.page import Page
+from MRDeltaNetPanel.words import errorLines, listed, warningLines
+
+CHOOSE = "choose"
+
+BANNER = "<table width='100%' bgcolor='#FFDD00' cellpadding='6'><tr><td><font color='#000000'><b>{text}</b></font></td></tr></table>"
+"""Black on yellow, in a light and in a dark window."""
+
+
+class PredictPage(Page):
+    """Model and its card, device, what the range is made of, Run, and the answer."""
+
+    key, uiFile = "predict", "Predict.ui"
+
+    def connect(self) -> None:
+        self.ui.installButton.connect("clicked(bool)", lambda checked=False: self.guarded(self.install))
+        self.ui.runButton.connect("clicked(bool)", lambda checked=False: self.panel.run("predict"))
+        self._fillModels()
+        self.ui.modelBox.connect("activated(int)", self.modelChosen)
+
+    def modelChosen(self, index: int) -> None:
+        """The demo model, the folder of last time, or another folder."""
+        kept = self.ui.modelBox.itemData(index)
+        if kept == CHOOSE:
+            folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder of a model (bundle)"), "")
+            if folder:
+                self.guarded(lambda: self.logic.chooseModel(Path(folder)))
+        else:
+            self.guarded(lambda: self.logic.chooseModel(Path(kept) if kept else None))
+        self._fillModels()
+        self.panel.refreshSoon()
+
+    def install(self) -> None:
+        """Ask, and install what prediction needs."""
+        packages.install(Path(self.panel.resourcePath("requirements.txt")))
+
+    def refresh(self, situation: Any, step: Any) -> None:
+        missing = packages.missing()
+        self.ui.installButton.visible = bool(missing)
+        self.ui.installButton.text = _("Install what is missing ({names})...").format(names=", ".join(missing))
+        self.ui.runButton.enabled = step.can_run
+        self.ui.runButton.toolTip = step.why_not or _("Measure, predict and explain, in a process of its own")
+        self._showModel()
+        facts = self.logic.resultFacts(self.parameters)
+        self.write(self.ui.answer, "" if facts is None or facts["p_pcr"] is None else answer(facts, situation.prediction is not None and situation.prediction.stale))
+
+    def _fillModels(self) -> None:
+        box, folder = self.ui.modelBox, self.logic.modelFolder
+        box.clear()
+        box.addItem(_("Demo model (simulated pelvises only)"), "")
+        if folder is not None:
+            box.addItem(folder.name, str(folder))
+        box.addItem(_("Choose a folder..."), CHOOSE)
+        box.currentIndex = 0 if folder is None else 1
+
+    def _showModel(self) -> None:
+        try:
+            facts = self.logic.bundle().public_facts()
+        except MRDeltaNetError as error:
+            self.write(self.ui.banner, listed(errorLines([error]), _("This model cannot be used")))
+            self.write(self.ui.card, "")
+            return
+        warning = html.escape(_("DEMO WEIGHTS: trained on simulated pelvises only. On a patient this number means nothing."))
+        self.write(self.ui.banner, BANNER.format(text=warning) if facts["is_demo"] else "")
+        self.write(self.ui.card, card(facts))
+
+
+def card(facts: dict[str, Any]) -> str:
+    """The model's card in a few lines of rich text."""
+    lines = [f"<b>{html.escape(facts['name'])}</b> {html.escape(facts['version'])}", _("Trained on: {text}").format(text=html.escape(facts["trained_on"]))]
+    if facts.get("held_out_auc") is not None:
+        low, high = facts["held_out_auc_ci"]
+        lines.append(_("AUC {auc:.2f} ({low:.2f} to {high:.2f}) on {held_out}").format(auc=facts["held_out_auc"], low=low, high=high,
+                                                                                   held_out=html.escape(facts["held_out_on"])))
+    lines.append(_("Intended use: {text}").format(text=html.escape(facts["intended_use"])))
+    return "<br>".join(lines)
+
+
+def answer(facts: dict[str, Any], stale: bool) -> str:
+    """The result as rich text: probability with its range, class at the threshold, the light, warnings.
+
+    facts  result.json
+    """
+    head = f"<font size='+2'><b>P(pCR) {facts['p_pcr']:.2f}</b></font> ({facts['p_pcr_low']:.2f} {_('to')} {facts['p_pcr_high']:.2f})"
+    lines = [head]
+    if stale:
+        lines.insert(0, f"<b>{html.escape(_('Out of date: something was changed since. Run again.'))}</b>")
+    if facts["predicted_class"] is None:
+        lines.append(html.escape(_("No class is given: see the warnings.")))
+    else:
+        lines.append(_("Class at the threshold {threshold:.2f}: <b>{name}</b>").format(threshold=facts["threshold"], name=html.escape(facts["predicted_class"])))
+    light = facts["familiarity"]
+    lines.append(_("Like the training cases: <b>{light}</b>").format(light=html.escape(light["light"])))
+    return "<br>".join(lines) + listed([html.escape(reason) for reason in light["reasons"]]) + listed(warningLines(facts["warnings"]), _("Mind"))

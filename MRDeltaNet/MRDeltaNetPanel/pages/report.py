@@ -1,0 +1,71 @@
+"""Step 6: the measures, the report, and keeping both."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from MRDeltaNetPanel.pages.page import Page
+
+
+class ReportPage(Page):
+    """A table of changes; report in the web browser; result folder and scene to keep."""
+
+    key, uiFile = "report", "Report.ui"
+
+    def connect(self) -> None:
+        self.ui.writeButton.connect("clicked(bool)", lambda checked=False: self.panel.run("report"))
+        self.ui.openButton.connect("clicked(bool)", lambda checked=False: self.guarded(self.openReport))
+        self.ui.saveResultButton.connect("clicked(bool)", lambda checked=False: self.guarded(self.saveResult))
+        self.ui.saveSceneButton.connect("clicked(bool)", lambda checked=False: self.guarded(self.saveScene))
+
+    def openReport(self) -> None:
+        """The report in the web browser."""
+        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self.logic.reportFile(self.parameters))))
+
+    def saveResult(self) -> None:
+        """Every file of the result into a folder of the user's choice."""
+        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder for the result (new or empty)"), "")
+        if folder:
+            self.logic.saveResult(Path(folder))
+            self.write(self.ui.reportLabel, html.escape(_("Saved: {count} files.").format(count=len(list(Path(folder).iterdir())))))
+
+    def saveScene(self) -> None:
+        """The scene as .mrb, with the user's own layout, so that it opens without this extension too."""
+        path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Save the scene"), "", _("Slicer scene bundle") + " (*.mrb)")
+        if path:
+            self.panel.saveScene(Path(path if path.endswith(".mrb") else f"{path}.mrb"))
+            self.write(self.ui.reportLabel, html.escape(_("The scene is saved.")))
+
+    def refresh(self, situation: Any, step: Any) -> None:
+        parameters = self.parameters
+        self.ui.writeButton.enabled = step.can_run
+        self.ui.writeButton.toolTip = step.why_not or _("Measure and write the report; needs no model")
+        self.ui.openButton.enabled = parameters.report is not None
+        self.ui.saveResultButton.enabled = self.logic.lastResult is not None
+        self.ui.saveResultButton.toolTip = (_("Copy every file of the result into a folder of your choice") if self.logic.lastResult is not None else
+                                            _("The files of this result are not at hand any more: run again"))
+        if self.ui.measuresView.mrmlTableNode() is not parameters.measures:
+            self.ui.measuresView.setMRMLTableNode(parameters.measures)
+            self.ui.measuresView.resizeColumnsToContents()
+        self.write(self.ui.summary, self._summary(situation))
+
+    def _summary(self, situation: Any) -> str:
+        facts = self.logic.resultFacts(self.parameters)
+        if facts is None:
+            return html.escape(_("No report yet."))
+        lines = []
+        if facts["p_pcr"] is not None:
+            lines.append(f"<b>P(pCR) {facts['p_pcr']:.2f}</b> ({facts['p_pcr_low']:.2f} {_('to')} {facts['p_pcr_high']:.2f})")
+        change = facts["measures"].get("volume_change_percent")
+        if change is not None:
+            lines.append(_("Tumour volume {before:.1f} mL, tumour bed {after:.1f} mL ({change:+.0f} %)").format(
+                before=facts["measures"]["pre_volume_ml"], after=facts["measures"]["post_volume_ml"], change=change))
+        if situation.report_outdated:
+            lines.append(f"<b>{html.escape(_('Out of date: something was changed since. Run again.'))}</b>")
+        return "<br>".join(lines)

@@ -1,0 +1,41 @@
+"""Step 1: which scans, and whether they can be compared."""
+
+from __future__ import annotations
+
+import html
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from MRDeltaNetPanel.pages.page import Page
+from MRDeltaNetPanel.words import errorLines, listed, noticeLines
+
+
+class ScansPage(Page):
+    """Choose, swap, load; the findings stand below at once."""
+
+    key, uiFile = "scans", "Scans.ui"
+
+    def connect(self) -> None:
+        self.ui.swapButton.connect("clicked(bool)", lambda checked=False: self.guarded(self.swap))
+        self.ui.fileButton.connect("clicked(bool)", lambda checked=False: slicer.util.openAddVolumeDialog())
+        self.ui.dicomButton.connect("clicked(bool)", lambda checked=False: slicer.util.selectModule("DICOM"))
+        self.ui.sampleButton.connect("clicked(bool)", lambda checked=False: self.panel.walkThrough())
+
+    def swap(self) -> None:
+        """Exchange the scans, and with them their outlines; an alignment the other way round is none."""
+        parameters = self.parameters
+        self.logic.forgetAlignment(parameters)
+        with slicer.util.NodeModify(parameters.parameterNode):
+            parameters.preVolume, parameters.postVolume = parameters.postVolume, parameters.preVolume
+            parameters.preSegmentation, parameters.postSegmentation = None, None
+        self.panel.placeScans()
+
+    def refresh(self, situation: Any, step: Any) -> None:
+        parameters = self.parameters
+        self.ui.swapButton.enabled = parameters.preVolume is not None or parameters.postVolume is not None
+        self.ui.sampleButton.enabled = not self.logic.running
+        found = self.panel.findings
+        parts = [html.escape(line) for line in found.lines]
+        self.write(self.ui.findings, listed(parts) + listed(errorLines(found.errors), _("Refused")) + listed(noticeLines(found.notices), _("Mind")))

@@ -1,0 +1,105 @@
+"""Step 3: the outlines. The tumour before treatment, its bed after treatment, and viable tumour if any is left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from MRDeltaNetLib import workflow
+from MRDeltaNetLib.workflow import Outline
+from MRDeltaNetPanel import inputs as given
+from MRDeltaNetPanel.editor import Editor
+from MRDeltaNetPanel.pages.page import Page
+from MRDeltaNetPanel.words import table
+
+ROWS = (("volume_ml", "Volume (mL)", "{:.1f}"), ("longest_in_plane_diameter_mm", "Longest diameter in plane (mm)", "{:.0f}"),
+        ("longest_3d_diameter_mm", "Longest diameter (mm)", "{:.0f}"), ("short_axis_mm", "Short axis (mm)", "{:.0f}"))
+"""Measures that are shown while one draws: name in result.json without its visit, its name and format."""
+
+
+class TumourPage(Page):
+    """The Segment Editor on one scan at a time, and the sizes of what is drawn."""
+
+    key, uiFile = "tumour", "Tumour.ui"
+
+    def connect(self) -> None:
+        self.role = "pre"
+        self.editor = Editor(self.ui.editor)
+        self.ui.preButton.connect("clicked(bool)", lambda checked=False: self.edit("pre"))
+        self.ui.postButton.connect("clicked(bool)", lambda checked=False: self.edit("post"))
+        self.ui.carryButton.connect("clicked(bool)", lambda checked=False: self.guarded(self.carryOver))
+        self.ui.automaticButton.connect("clicked(bool)", lambda checked=False: self.guarded(self.automatic))
+
+    def enter(self) -> None:
+        self.editor.enter()
+        self.panel.placeScans(onTumour=True)
+        self.edit(self.role)
+
+    def exit(self) -> None:
+        self.editor.exit()
+
+    def sceneCloses(self) -> None:
+        self.editor.sceneCloses()
+
+    def sceneChanged(self) -> None:
+        self.editor.sceneChanged()
+
+    def cleanup(self) -> None:
+        self.editor.cleanup()
+
+    def edit(self, role: str) -> None:
+        """Offer the outlines of one scan for editing.
+
+        role  "pre" or "post"
+        """
+        self.role = role
+        (self.ui.preButton if role == "pre" else self.ui.postButton).checked = True
+        volumeName, _segmentationName, segmentId = given.OUTLINES[role]
+        volume = getattr(self.parameters, volumeName)
+        if volume is None:
+            self.editor.edit(None, None, None)
+            return
+        views = self.panel.views.sliceNodes()
+        segmentation = self.logic.segmentation(self.parameters, role, () if not views else (views[0 if role == "pre" else 1],))
+        self.editor.edit(segmentation, volume, segmentId)
+        self.panel.refreshSoon()
+
+    def carryOver(self) -> None:
+        """The first outline on the second scan, as a suggestion that can be undone."""
+        self.edit("post")
+        self.editor.keepForUndo()
+        self.logic.carryOver(self.parameters)
+
+    def automatic(self) -> None:
+        """Let the installed model draw."""
+        self.editor.keepForUndo()
+        self.logic.automaticSegmentation(self.parameters, self.role)
+
+    def refresh(self, situation: Any, step: Any) -> None:
+        parameters = self.parameters
+        self.ui.preButton.enabled = parameters.preVolume is not None
+        self.ui.postButton.enabled = parameters.postVolume is not None
+        whyNot = workflow.why_not_carry(situation, translate=_)
+        self.ui.carryButton.enabled = not whyNot
+        self.ui.carryButton.toolTip = whyNot or _("Lay the first outline on the second scan, as a suggestion to correct")
+        self.ui.automaticButton.visible = self.logic.automaticSegmentation is not None
+        drawn = situation.residual_outline is Outline.DRAWN
+        self.ui.completeResponseBox.enabled = parameters.completeResponse or not drawn
+        self.ui.completeResponseBox.toolTip = (_("Residual tumour is outlined: clear that outline first") if drawn else
+                                               _("A statement of the reader: no viable tumour is left on the second scan"))
+        self.write(self.ui.measuresLabel, self._sizes())
+
+    def _sizes(self) -> str:
+        sizes = self.logic.sizes(self.parameters)
+        if sizes is None:
+            return ""
+        columns = [("pre", _("Before")), ("post", _("After (bed)")), ("residual", _("Residual"))]
+        shown = [(role, title) for role, title in columns if sizes.get(f"{role}_volume_ml") is not None]
+        if not shown:
+            return ""
+        rows = [("", *(title for _role, title in shown), _("Change"))]
+        for name, title, form in ROWS:
+            change = sizes.get(f"{name.removesuffix('_ml').removesuffix('_mm')}_change_percent")
+            rows.append((_(title), *(form.format(sizes[f"{role}_{name}"]) for role, _title in shown), "" if change is None else f"{change:+.0f} %"))
+        return table(rows)

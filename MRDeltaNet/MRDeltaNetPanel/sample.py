@@ -1,0 +1,78 @@
+"""The simulated sample pair: registered in Slicer's Sample Data module, and loaded by one button of the panel.
+
+Nothing is downloaded: a child process simulates the pair, so that the extension stays small and the truth about it is known.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+import slicer
+from slicer.i18n import tr as _
+
+from MRDeltaNetLib.mrml import hierarchy
+from MRDeltaNetLib.mrml.nodes import image_to_node
+from MRDeltaNetPanel.inputs import OUTLINES
+
+CATEGORY = "MRDeltaNet"
+NAME = "MRDeltaNet simulated pair"
+STEP = "sample"
+"""The name of its run in the logic."""
+
+SEED = 1
+"""The pair of `make demo`."""
+
+NODE_NAMES = {"pre": "Before treatment (simulated)", "post": "After treatment (simulated)"}
+TIMEOUT_S = 180
+
+
+def register(module: Any) -> None:
+    """Add the pair to Sample Data.
+
+    module  the scripted module, for its resources
+    """
+    import SampleData
+    logic = SampleData.SampleDataLogic
+    if hasattr(logic, "registerCustomSampleDataCategory"):
+        logic.registerCustomSampleDataCategory(CATEGORY, title=_("MRDeltaNet (simulated pelvises)"))
+    logic.registerCustomSampleDataSource(category=CATEGORY, sampleName=NAME, thumbnailFileName=module.resourcePath("Icons/SamplePair.png"),
+                                         customDownloader=lambda source: downloadPair())
+
+
+def downloadPair() -> list[Any]:
+    """What Sample Data calls: simulate the pair, wait, and load both scans. Returns their volume nodes."""
+    from MRDeltaNetPanel.logic import MRDeltaNetLogic
+    logic = MRDeltaNetLogic()
+    try:
+        return logic.samplePair()
+    finally:
+        logic.close()
+
+
+def command(python: str, folder: Path) -> list[str]:
+    """The child process that simulates the pair.
+
+    python  interpreter; folder  where the files go
+    """
+    return [python, "-P", "-m", "MRDeltaNetLib.cohort.sample", str(folder), "--seed", str(SEED)]
+
+
+def load(folder: Path, parameters: Any, logic: Any) -> None:
+    """Both scans with the outlines that the simulation knows, chosen in the panel; what was chosen before stays in the scene.
+
+    folder  where the simulation left its files
+    """
+    logic.forgetAlignment(parameters)
+    volumes = {role: image_to_node(sitk.ReadImage(str(folder / f"{role}.nrrd")), slicer.mrmlScene, name) for role, name in NODE_NAMES.items()}
+    with slicer.util.NodeModify(parameters.parameterNode):
+        parameters.preVolume, parameters.postVolume = volumes["pre"], volumes["post"]
+        parameters.preSegmentation = parameters.postSegmentation = None
+        parameters.completeResponse = False
+    hierarchy.file_scans(slicer.mrmlScene, volumes)
+    for role in OUTLINES:
+        mask = sitk.ReadImage(str(folder / f"{role}_mask.nrrd"))
+        logic.setMask(parameters, role, mask)
+        if role == "residual" and not sitk.GetArrayViewFromImage(mask).any():
+            parameters.completeResponse = True            # the truth of the simulation; an empty outline alone states nothing

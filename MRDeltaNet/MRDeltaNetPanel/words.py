@@ -1,0 +1,52 @@
+"""Pieces of rich text that pages share. Everything from a file is escaped: a label shows it, never obeys it."""
+
+from __future__ import annotations
+
+import html
+from typing import Any, Iterable, Sequence
+
+
+def listed(lines: Sequence[str], title: str = "") -> str:
+    """Lines as a list under a title; nothing for no lines.
+
+    lines  rich text already
+    """
+    if not lines:
+        return ""
+    head = f"<p><b>{html.escape(title)}</b></p>" if title else ""
+    return head + "<ul style='margin-left:12px; -qt-list-indent:0'>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"
+
+
+def noticeLines(notices: Iterable[Any]) -> list[str]:
+    """Warnings: text, remedy, code."""
+    return [_told(notice.text, "", notice.fix, notice.code) for notice in notices]
+
+
+def errorLines(errors: Iterable[Any]) -> list[str]:
+    """Refusals: what, found, remedy, code."""
+    return [_told(error.what, error.found, error.fix, error.code) for error in errors]
+
+
+def warningLines(warnings: Iterable[dict[str, str]]) -> list[str]:
+    """Warnings as result.json holds them."""
+    return [_told(entry["text"], "", entry.get("fix", ""), entry["code"]) for entry in warnings]
+
+
+def table(rows: Iterable[tuple[str, ...]]) -> str:
+    """Rows of escaped cells; the first column is the name."""
+    body = "".join("<tr>" + "".join(f"<td style='padding-right:10px'>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table>{body}</table>"
+
+
+def sentence(text: str) -> str:
+    """With a capital letter at the start and a full stop at the end."""
+    return text[:1].upper() + text[1:].rstrip(".") + "."
+
+
+def _told(what: str, found: str, fix: str, code: str) -> str:
+    parts = [html.escape(sentence(what))]
+    if found:
+        parts.append(html.escape(sentence(found)))
+    if fix:
+        parts.append(f"<i>{html.escape(sentence(fix))}</i>")
+    return " ".join(parts) + f" <small>{html.escape(code)}</small>"
