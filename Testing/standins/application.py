@@ -21,6 +21,7 @@ from MRDeltaNetLib.mrml.bootstrap import quiet
 from Testing.standins import (ctk_widgets, data_widgets, mrml_widgets, parameter_node, pythonqt, qt_module, scripted_module, segment_editor,
                               slice_views, ui_files)
 from Testing.standins.layout_manager import LAYOUT_MANAGER
+from Testing.standins.segment_editor import EffectFactory
 from Testing.standins.slicer_application import SlicerApplication
 from Testing.standins.slicer_packages import DicomDatabase, dialogs_of_util, i18n_module, packaging_module, pytorch_module, sample_data_module
 from Testing.standins.window import MainWindow, dark_palette
@@ -182,6 +183,8 @@ def _place(slicer: ModuleType, recorder: qt_module.Application, translations: di
     for name, each in MRML_WIDGETS.items():
         setattr(slicer, name, each)
     slicer.qMRMLLayoutManager = LAYOUT_MANAGER
+    factory = EffectFactory()
+    slicer.qSlicerSegmentEditorEffectFactory = SimpleNamespace(instance=lambda: factory)
     slicer.qSlicerScriptedLoadableModuleWidget = scripted_module.MODULE_WIDGET
     slicer.qSlicerScriptedLoadableModule = scripted_module.ModuleDescription
     for name, module in {"ScriptedLoadableModule": scripted_module.slicer_module(), "parameterNodeWrapper": parameter_node.parameter_node_module(),

@@ -27,6 +27,7 @@ FROM_SOURCE: dict[str, dict[str, Any]] = {
                                                     "pythonSource", "setPythonSource"]},
     "qMRMLSliceView": {"inherits": "QWidget", "dir": ["mrmlScene", "setMRMLScene", "mrmlSliceNode", "scheduleRender", "forceRender", "cornerAnnotation",
                                                       "renderWindow", "setBackgroundColor", "backgroundColor"]},
+    "qSlicerSegmentEditorEffectFactory": {"signals": ["effectRegistered(QString)"], "dir": ["instance", "registerEffect", "registeredEffects"]},
     "qSlicerSegmentEditorAbstractEffect": {"properties": [["name", "QString", False], ["title", "QString", False]],
                                            "dir": ["parameter", "setParameter", "scriptedEffect", "parameterSetNode"]},
 }

@@ -361,5 +361,8 @@ for _name, _parts in {"segmentationNodeSelectorVisible": ("segmentation", "segme
                       "show3DButtonVisible": ("show_3d",), "maskingSectionVisible": ("masking",), "undoEnabled": ("undo", "redo")}.items():
     setattr(_SegmentEditorWidget, f"_set_{_name}", _showing(_name, *_parts))
 
+EffectFactory = standin("qSlicerSegmentEditorEffectFactory", QtCore.QObject)
+"""The application has one; `instance()` gives it."""
+
 CLASSES = {"qMRMLSegmentsTableView": standin("qMRMLSegmentsTableView", QtWidgets.QWidget, _SegmentsTableView),
            "qMRMLSegmentEditorWidget": standin("qMRMLSegmentEditorWidget", QtWidgets.QWidget, _SegmentEditorWidget)}

@@ -11,6 +11,8 @@ from Testing.standins.pythonqt import PythonQt
 
 DYNAMIC = {"SlicerParameterName"}
 """Dynamic properties that Slicer reads from a .ui file; any other is a slip of the pen."""
+MARGINS = {"leftMargin", "topMargin", "rightMargin", "bottomMargin"}
+"""Properties of a layout in a .ui file that Qt's form builder reads itself."""
 LAYOUTS = {"QVBoxLayout", "QHBoxLayout", "QGridLayout", "QFormLayout"}
 _widgets: dict[str, type] = {}
 
@@ -105,7 +107,7 @@ def _apply_own_properties(widget: PythonQt) -> None:
     """Qt keeps a property that it does not know as a dynamic one: hand those to the stand-in that does know them."""
     for raw in QtCore.QObject.dynamicPropertyNames(widget):
         name = bytes(raw.data()).decode()
-        if name.startswith("_q_") or name in DYNAMIC:
+        if name.startswith("_q_") or name in DYNAMIC or name in MARGINS and isinstance(widget, QtWidgets.QLayout):
             continue
         if name not in widget._contract.properties:
             raise ValueError(f"the .ui file sets '{name}' of {widget._contract.class_name} '{widget.objectName}', which has no such property")
