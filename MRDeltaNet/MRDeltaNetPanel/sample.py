@@ -56,7 +56,7 @@ def command(python: str, folder: Path) -> list[str]:
 
     python  interpreter; folder  where the files go
     """
-    return [python, "-P", "-m", "MRDeltaNetLib.cohort.sample", str(folder), "--seed", str(SEED)]
+    return [python, "-P", "-m", "MRDeltaNetLib.sample", str(folder), "--seed", str(SEED)]
 
 
 def load(folder: Path, parameters: Any, logic: Any) -> None:

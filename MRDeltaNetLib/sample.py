@@ -1,4 +1,4 @@
-"""`python -m MRDeltaNetLib.cohort.sample FOLDER`: one simulated pair for the Slicer panel's sample button; progress as JSON lines.
+"""`python -m MRDeltaNetLib.sample FOLDER`: one simulated pair for the Slicer panel's sample button; progress as JSON lines.
 
 Needs numpy and SimpleITK only, so that it runs in a Slicer into which nothing was installed.
 """
@@ -16,7 +16,7 @@ from MRDeltaNetLib.doorway import failed
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the pair and tell its files in one line {"finished": {"files": [...]}}; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m MRDeltaNetLib.cohort.sample", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m MRDeltaNetLib.sample", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=1, help="same seed, same pair")
     chosen = parser.parse_args(arguments)

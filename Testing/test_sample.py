@@ -8,7 +8,7 @@ import sys
 
 import SimpleITK as sitk
 
-from MRDeltaNetLib.cohort import sample
+from MRDeltaNetLib import sample
 from MRDeltaNetLib.cohort.simulation import write_pair
 
 NOT_IN_SLICER = ("torch", "monai", "safetensors", "typer", "rich", "pandas", "sklearn", "matplotlib", "lightning", "statsmodels")
@@ -18,7 +18,7 @@ def test_the_pair_is_that_of_the_simulation_and_needs_no_package_that_slicer_lac
     small = {"size": (48, 48, 12)}
     code = ("import sys\n"
             f"for name in {NOT_IN_SLICER}: sys.modules[name] = None\n"
-            "from MRDeltaNetLib.cohort import sample, simulation\n"
+            "from MRDeltaNetLib import sample\nfrom MRDeltaNetLib.cohort import simulation\n"
             "real = simulation.simulate_pair\n"
             f"simulation.simulate_pair = lambda seed, **given: real(seed, **given, **{small})\n"
             f"sys.exit(sample.main([{str(tmp_path / 'pair')!r}, '--seed', '5']))\n")
