@@ -70,6 +70,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.step = "scans"
         self._tags: list[Any] = []
         self._walking = False
+        self._placed: tuple[Any, Any] | None = None
 
     # Slicer's calls
 
@@ -173,7 +174,8 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """
         if self.parameters is None or not self.views.shown:
             return
-        self.views.place(self.parameters.preVolume, self.parameters.postVolume)
+        self._placed = (self.parameters.preVolume, self.parameters.postVolume)
+        self.views.place(*self._placed)
         if onTumour and (centre := self.logic.tumourCentre(self.parameters)) is not None:
             self.views.jump(centre)
 
@@ -193,9 +195,10 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.placeScans()
 
     def tell(self, error: Any) -> None:
-        """What was refused or went wrong, in one dialog."""
-        details = "\n".join(getattr(error, "tail", ()))
-        slicer.util.errorDisplay(error.text(), windowTitle=_("MRDeltaNet"), detailedText=details)
+        """What was refused or went wrong, in one dialog; what the user himself declined is no error."""
+        from MRDeltaNetLib.errors import Cancelled
+        display = slicer.util.infoDisplay if isinstance(error, Cancelled) else slicer.util.errorDisplay
+        display(error.text(), windowTitle=_("MRDeltaNet"), detailedText="\n".join(getattr(error, "tail", ())))
 
     def refreshSoon(self, caller: Any = None, event: Any = None) -> None:
         """Look at everything anew when the scene has come to rest."""
@@ -213,6 +216,8 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             button = getattr(self.ui, f"{step.key}Button")
             button.text = f"{step.number}  {_(step.title)}  {MARKS[steps[step.key].state.name]}".rstrip()
             button.toolTip = f"{_(step.purpose)}. {steps[step.key].line}"
+        if (self.parameters.preVolume, self.parameters.postVolume) != self._placed:
+            self.placeScans()
         self.ui.hintLabel.text = steps[self.step].line
         self.pages[self.step].refresh(situation, steps[self.step])
         self.ui.runRow.visible = self.logic.running
@@ -339,7 +344,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.parameters.disconnectGui(tag)
         self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._parametersModified)
         self._forgetChosen()
-        self.parameters, self._tags = None, []
+        self.parameters, self._tags, self._placed = None, [], None
 
     def _parametersModified(self, caller: Any, event: Any) -> None:
         self._observeChosen()

@@ -145,7 +145,7 @@ class MRDeltaNetLogic(outlining.Outlining, keeping.Keeping, ScriptedLoadableModu
             return pair.fingerprint()
         if step == "report":
             return pair.fingerprint(completeResponse=parameters.completeResponse)
-        return pair.fingerprint(completeResponse=parameters.completeResponse, model=self.bundle().sha256,
+        return pair.fingerprint(completeResponse=parameters.completeResponse, model=self._modelDigest(),
                                 options={"outlineStepMm": parameters.outlineStepMm, "allMembers": parameters.allMembers})
 
     # Runs
@@ -164,6 +164,8 @@ class MRDeltaNetLogic(outlining.Outlining, keeping.Keeping, ScriptedLoadableModu
         parameters = parameters or self.getParameterNode()
         self._refuseSecondRun()
         pair = self.inputs(parameters)
+        if step == "predict":
+            self.bundle()
         out = self._freshFolder(step)
         restsOn = self.fingerprint(step, pair, parameters)
         self._worker = Worker(self.session.path("job"))
@@ -212,6 +214,13 @@ class MRDeltaNetLogic(outlining.Outlining, keeping.Keeping, ScriptedLoadableModu
         self.session.close()
 
     # Inside
+
+    def _modelDigest(self) -> str:
+        """SHA-256 of the chosen model; empty, and so unlike that of any result, while its folder cannot be read."""
+        try:
+            return self.bundle().sha256
+        except MRDeltaNetError:
+            return ""
 
     def _refuseSecondRun(self) -> None:
         if self.running:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable
 
@@ -41,3 +42,57 @@ def wait(application) -> Callable[..., None]:
         application.process_events(0.4)
 
     return until
+
+
+@pytest.fixture(scope="session")
+def simulated() -> Any:
+    """A small simulated pair that the real pipeline aligns in seconds."""
+    from Testing.simulated import small_pair
+    return small_pair()
+
+
+@pytest.fixture
+def scans(application, panel, simulated) -> tuple[Any, Any]:
+    """The simulated pair as volume nodes, chosen in the panel's boxes: (pre, post)."""
+    import slicer
+
+    from MRDeltaNetLib.mrml.nodes import image_to_node
+    pre, post = (image_to_node(image, slicer.mrmlScene, name) for image, name in ((simulated.pre, "Before"), (simulated.post, "After")))
+    panel.pages["scans"].ui.preSelector.setCurrentNode(pre)
+    panel.pages["scans"].ui.postSelector.setCurrentNode(post)
+    panel.refresh()
+    return pre, post
+
+
+@pytest.fixture
+def finished(tmp_path) -> Any:
+    """(made-up result, its folder as a run leaves it): alignment, maps, numbers, report."""
+    from MRDeltaNetLib.io.results import write_results
+    from MRDeltaNetLib.report.html import write_report
+    from Testing.made_up_result import complete_result
+    result, folder = complete_result(), tmp_path / "finished"
+    result = replace(result, map_facts={name: {**facts, "unit": "a share of one"} for name, facts in result.map_facts.items()})
+    write_results(result, folder, manifest={}, also=lambda unfinished: [write_report(result, unfinished / "report.html").name])
+    return result, folder
+
+
+@pytest.fixture
+def case(application, panel, finished) -> Any:
+    """A whole case in the scene as two runs would have brought it, without any run: scans, outlines, alignment, prediction, maps, report.
+    The parameter node."""
+    import slicer
+
+    from MRDeltaNetLib.mrml.nodes import image_to_node
+    from MRDeltaNetPanel import results
+    result, folder = finished
+    parameters = panel.parameters
+    parameters.preVolume, parameters.postVolume = (image_to_node(result.images[role], slicer.mrmlScene, name)
+                                                   for role, name in (("pre", "Before"), ("post", "After")))
+    for role in ("pre", "post", "residual"):
+        panel.logic.setMask(parameters, role, result.images[f"{role}_mask"])
+    results.bringAlignment(parameters, folder, panel.logic.fingerprint("align", panel.logic.inputs(parameters), parameters))
+    results.bringResult(parameters, folder, panel.logic.fingerprint("predict", panel.logic.inputs(parameters), parameters))
+    panel.logic.lastResult = folder
+    panel.placeScans()
+    panel.refresh()
+    return parameters

@@ -1,0 +1,347 @@
+"""The six pages: what they say, what may be pressed and why not, and that a refusal changes nothing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from MRDeltaNetLib import workflow
+from MRDeltaNetLib.errors import InputError
+from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
+from MRDeltaNetLib.workflow import Outline
+from Testing.panel.conftest import MODULE
+
+STEPS = [step.key for step in workflow.STEPS]
+ACTIONS = {"align": "alignButton", "predict": "runButton", "report": "writeButton"}
+"""Page -> its button that starts a run."""
+
+
+def ui(panel, step):
+    return panel.pages[step].ui
+
+
+def told(application):
+    """The dialogs so far, and none from now on counts as old."""
+    found = list(application.dialogs)
+    application.dialogs.clear()
+    return found
+
+
+def under_foreign_transform(application, volume):
+    transform = application.scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "somebody's")
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+    return transform
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_page_opens_on_an_empty_scene_and_says_what_to_do(application, panel, step):
+    getattr(panel.ui, f"{step}Button").click()
+    application.process_events(0.4)
+    assert panel.step == step and panel.ui.pages.currentWidget() is panel.pages[step].widget
+    assert panel.ui.hintLabel.text == panel.logic.look(panel.logic.situation(panel.parameters))[step].line
+    assert "hoose" in panel.ui.hintLabel.text
+    assert not application.dialogs and not application.scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode")
+
+
+def test_what_cannot_be_started_says_why_in_its_tooltip(application, panel):
+    for step, name in ACTIONS.items():
+        panel.go(step)
+        button = getattr(ui(panel, step), name)
+        assert not button.enabled and button.toolTip == "First choose two scans."
+    panel.go("tumour")
+    assert not ui(panel, "tumour").carryButton.enabled and ui(panel, "tumour").carryButton.toolTip == "First choose two scans."
+    assert not ui(panel, "tumour").preButton.enabled and not ui(panel, "tumour").postButton.enabled
+    panel.go("explain")
+    assert not ui(panel, "explain").mapBox.enabled and not ui(panel, "explain").pointButton.enabled and ui(panel, "explain").pointButton.toolTip
+
+
+def test_chosen_scans_are_parameters_shown_in_their_views_and_may_be_aligned(application, panel, scans):
+    application.process_events(0.4)
+    assert (panel.parameters.preVolume, panel.parameters.postVolume) == scans
+    assert [layers.GetBackgroundVolumeID() for layers in panel.views.compositeNodes()] == [scans[0].GetID(), scans[1].GetID()]
+    panel.go("align")
+    assert ui(panel, "align").alignButton.enabled and not ui(panel, "align").blendButton.enabled
+    panel.go("report")
+    assert ui(panel, "report").writeButton.toolTip == "First align the scans."
+
+
+def test_findings_about_the_pair_stand_below_the_boxes(application, panel, scans):
+    lines = panel.logic.findings(panel.parameters).lines
+    assert lines and all(re.sub("<[^>]*>", "", line) in re.sub("<[^>]*>", "", ui(panel, "scans").findings.text) for line in lines)
+    assert ui(panel, "scans").findings.visible
+
+
+def test_swapping_exchanges_the_scans_and_ends_the_alignment(application, panel, case):
+    pre, post, first = case.preVolume, case.postVolume, case.preSegmentation
+    panel.go("scans")
+    ui(panel, "scans").swapButton.click()
+    application.process_events(0.4)
+    parameters = panel.parameters
+    assert (parameters.preVolume, parameters.postVolume) == (post, pre) and parameters.alignment is None
+    assert post.GetParentTransformNode() is None and first.GetParentTransformNode() is None
+    assert [layers.GetBackgroundVolumeID() for layers in panel.views.compositeNodes()] == [post.GetID(), pre.GetID()]
+    assert panel.logic.outlineState(parameters, "pre") is Outline.NONE
+
+
+def test_one_scan_twice_is_told_and_nothing_may_be_started(application, panel, scans):
+    ui(panel, "scans").postSelector.setCurrentNode(scans[0])
+    application.process_events(0.4)
+    assert panel.ui.hintLabel.text == "The same scan is chosen twice. Choose the other visit."
+    assert panel.ui.scansButton.text.endswith("!")
+    for step, name in ACTIONS.items():
+        panel.go(step)
+        assert not getattr(ui(panel, step), name).enabled and getattr(ui(panel, step), name).toolTip == "The same scan is chosen twice."
+
+
+@pytest.mark.parametrize("role", [0, 1])
+def test_a_scan_under_somebody_elses_transform_is_told_and_taken_out_it_is_let_through(application, panel, scans, role):
+    under_foreign_transform(application, scans[role])
+    for step in STEPS:
+        panel.go(step)
+        application.process_events()
+    panel.go("scans")
+    assert "MRD-E830" in ui(panel, "scans").findings.text and panel.ui.hintLabel.text == "A scan lies under a transform. Take it out or harden it."
+    panel.go("align")
+    assert not ui(panel, "align").alignButton.enabled
+    scans[role].SetAndObserveTransformNodeID(None)
+    panel.refresh()
+    assert ui(panel, "align").alignButton.enabled and not application.dialogs
+
+
+def test_a_pressed_button_that_is_refused_tells_in_one_dialog(application, panel, scans):
+    panel.go("align")
+    under_foreign_transform(application, scans[1])
+    ui(panel, "align").alignButton.click()
+    assert [each.kind for each in told(application)] == ["error"] and not panel.logic.running
+
+
+def test_complete_response_is_a_statement_that_drawn_residual_tumour_denies(application, panel, scans, simulated):
+    panel.logic.setMask(panel.parameters, "pre", simulated.pre_mask)
+    panel.go("tumour")
+    box = ui(panel, "tumour").completeResponseBox
+    box.click()
+    assert panel.parameters.completeResponse and panel.logic.situation(panel.parameters).complete_response
+    panel.logic.setMask(panel.parameters, "residual", simulated.post_mask)
+    panel.refresh()
+    assert panel.ui.hintLabel.text == "Residual tumour is drawn, yet none is stated. Choose one." and box.enabled
+    box.click()
+    panel.refresh()
+    assert not panel.parameters.completeResponse and not box.enabled and "clear that outline first" in box.toolTip
+
+
+def test_measures_follow_what_is_drawn(application, panel, scans, simulated):
+    panel.go("tumour")
+    assert ui(panel, "tumour").measuresLabel.text == ""
+    panel.logic.setMask(panel.parameters, "pre", simulated.pre_mask)
+    application.process_events(0.5)
+    volume = panel.logic.sizes(panel.parameters)["pre_volume_ml"]
+    assert f"{volume:.1f}" in ui(panel, "tumour").measuresLabel.text and "Change" in ui(panel, "tumour").measuresLabel.text
+    panel.logic.setMask(panel.parameters, "post", simulated.post_mask)
+    application.process_events(0.5)
+    change = panel.logic.sizes(panel.parameters)["volume_change_percent"]
+    assert f"{change:+.0f} %" in ui(panel, "tumour").measuresLabel.text
+
+
+def test_a_carried_outline_is_called_a_suggestion_and_never_handed_to_a_run_as_drawn(application, panel, case):
+    for role in ("post", "residual"):
+        case.postSegmentation.GetSegmentation().RemoveSegment(f"{role}_mask")
+    panel.go("tumour")
+    button = ui(panel, "tumour").carryButton
+    assert button.enabled
+    button.click()
+    panel.refresh()
+    segment = case.postSegmentation.GetSegmentation().GetSegment("post_mask")
+    assert "suggestion" in segment.GetName() and panel.logic.outlineState(case, "post") is Outline.CARRIED
+    assert panel.ui.hintLabel.text == "The bed is only carried over. Correct it on the scan."
+    pair = panel.logic.inputs(case)
+    assert set(pair.masks) == {"pre"} and "post_mask" not in panel.logic._job("report", pair, case, Path("out"))
+    assert ui(panel, "tumour").editor.segmentationNode() is case.postSegmentation
+    drawn = panel.logic.inputs(case).masks["pre"]
+    panel.logic.setMask(case, "post", elsewhere(drawn, case))
+    panel.refresh()
+    assert "suggestion" not in segment.GetName() and set(panel.logic.inputs(case).masks) == {"pre", "post"}
+    assert not button.enabled and button.toolTip == "The tumour bed is drawn. Clear it to start over."
+
+
+def elsewhere(mask, parameters):
+    """The first outline on the second scan's voxels, where it is: other voxels than the carried ones."""
+    import SimpleITK as sitk
+
+    from MRDeltaNetLib.mrml.scans import scan_from_node
+    grid = scan_from_node(parameters.postVolume, parameters.alignment)
+    return sitk.Resample(mask, grid, sitk.Transform(), sitk.sitkNearestNeighbor)
+
+
+def test_no_button_for_automatic_outlines_until_something_can_draw_them(application, panel, scans):
+    panel.go("tumour")
+    assert not ui(panel, "tumour").automaticButton.visible
+    asked = []
+    panel.logic.automaticSegmentation = lambda parameters, role: asked.append(role)
+    panel.refresh()
+    assert ui(panel, "tumour").automaticButton.visible
+    ui(panel, "tumour").automaticButton.click()
+    assert asked == ["pre"]
+
+
+def test_a_broken_model_folder_is_refused_and_the_earlier_choice_stays(application, panel, tmp_path):
+    panel.go("predict")
+    box, good, broken = ui(panel, "predict").modelBox, resource(DEMO_BUNDLE), tmp_path / "broken"
+    broken.mkdir()
+    application.answer("getExistingDirectory", str(good), str(broken), "")
+    choose(box)
+    assert panel.logic.modelFolder == good and box.currentIndex == 1 and box.itemText(1) == good.name
+    application.dialogs.clear()
+    choose(box)
+    assert [each.kind for each in told(application)] == ["getExistingDirectory", "error"]
+    assert panel.logic.modelFolder == good and box.currentIndex == 1
+    choose(box)
+    assert panel.logic.modelFolder == good and [each.kind for each in told(application)] == ["getExistingDirectory"]
+    box.currentIndex = 0
+    box.activated(0)
+    assert panel.logic.modelFolder is None
+
+
+def choose(box):
+    """The last entry, 'Choose a folder...', as a person picks it."""
+    box.currentIndex = box.count - 1
+    box.activated(box.count - 1)
+
+
+def test_the_model_is_remembered_by_the_next_application_but_not_by_the_scene(tmp_path):
+    pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="needs PySide6_Essentials (pip install 'mrdeltanet[test]')")
+    pytest.importorskip("slicer", reason="needs slicer-core (pip install 'mrdeltanet[scene]')")
+    from Testing.standins.application import standin_application
+    good = resource(DEMO_BUNDLE)
+    with standin_application(tmp_path / "same") as application:
+        application.open_module(MODULE).logic.chooseModel(good)
+        application.save_scene(tmp_path / "scene.mrml")
+    assert good.name not in (tmp_path / "scene.mrml").read_text(encoding="utf-8")
+    with standin_application(tmp_path / "same") as application:
+        panel = application.open_module(MODULE)
+        assert panel.logic.modelFolder == good and ui(panel, "predict").modelBox.currentIndex == 1
+
+
+def test_a_model_whose_folder_is_gone_is_told_and_only_prediction_waits(application, panel, case, tmp_path):
+    import qt
+    qt.QSettings().setValue("MRDeltaNet/ModelFolder", str(tmp_path / "gone"))
+    panel.go("predict")
+    assert not ui(panel, "predict").runButton.enabled and ui(panel, "predict").banner.text
+    panel.go("report")
+    assert ui(panel, "report").writeButton.enabled
+    with pytest.raises(InputError):
+        panel.logic.bundle()
+
+
+def test_the_demo_model_is_never_shown_without_its_banner(application, panel, case):
+    panel.go("predict")
+    assert "DEMO WEIGHTS" in ui(panel, "predict").banner.text and ui(panel, "predict").banner.visible
+    answer = ui(panel, "predict").answer.text
+    assert "P(pCR) 0.73" in answer and "0.38" in answer and "0.81" in answer and "MRD-W305" in answer
+
+
+def test_a_result_is_called_out_of_date_when_an_option_changed(application, panel, case):
+    panel.go("predict")
+    assert "Out of date" not in ui(panel, "predict").answer.text
+    ui(panel, "predict").outlineStepBox.value = 3.0
+    application.process_events(0.5)
+    assert "Out of date" in ui(panel, "predict").answer.text and panel.ui.predictButton.text.endswith("!")
+
+
+@pytest.fixture
+def without_torch(panel, monkeypatch):
+    from MRDeltaNetPanel import packages
+    monkeypatch.setattr(packages, "missing", lambda: ("torch", "monai"))
+
+
+def test_without_torch_only_prediction_waits_and_install_is_offered(application, panel, case, without_torch):
+    for step in STEPS:
+        panel.go(step)
+        if step in ACTIONS:
+            assert getattr(ui(panel, step), ACTIONS[step]).enabled is (step != "predict"), step
+    panel.go("predict")
+    assert ui(panel, "predict").installButton.visible and "torch, monai" in ui(panel, "predict").installButton.text
+    assert ui(panel, "predict").runButton.toolTip == "Install torch, monai first; all else works without."
+    panel.go("explain")
+    assert ui(panel, "explain").mapBox.enabled and not application.dialogs
+
+
+def test_install_without_the_pytorch_extension_is_one_dialog_that_says_what_to_do(application, panel, without_torch):
+    panel.go("predict")
+    ui(panel, "predict").installButton.click()
+    dialogs = told(application)
+    assert [each.kind for each in dialogs] == ["error"] and "Extensions Manager" in dialogs[0].text
+
+
+def test_declining_to_install_installs_nothing_and_says_so(application, panel, without_torch):
+    extension = application.add_pytorch_utils(installed=False, installs=False)
+    panel.go("predict")
+    ui(panel, "predict").installButton.click()
+    assert len(extension.state.asked) == 1 and [each.kind for each in told(application)] == ["info"]
+
+
+def test_torch_comes_first_then_the_rest_and_what_slicer_bundles_is_held(application, panel, monkeypatch):
+    import slicer.packaging
+    from MRDeltaNetPanel import packages
+    left, asked = [("torch", "monai"), ("monai",), ()], []
+    monkeypatch.setattr(packages, "missing", lambda: left[0] if len(left) == 1 else left.pop(0))
+    monkeypatch.setattr(slicer.packaging, "pip_ensure", lambda wanted, constraints, **more: asked.append(
+        ([each.name for each in wanted], Path(constraints).read_text(encoding="utf-8"))))
+    extension = application.add_pytorch_utils(installed=False)
+    monkeypatch.setattr(extension.PyTorchUtilsLogic, "installTorch", lambda self, **asked: object())
+    packages.install(Path(panel.resourcePath("requirements.txt")))
+    names, held = asked[0]
+    assert names == ["monai", "safetensors"] and "numpy==" in held and "SimpleITK==" in held
+
+
+def test_without_maps_nothing_is_offered_and_with_them_they_lie_over_their_scan(application, panel, case):
+    from MRDeltaNetPanel import results
+    from MRDeltaNetPanel.parameters import Map
+    panel.go("explain")
+    before, after = panel.views.compositeNodes()
+    assert after.GetForegroundVolumeID() == results.maps(case)["attention_post"].GetID() and before.GetForegroundVolumeID() is None
+    ui(panel, "explain").mapBox.currentText = Map.ATTENTION_PRE.label()
+    application.process_events(0.5)
+    assert before.GetForegroundVolumeID() == results.maps(case)["attention_pre"].GetID() and after.GetForegroundVolumeID() is None
+    ui(panel, "explain").mapBox.currentText = Map.NONE.label()
+    application.process_events(0.5)
+    assert before.GetForegroundVolumeID() is None and after.GetForegroundVolumeID() is None and ui(panel, "explain").mapLabel.text == ""
+
+
+def test_the_report_opens_in_the_browser_and_its_table_is_the_measures(application, panel, case):
+    panel.go("report")
+    assert ui(panel, "report").measuresView.mrmlTableNode() is case.measures and "P(pCR) 0.73" in ui(panel, "report").summary.text
+    ui(panel, "report").openButton.click()
+    assert len(application.recorder.opened) == 1 and application.recorder.opened[0].startswith("file:")
+
+
+def test_without_a_report_no_button_pretends_there_is_one(application, panel, scans):
+    panel.go("report")
+    assert not ui(panel, "report").openButton.enabled and not ui(panel, "report").saveResultButton.enabled
+    assert ui(panel, "report").saveResultButton.toolTip and "No report yet" in ui(panel, "report").summary.text
+
+
+def test_diagnostics_are_on_the_clipboard_without_paths_and_names(application, panel):
+    home = Path.home()
+    panel.logic.log.append(f"could not read {home}/Nov\u00e1k/scan.nrrd and C:\\Users\\Nov\u00e1k\\scan.nrrd")
+    panel.ui.diagnosticsButton.click()
+    text = application.app.clipboard().text()
+    assert "MRDeltaNet " in text and "Slicer 5.12" in text and "could not read" in text
+    assert str(home) not in text and "Nov\u00e1k" not in text
+    assert [each.kind for each in told(application)] == ["info"]
+
+
+def test_texts_are_translated_on_buttons_hints_and_tooltips(tmp_path):
+    pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="needs PySide6_Essentials (pip install 'mrdeltanet[test]')")
+    pytest.importorskip("slicer", reason="needs slicer-core (pip install 'mrdeltanet[scene]')")
+    from Testing.standins.application import standin_application
+    words = {"Align": "Zarovnat", "Choose the scans before and after treatment.": "Vyberte oba snimky.", "First choose two scans.": "Nejdriv dva snimky.",
+             "Rigid (recommended)": "Tuhe", "No report yet.": "Zatim nic."}
+    with standin_application(tmp_path, translations=words) as application:
+        panel = application.open_module(MODULE)
+        assert panel.ui.hintLabel.text == "Vyberte oba snimky." and panel.ui.alignButton.text == "2  Zarovnat"
+        panel.go("align")
+        assert ui(panel, "align").alignButton.toolTip == "Nejdriv dva snimky." and ui(panel, "align").methodBox.itemText(0) == "Tuhe"
+        panel.go("report")
+        assert "Zatim nic." in ui(panel, "report").summary.text
