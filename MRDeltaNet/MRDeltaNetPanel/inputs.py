@@ -97,6 +97,8 @@ def outline(parameters: Any, role: str) -> tuple[sitk.Image | None, Outline, tup
     volume, segmentation = getattr(parameters, volumeName), getattr(parameters, segmentationName)
     if volume is None or segmentation is None or segmentation.GetSegmentation().GetSegment(segmentId) is None:
         return None, Outline.NONE, ()
+    if outlines.find_segmentation(volume, "pre" if role == "pre" else "post") is not segmentation:      # of a scan that was chosen before
+        return None, Outline.NONE, ()
     source = outlines.source_of(segmentation, segmentId)
     if source is None:
         return None, Outline.EMPTY, ()

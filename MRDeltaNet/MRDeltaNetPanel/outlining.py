@@ -56,7 +56,14 @@ class Outlining:
         outlines.carry_over(parameters.preSegmentation, self.segmentation(parameters, "post"), parameters.postVolume, transform)
 
     def settleOutlines(self, parameters: Any) -> None:
-        """An outline that was carried over and is drawn on since loses the word "suggestion" in its name."""
+        """Outlines go with their scan when another one is chosen, and come back with it; one that was carried over and is drawn on since
+        loses the word "suggestion" in its name."""
+        for role in ("pre", "post"):
+            volumeName, segmentationName, _segmentId = given.OUTLINES[role]
+            volume = getattr(parameters, volumeName)
+            own = None if volume is None else outlines.find_segmentation(volume, role)
+            if getattr(parameters, segmentationName) is not own:
+                setattr(parameters, segmentationName, own)
         if parameters.postSegmentation is not None:
             outlines.settle(parameters.postSegmentation)
 

@@ -80,6 +80,11 @@ def finished(tmp_path) -> Any:
 def case(application, panel, finished) -> Any:
     """A whole case in the scene as two runs would have brought it, without any run: scans, outlines, alignment, prediction, maps, report.
     The parameter node."""
+    return fill(panel, finished)
+
+
+def fill(panel: Any, finished: Any) -> Any:
+    """Bring a whole case into the panel's scene; see `case` and `finished`."""
     import slicer
 
     from MRDeltaNetLib.mrml.nodes import image_to_node

@@ -85,6 +85,24 @@ def test_swapping_exchanges_the_scans_and_ends_the_alignment(application, panel,
     assert panel.logic.outlineState(parameters, "pre") is Outline.NONE
 
 
+def test_outlines_go_with_their_scan_and_come_back_with_it(application, panel, scans, simulated):
+    from MRDeltaNetLib.mrml.nodes import image_to_node
+    panel.logic.setMask(panel.parameters, "pre", simulated.pre_mask)
+    drawn = panel.parameters.preSegmentation
+    other = image_to_node(simulated.pre, application.scene, "another patient, scanned on the same voxels")
+    ui(panel, "scans").preSelector.setCurrentNode(other)
+    assert panel.logic.outlineState(panel.parameters, "pre") is Outline.NONE and not panel.logic.inputs(panel.parameters).masks
+    panel.refresh()
+    assert panel.parameters.preSegmentation is None
+    ui(panel, "scans").preSelector.setCurrentNode(scans[0])
+    panel.refresh()
+    assert panel.parameters.preSegmentation is drawn and panel.logic.outlineState(panel.parameters, "pre") is Outline.DRAWN
+    for _turn in range(2):
+        ui(panel, "scans").swapButton.click()
+        panel.refresh()
+    assert panel.parameters.preSegmentation is drawn
+
+
 def test_one_scan_twice_is_told_and_nothing_may_be_started(application, panel, scans):
     ui(panel, "scans").postSelector.setCurrentNode(scans[0])
     application.process_events(0.4)

@@ -27,7 +27,7 @@ def contents(scene):
 
 def child_of(panel):
     """Process id of the child that runs."""
-    return panel.logic._worker._program.pid
+    return panel.logic._worker._process.pid
 
 
 def is_gone(pid):

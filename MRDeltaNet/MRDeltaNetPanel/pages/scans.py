@@ -24,7 +24,8 @@ class ScansPage(Page):
         self.ui.sampleButton.connect("clicked(bool)", lambda checked=False: self.panel.walkThrough())
 
     def swap(self) -> None:
-        """Exchange the scans, and with them their outlines; an alignment the other way round is none."""
+        """Exchange the scans; an alignment the other way round is none, and an outline before treatment is none of the bed after it.
+        Outlines stay in the scene and are there again when the scans are exchanged back."""
         parameters = self.parameters
         self.logic.forgetAlignment(parameters)
         with slicer.util.NodeModify(parameters.parameterNode):
