@@ -71,6 +71,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._tags: list[Any] = []
         self._walking = False
         self._placed: tuple[Any, Any] | None = None
+        self._legendsAreOlder = True
 
     # Slicer's calls
 
@@ -103,9 +104,9 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """The user comes to this module."""
         if self.parameters is None:
             self._useParameters()
-        self.views.show()
-        self.placeScans()
+        self._showViews()
         self.pages[self.step].enter()
+        self.refresh()
 
     def exit(self) -> None:
         """The user goes to another module: his layout comes back, nothing of ours goes on painting. A run goes on."""
@@ -307,10 +308,23 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.refreshSoon()
 
     def _sceneImported(self, caller: Any, event: Any) -> None:
+        """The scene that was read brings its own layout, and legends that only views which are there already would show."""
+        self._legendsAreOlder = True
         self._sceneChanged(caller, event)
-        if self.parameters is not None:
+        qt.QTimer.singleShot(0, self._showViewsAgain)
+
+    def _showViewsAgain(self) -> None:
+        if self.parameters is not None and getattr(self.parent, "isEntered", False):
+            self._showViews()
+            self.refresh()
+
+    def _showViews(self) -> None:
+        """Our views with both scans, and then legends that are younger than they."""
+        self.views.show()
+        if self._legendsAreOlder:
             self.logic.remakeLegends(self.parameters)
-            self.placeScans()
+            self._legendsAreOlder = False
+        self.placeScans()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _nodeLeaves(self, caller: Any, event: Any, node: Any) -> None:

@@ -158,7 +158,8 @@ class Views:
         comparing.blend(composites[1], 0.0 if composites[1].GetForegroundOpacity() > 0.5 else 1.0)
 
     def _overFirst(self, composites: tuple[Any, ...], opacity: float) -> None:
-        """The second scan over the first one in the second view; the first view stays as it is, unlinked, because opacity is shared by linked views."""
+        """The second scan over the first one in the second view. Linked views share their opacity; the first one has nothing over its scan, so
+        that nothing changes there."""
         first, second = composites
         comparing.link(self.sliceNodes(), VIEW_GROUP, linked=True)
         after = second.GetForegroundVolumeID() or second.GetBackgroundVolumeID()

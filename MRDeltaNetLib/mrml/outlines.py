@@ -48,8 +48,8 @@ def tumour_segmentation(volume: Any, role: str, views: Iterable[Any] = ()) -> An
 
     volume   volume node of the scan: reference geometry and reference node
     role     "pre" (segment pre_mask) or "post" (post_mask, residual_mask)
-    views    view nodes that alone show it; none given: every view does. Slicer lets a reader paint wherever a segmentation is shown,
-             so one that is shown in the other scan's view is painted there by mistake
+    views    view nodes that alone show it; none given: those that do already, every one for a new node. Slicer lets a reader paint wherever
+             a segmentation is shown, so one that is shown in the other scan's view is painted there by mistake
     returns  vtkMRMLSegmentationNode, drawn as outlines, under the same transform as the scan. Segments that the reader removed come back
              empty
     """
@@ -61,7 +61,8 @@ def tumour_segmentation(volume: Any, role: str, views: Iterable[Any] = ()) -> An
         if node.GetSegmentation().GetSegment(key) is None:
             _add_segment(node, key)
     follow(volume, node)
-    show_only_in(node, views)
+    if wanted := tuple(views):
+        show_only_in(node, wanted)
     return node
 
 

@@ -60,9 +60,12 @@ def key_of(parts: Mapping[str, str]) -> str:
 
 
 def image_digest(image: sitk.Image) -> str:
-    """SHA-256 of voxels, their type, and their place."""
-    place = [image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection()]
-    return _digest(json.dumps([image.GetPixelIDTypeAsString(), *place]).encode() + np.ascontiguousarray(sitk.GetArrayViewFromImage(image)).tobytes())
+    """SHA-256 of voxels, their type, and their place: first voxel and ends of the axes (LPS, mm), rounded, because a file gives an oblique
+    scan's axes back with other last digits."""
+    ends = np.vstack([np.zeros(3), np.diag(image.GetSize())])
+    place = np.array([image.TransformContinuousIndexToPhysicalPoint(end.tolist()) for end in ends])
+    kind = json.dumps([image.GetPixelIDTypeAsString(), image.GetSize()]).encode()
+    return _digest(kind + _rounded(place) + np.ascontiguousarray(sitk.GetArrayViewFromImage(image)).tobytes())
 
 
 def alignment_is_stale(registration: Mapping[str, Any] | None, pre: Timepoint, post: Timepoint) -> bool:
@@ -84,7 +87,12 @@ def _transform_digest(transform: sitk.Transform, pre: sitk.Image) -> str:
     steps = [np.linspace(0, size - 1, LATTICE) for size in pre.GetSize()]
     points = [pre.TransformContinuousIndexToPhysicalPoint([float(i) for i in index]) for index in np.stack(np.meshgrid(*steps), axis=-1).reshape(-1, 3)]
     moved = np.array([transform.TransformPoint(point) for point in points]) - np.array(points)
-    return _digest((np.round(moved + _OFF_THE_TIES_MM, DECIMALS) + 0.0).tobytes())
+    return _digest(_rounded(moved))
+
+
+def _rounded(values_mm: np.ndarray) -> bytes:
+    """The same bytes for values that differ by less than what can be seen."""
+    return (np.round(values_mm + _OFF_THE_TIES_MM, DECIMALS) + 0.0).tobytes()
 
 
 def _digest(content: bytes) -> str:
