@@ -316,6 +316,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _showViewsAgain(self) -> None:
         if self.parameters is not None and getattr(self.parent, "isEntered", False):
             self._showViews()
+            self.pages[self.step].enter()
             self.refresh()
 
     def _showViews(self) -> None:
@@ -340,6 +341,9 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _useParametersAgain(self) -> None:
         if self.logic is not None and self.parameters is None:
             self._useParameters()
+            self.logic.settleOutlines(self.parameters)
+            if getattr(self.parent, "isEntered", False):
+                self.pages[self.step].enter()
             self.refreshSoon()
 
     def _useParameters(self) -> None:

@@ -369,6 +369,23 @@ def test_a21_slicers_own_reader_takes_requirements_txt(application):
 
 # A23, A24: outlining and points
 
+def test_the_editor_does_not_stay_empty_after_a_scene_was_loaded_on_its_page(application, panel, finished, tmp_path):
+    fill(panel, finished)
+    panel.go("tumour")
+    panel.saveScene(tmp_path / "scene.mrb")
+    application.load_scene(tmp_path / "scene.mrb")
+    application.process_events(0.5)
+    editor = panel.pages["tumour"].ui.editor
+    assert editor.segmentationNode() is panel.parameters.preSegmentation is not None and editor.sourceVolumeNode() is panel.parameters.preVolume
+
+
+def test_the_editor_does_not_keep_the_outline_of_a_deleted_scan(application, panel, case):
+    panel.go("tumour")
+    application.scene.RemoveNode(case.preVolume)
+    application.process_events(0.5)
+    assert panel.pages["tumour"].ui.editor.segmentationNode() is None and panel.parameters.preSegmentation is None
+
+
 def test_a23_picking_a_point_does_not_leave_one_waiting_without_a_word(application, panel, case):
     from MRDeltaNetLib.io import correspondence
     (panel.logic.lastResult / correspondence.FILE).write_bytes(b"not read before a point is placed")

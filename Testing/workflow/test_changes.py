@@ -82,6 +82,16 @@ def test_an_image_is_its_voxels_their_type_and_their_place():
     assert len(digests) == 8 and image_digest(image(1)) == image_digest(image(1))
 
 
+@pytest.mark.parametrize("moved_mm, same", [(1e-9, True), (0.01, False)])
+def test_an_oblique_scan_read_back_with_other_last_digits_is_the_same_scan(moved_mm, same):
+    scan = image(1, origin=(-112.3456789, 87.654321, 41.0))
+    scan.SetDirection(sitk.Euler3DTransform((0.0, 0.0, 0.0), 0.21, -0.12, 0.3).GetMatrix())
+    again = sitk.Image(scan)
+    again.SetOrigin([value + moved_mm for value in scan.GetOrigin()])
+    again.SetSpacing([value * (1 + 1e-12) for value in scan.GetSpacing()])
+    assert (image_digest(again) == image_digest(scan)) is same
+
+
 def test_a_fingerprint_goes_through_json():
     assert json.loads(json.dumps(print_of())) == print_of()
 
