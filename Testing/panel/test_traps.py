@@ -369,6 +369,11 @@ def test_a21_slicers_own_reader_takes_requirements_txt(application):
 
 # A23, A24: outlining and points
 
+def test_a24_the_loss_of_undo_does_not_come_without_a_word(panel):
+    page = panel.pages["tumour"].ui
+    assert all("undone" in button.toolTip for button in (page.preButton, page.postButton))
+
+
 def test_the_editor_does_not_stay_empty_after_a_scene_was_loaded_on_its_page(application, panel, finished, tmp_path):
     fill(panel, finished)
     panel.go("tumour")
