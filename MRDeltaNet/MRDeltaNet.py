@@ -111,7 +111,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def exit(self) -> None:
         """The user goes to another module: his layout comes back, nothing of ours goes on painting. A run goes on."""
         self.pages[self.step].exit()
-        self.views.leave()
+        self._leaveViews()
 
     def cleanup(self) -> None:
         """The panel goes, or Slicer ends; called once or twice."""
@@ -144,10 +144,13 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         entered = getattr(self.parent, "isEntered", False)
         if entered:
             left.exit()
+            self.placeScans()
         page = self.pages[step]
-        for other in self.pages.values():                # a stack is as large as its largest page, unless hidden ones count for nothing
-            kind = qt.QSizePolicy.Preferred if other is page else qt.QSizePolicy.Ignored
-            other.widget.setSizePolicy(kind, kind)
+        for other in self.pages.values():                # a stack is as high as its highest page, so it holds the one in front alone
+            if other is not page:
+                self.ui.pages.removeWidget(other.widget)
+        if self.ui.pages.indexOf(page.widget) < 0:
+            self.ui.pages.addWidget(page.widget)
         self.ui.pages.setCurrentWidget(page.widget)
         getattr(self.ui, f"{step}Button").checked = True
         if entered:
@@ -177,6 +180,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self._placed = (self.parameters.preVolume, self.parameters.postVolume)
         self.views.place(*self._placed)
+        self.logic.keepOutlinesApart(self.parameters, self.views.sliceNodes())
         if onTumour and (centre := self.logic.tumourCentre(self.parameters)) is not None:
             self.views.jump(centre)
 
@@ -188,7 +192,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def saveScene(self, path: Path) -> None:
         """Save the scene with the user's own layout, so that it opens without this extension too."""
-        self.views.leave()
+        self._leaveViews()
         try:
             self.logic.saveScene(path)
         finally:
@@ -225,6 +229,12 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.runLabel.visible = self.logic.running
 
     # Inside
+
+    def _leaveViews(self) -> None:
+        """The user's own layout, in which every view shows the outlines."""
+        if self.parameters is not None:
+            self.logic.keepOutlinesApart(self.parameters, ())
+        self.views.leave()
 
     def _connect(self) -> None:
         for key in self.pages:
@@ -266,7 +276,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _finished(self, step: str) -> None:
         """A run is done and its result in the scene: show it, and go on where a walk goes on."""
-        self.placeScans()
+        self.placeScans(onTumour=step == "sample")
         if step == "predict" and self.step == "predict" and self._walking:
             self.go("explain")
         following = WALK.get(step) if self._walking else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
+import numpy as np
 import slicer
 import SimpleITK as sitk
 from slicer.i18n import tr as _
@@ -12,6 +13,7 @@ from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.imaging import measures
 from MRDeltaNetLib.io import correspondence
 from MRDeltaNetLib.mrml import alignment, comparing, findings, hierarchy, outlines, overlays
+from MRDeltaNetLib.mrml.nodes import image_from_node
 from MRDeltaNetLib.workflow import Outline
 from MRDeltaNetPanel import inputs as given
 from MRDeltaNetPanel import results
@@ -37,6 +39,15 @@ class Outlining:
             setattr(parameters, segmentationName, node)
             hierarchy.file_under(slicer.mrmlScene, node, volume)
         return node
+
+    def keepOutlinesApart(self, parameters: Any, views: tuple[Any, ...]) -> None:
+        """Each outline in its own scan's view alone, because Slicer paints wherever a segmentation is shown.
+
+        views  slice nodes, before and after; none: every view shows both
+        """
+        for place, node in enumerate((parameters.preSegmentation, parameters.postSegmentation)):
+            if node is not None and node.GetDisplayNode() is not None:
+                outlines.show_only_in(node, views[place:place + 1])
 
     def setMask(self, parameters: Any, role: str, mask: sitk.Image) -> None:
         """Put a mask into an outline.
@@ -89,6 +100,19 @@ class Outlining:
         shape = sitk.LabelShapeStatisticsImageFilter()
         shape.Execute(mask)
         return shape.GetCentroid(1)
+
+    def strongestPlace(self, parameters: Any) -> tuple[float, float, float] | None:
+        """Where the shown map is largest, LPS of the first scan, mm; None without a map."""
+        node = results.maps(parameters).get(parameters.shownMap.value)
+        if node is None:
+            return None
+        image = image_from_node(node, node.GetParentTransformNode())
+        values = sitk.GetArrayViewFromImage(image)
+        left, posterior, superior = image.TransformIndexToPhysicalPoint(
+            [int(index) for index in reversed(np.unravel_index(values.argmax(), values.shape))])
+        world = [0.0, 0.0, 0.0]
+        node.TransformPointToWorld([-left, -posterior, superior], world)
+        return -world[0], -world[1], world[2]
 
     def forgetAlignment(self, parameters: Any) -> None:
         """Take the scan after treatment and all that lies on it out of the transform, and remove the transform."""

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import html
-from typing import Any, Iterable, Sequence
+from typing import Any, Iterable, Mapping, Sequence
+
+from slicer.i18n import tr as _
+
+ROWS = (("volume_ml", "Volume (mL)", "{:.1f}"), ("longest_in_plane_diameter_mm", "Longest diameter in plane (mm)", "{:.0f}"),
+        ("longest_3d_diameter_mm", "Longest diameter (mm)", "{:.0f}"), ("short_axis_mm", "Short axis (mm)", "{:.0f}"))
+"""Measures that are shown in short: name in result.json without its visit, its name and format."""
 
 
 def listed(lines: Sequence[str], title: str = "") -> str:
@@ -36,6 +42,23 @@ def table(rows: Iterable[tuple[str, ...]]) -> str:
     """Rows of escaped cells; the first column is the name."""
     body = "".join("<tr>" + "".join(f"<td style='padding-right:10px'>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table>{body}</table>"
+
+
+def sizesTable(sizes: Mapping[str, Any]) -> str:
+    """Sizes before and after and their change, those that are known; nothing without any.
+
+    sizes  "measures" of result.json
+    """
+    columns = [("pre", _("Before")), ("post", _("After (bed)")), ("residual", _("Residual"))]
+    shown = [(role, title) for role, title in columns if sizes.get(f"{role}_volume_ml") is not None]
+    if not shown:
+        return ""
+    rows = [("", *(title for _role, title in shown), _("Change"))]
+    for name, title, form in ROWS:
+        change = sizes.get(f"{name.removesuffix('_ml').removesuffix('_mm')}_change_percent")
+        known = [sizes.get(f"{role}_{name}") for role, _title in shown]
+        rows.append((_(title), *("" if value is None else form.format(value) for value in known), "" if change is None else f"{change:+.0f} %"))
+    return table(rows)
 
 
 def sentence(text: str) -> str:

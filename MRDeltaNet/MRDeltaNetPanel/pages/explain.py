@@ -25,6 +25,8 @@ class ExplainPage(Page):
     def enter(self) -> None:
         self._shown = None
         self.panel.placeScans(onTumour=True)
+        if (place := self.logic.strongestPlace(self.parameters)) is not None:
+            self.panel.views.jump(place)
 
     def exit(self) -> None:
         self._shown = None

@@ -11,6 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from MRDeltaNetPanel.pages.page import Page
+from MRDeltaNetPanel.words import sizesTable
 
 
 class ReportPage(Page):
@@ -62,10 +63,6 @@ class ReportPage(Page):
         lines = []
         if facts["p_pcr"] is not None:
             lines.append(f"<b>P(pCR) {facts['p_pcr']:.2f}</b> ({facts['p_pcr_low']:.2f} {_('to')} {facts['p_pcr_high']:.2f})")
-        change = facts["measures"].get("volume_change_percent")
-        if change is not None:
-            lines.append(_("Tumour volume {before:.1f} mL, tumour bed {after:.1f} mL ({change:+.0f} %)").format(
-                before=facts["measures"]["pre_volume_ml"], after=facts["measures"]["post_volume_ml"], change=change))
         if situation.report_outdated:
             lines.append(f"<b>{html.escape(_('Out of date: something was changed since. Run again.'))}</b>")
-        return "<br>".join(lines)
+        return "<br>".join(lines) + sizesTable(facts["measures"])

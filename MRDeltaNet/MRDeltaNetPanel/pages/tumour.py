@@ -11,11 +11,7 @@ from MRDeltaNetLib.workflow import Outline
 from MRDeltaNetPanel import inputs as given
 from MRDeltaNetPanel.editor import Editor
 from MRDeltaNetPanel.pages.page import Page
-from MRDeltaNetPanel.words import table
-
-ROWS = (("volume_ml", "Volume (mL)", "{:.1f}"), ("longest_in_plane_diameter_mm", "Longest diameter in plane (mm)", "{:.0f}"),
-        ("longest_3d_diameter_mm", "Longest diameter (mm)", "{:.0f}"), ("short_axis_mm", "Short axis (mm)", "{:.0f}"))
-"""Measures that are shown while one draws: name in result.json without its visit, its name and format."""
+from MRDeltaNetPanel.words import sizesTable
 
 
 class TumourPage(Page):
@@ -88,18 +84,4 @@ class TumourPage(Page):
         self.ui.completeResponseBox.enabled = parameters.completeResponse or not drawn
         self.ui.completeResponseBox.toolTip = (_("Residual tumour is outlined: clear that outline first") if drawn else
                                                _("A statement of the reader: no viable tumour is left on the second scan"))
-        self.write(self.ui.measuresLabel, self._sizes())
-
-    def _sizes(self) -> str:
-        sizes = self.logic.sizes(self.parameters)
-        if sizes is None:
-            return ""
-        columns = [("pre", _("Before")), ("post", _("After (bed)")), ("residual", _("Residual"))]
-        shown = [(role, title) for role, title in columns if sizes.get(f"{role}_volume_ml") is not None]
-        if not shown:
-            return ""
-        rows = [("", *(title for _role, title in shown), _("Change"))]
-        for name, title, form in ROWS:
-            change = sizes.get(f"{name.removesuffix('_ml').removesuffix('_mm')}_change_percent")
-            rows.append((_(title), *(form.format(sizes[f"{role}_{name}"]) for role, _title in shown), "" if change is None else f"{change:+.0f} %"))
-        return table(rows)
+        self.write(self.ui.measuresLabel, sizesTable(self.logic.sizes(self.parameters) or {}))
