@@ -63,6 +63,8 @@ class ReportPage(Page):
         lines = []
         if facts["p_pcr"] is not None:
             lines.append(f"<b>P(pCR) {facts['p_pcr']:.2f}</b> ({facts['p_pcr_low']:.2f} {_('to')} {facts['p_pcr_high']:.2f})")
+            if facts["model"]["is_demo"]:
+                lines.append(html.escape(_("DEMO WEIGHTS: on a patient this number means nothing.")))
         if situation.report_outdated:
             lines.append(f"<b>{html.escape(_('Out of date: something was changed since. Run again.'))}</b>")
         return "<br>".join(lines) + sizesTable(facts["measures"])
