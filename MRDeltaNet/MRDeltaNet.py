@@ -277,6 +277,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _finished(self, step: str) -> None:
         """A run is done and its result in the scene: show it, and go on where a walk goes on."""
         self.placeScans(onTumour=step == "sample")
+        self.pages["explain"].forget()
         if step == "predict" and self.step == "predict" and self._walking:
             self.go("explain")
         following = WALK.get(step) if self._walking else None
@@ -303,6 +304,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._pollTimer.stop()
         for page in self.pages.values():
             page.sceneCloses()
+        self.views.forgetPlace()
         self._releaseParameters()
         self.logic.close()
 
@@ -385,7 +387,8 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             (parameters.preSegmentation, slicer.vtkSegmentation.SourceRepresentationModified), (parameters.postSegmentation, slicer.vtkSegmentation.SourceRepresentationModified),
             (parameters.alignment, slicer.vtkMRMLTransformableNode.TransformModifiedEvent)) if node is not None]
         if parameters.point is not None:
-            wanted.append((parameters.point, slicer.vtkMRMLMarkupsNode.PointPositionDefinedEvent, self._pointPlaced))
+            wanted += [(parameters.point, event, self._pointPlaced) for event in (slicer.vtkMRMLMarkupsNode.PointPositionDefinedEvent,
+                                                                                   slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent)]
         if wanted == self._observed:
             return
         self._forgetChosen()

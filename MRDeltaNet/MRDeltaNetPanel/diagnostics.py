@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import getpass
 import importlib.metadata
-import json
 import platform
-from pathlib import Path
+import subprocess
+import sys
 from typing import Sequence
 
 import slicer
 
 from MRDeltaNetLib import __version__
+from MRDeltaNetLib.mrml.worker import child_environment
 from MRDeltaNetLib.workflow import redacted
 from MRDeltaNetPanel import packages
+
+DEVICE_TIMEOUT_S = 60
 
 ASKED_FOR = ("numpy", "SimpleITK", "pydicom", "vtk", "Pillow", "torch", "monai", "safetensors")
 
@@ -26,7 +28,7 @@ def describe(log: Sequence[str]) -> str:
     lines = [f"MRDeltaNet {__version__}", f"Slicer {slicer.app.applicationVersion} (revision {slicer.app.revision})",
              f"Python {platform.python_version()}, {platform.system()} {platform.machine()}",
              *(f"{name} {_version(name)}" for name in ASKED_FOR), _device(), "", "Last messages:", *(log or ["none"])]
-    return redacted("\n".join(lines), names=_privateWords())
+    return redacted("\n".join(lines))
 
 
 def _version(name: str) -> str:
@@ -37,21 +39,12 @@ def _version(name: str) -> str:
 
 
 def _device() -> str:
+    """Asked in a process of its own: a half-installed torch must not take the diagnostics with it."""
     if "torch" in packages.missing():
         return "device: unknown without torch"
-    return f"device: {packages.describeDevice()}"
-
-
-def _privateWords() -> tuple[str, ...]:
-    """Words that stand for this person or computer."""
-    words = {platform.node(), Path.home().name}
+    code = "from MRDeltaNetLib.response.prediction import choose_device; print(choose_device('auto')[1])"
     try:
-        words.add(getpass.getuser())
-    except (OSError, KeyError, ImportError):              # no such thing as a user name here
-        pass
-    return tuple(word for word in words if len(word) > 2)
-
-
-def asLogLine(event: object) -> str:
-    """One event of a run as one line."""
-    return json.dumps(vars(event) if hasattr(event, "__dict__") else str(event), ensure_ascii=False, default=str)
+        asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=DEVICE_TIMEOUT_S, env=child_environment())
+    except (OSError, subprocess.SubprocessError) as problem:
+        return f"device: could not be asked ({type(problem).__name__})"
+    return f"device: {asked.stdout.strip()}" if asked.returncode == 0 else f"device: torch ended with {asked.returncode}"

@@ -88,6 +88,7 @@ class Editor:
             node.UnRegister(None)
             node.SetSingletonTag(NODE_TAG)
             node = slicer.mrmlScene.AddNode(node)
+        node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteNone)      # viable tumour lies inside its bed: drawing one must not erase the other
         if node is not self._node:
             self._node = node
             self.widget.setMRMLSegmentEditorNode(node)

@@ -70,13 +70,16 @@ class Outlined:
     errors: tuple[Notice, ...] = ()
 
 
-def read(parameters: Any) -> Inputs:
+def read(parameters: Any, withAlignment: bool = True) -> Inputs:
     """The pair as it is in the scene now.
 
-    raises  InputError of mrml.scans, mrml.outlines and mrml.alignment
+    withAlignment  False: as if there were none, so that an alignment that cannot be used can be made anew
+    raises         InputError of mrml.scans, mrml.outlines and mrml.alignment
     """
-    transform = None if parameters.alignment is None else alignment.transform_from_node(parameters.alignment, parameters.postVolume)
-    scans = {"pre": scan_from_node(parameters.preVolume), "post": scan_from_node(parameters.postVolume, parameters.alignment)}
+    transform = None
+    if withAlignment and parameters.alignment is not None:
+        transform = alignment.transform_from_node(parameters.alignment, parameters.postVolume)
+    scans = {"pre": scan_from_node(parameters.preVolume), "post": scan_from_node(parameters.postVolume, ownTransform(parameters))}
     masks, drawn = {}, {}
     for role in OUTLINES:
         mask, drawn[role], _notices = outline(parameters, role)
@@ -84,6 +87,13 @@ def read(parameters: Any) -> Inputs:
             masks[role] = mask
     return Inputs(scans, masks, drawn, transform,
                   {"pre": headers.dicomHeader(parameters.preVolume), "post": headers.dicomHeader(parameters.postVolume)})
+
+
+def ownTransform(parameters: Any) -> Any:
+    """The one transform that the scan after treatment may sit under: our alignment of it, with this pair or an earlier one; None without any."""
+    if parameters.alignment is not None or parameters.postVolume is None:
+        return parameters.alignment
+    return alignment.find_alignment(parameters.postVolume.GetScene(), parameters.postVolume)
 
 
 def outline(parameters: Any, role: str) -> tuple[sitk.Image | None, Outline, tuple[Notice, ...]]:

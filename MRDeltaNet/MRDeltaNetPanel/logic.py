@@ -24,7 +24,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from MRDeltaNetLib import workflow
 from MRDeltaNetLib.errors import InputError, MRDeltaNetError, UsageError
 from MRDeltaNetLib.io import results as files
-from MRDeltaNetLib.io.bundle import Bundle, read_bundle
+from MRDeltaNetLib.io.bundle import MANIFEST, Bundle, read_bundle
 from MRDeltaNetLib.io.jobs import job_from_mapping
 from MRDeltaNetLib.io.transforms import write_transform
 from MRDeltaNetLib.mrml.worker import Failed, Finished, Progressed, Worker
@@ -74,20 +74,20 @@ class MRDeltaNetLogic(outlining.Outlining, keeping.Keeping, ScriptedLoadableModu
 
     # What is there
 
-    def inputs(self, parameters: MRDeltaNetParameterNode) -> given.Inputs:
-        """The pair as it is in the scene.
+    def inputs(self, parameters: MRDeltaNetParameterNode, withAlignment: bool = True) -> given.Inputs:
+        """The pair as it is in the scene; see inputs.read.
 
         raises  UsageError MRD-E842 unless both scans are chosen; InputError if one cannot be used
         """
         if parameters.preVolume is None or parameters.postVolume is None:
             raise UsageError(_("Two scans are needed"), code="MRD-E842", fix=_("choose the scan before and the scan after treatment"))
-        return given.read(parameters)
+        return given.read(parameters, withAlignment)
 
     def findings(self, parameters: MRDeltaNetParameterNode) -> workflow.Findings:
         """What the two scans say about each other, in words: order, interval, modality, geometry."""
         visits: dict[str, Any] = {"pre": None, "post": None}
         errors: list[MRDeltaNetError] = []
-        for role, volume, transform in (("pre", parameters.preVolume, None), ("post", parameters.postVolume, parameters.alignment)):
+        for role, volume, transform in (("pre", parameters.preVolume, None), ("post", parameters.postVolume, given.ownTransform(parameters))):
             if volume is not None:
                 try:
                     visits[role] = given.visit(volume, transform, role)
@@ -105,14 +105,15 @@ class MRDeltaNetLogic(outlining.Outlining, keeping.Keeping, ScriptedLoadableModu
         return workflow.look(situation, translate=_)
 
     def bundle(self) -> Bundle:
-        """The chosen model.
+        """What the chosen model says of itself; its weights are read and checked by the run.
 
         raises  InputError if the folder holds no whole bundle
         """
         folder = self.modelFolder or resource(DEMO_BUNDLE)
-        changed = folder.stat().st_mtime if folder.is_dir() else 0.0
+        manifest = folder / MANIFEST
+        changed = manifest.stat().st_mtime if manifest.is_file() else 0.0
         if self._bundle is None or self._bundle[:2] != (folder, changed):
-            self._bundle = (folder, changed, read_bundle(folder))
+            self._bundle = (folder, changed, read_bundle(folder, weights=False))
         return self._bundle[2]
 
     @property
@@ -128,7 +129,7 @@ class MRDeltaNetLogic(outlining.Outlining, keeping.Keeping, ScriptedLoadableModu
         raises  InputError if it cannot be used
         """
         if folder is not None:
-            read_bundle(folder)
+            read_bundle(folder, weights=False)
         slicer.app.settings().setValue(MODEL_SETTING, "" if folder is None else str(folder))
 
     def resultFacts(self, parameters: MRDeltaNetParameterNode) -> dict[str, Any] | None:
@@ -158,12 +159,15 @@ class MRDeltaNetLogic(outlining.Outlining, keeping.Keeping, ScriptedLoadableModu
     def start(self, step: str, parameters: MRDeltaNetParameterNode | None = None) -> None:
         """Start a step in a child process; poll() tells how it goes.
 
-        step    "align", "predict" or "report"
+        step    "align" (from scratch), "predict", or "report" (with the prediction made anew where there is one)
         raises  UsageError MRD-E843 if another run goes on; what inputs() and the job's validation raise; EnvironmentProblem
         """
         parameters = parameters or self.getParameterNode()
         self._refuseSecondRun()
-        pair = self.inputs(parameters)
+        if step == "report" and (facts := self.resultFacts(parameters)) is not None and facts["p_pcr"] is not None:
+            step = "predict"                             # a report alone would take the prediction out of the scene
+        self.settleOutlines(parameters)
+        pair = self.inputs(parameters, withAlignment=step != "align")
         if step == "predict":
             self.bundle()
         out = self._freshFolder(step)
@@ -274,6 +278,9 @@ class MRDeltaNetLogic(outlining.Outlining, keeping.Keeping, ScriptedLoadableModu
                 self._bringIn(run)
             except MRDeltaNetError as error:
                 event = Failed(error.code, error.what, error.found, error.fix, error.exit_status)
+            except (OSError, RuntimeError, ValueError, KeyError) as fault:      # ours, or a disk's: told, so that the panel goes on
+                event = Failed("MRD-E899", _("The result could not be brought into the scene"), type(fault).__name__,
+                               _("copy the diagnostics and report them"), None)
         self.log.append(event.text() if isinstance(event, Failed) else f"{run.step}: {type(event).__name__.lower()}")
         self.log.extend(getattr(event, "tail", ()))
         return event

@@ -9,7 +9,7 @@ import slicer
 import SimpleITK as sitk
 from slicer.i18n import tr as _
 
-from MRDeltaNetLib.errors import InputError
+from MRDeltaNetLib.errors import InputError, UsageError
 from MRDeltaNetLib.imaging import measures
 from MRDeltaNetLib.io import correspondence
 from MRDeltaNetLib.mrml import alignment, comparing, findings, hierarchy, outlines, overlays
@@ -18,6 +18,10 @@ from MRDeltaNetLib.workflow import Outline
 from MRDeltaNetPanel import inputs as given
 from MRDeltaNetPanel import results
 from MRDeltaNetPanel.parameters import Map
+
+
+OF_A_PAIR = ("alignment", "alignmentResult", "result", "measures", "report")
+"""Parameters that belong to one pair of scans."""
 
 
 class Outlining:
@@ -30,7 +34,7 @@ class Outlining:
         """The segmentation of a scan with its coded segments, made if need be.
 
         role   "pre" or "post"
-        views  slice nodes that alone show it: Slicer paints wherever a segmentation is shown
+        views  slice nodes that alone show it: Slicer paints wherever a segmentation is shown; none: those that show it now
         """
         volumeName, segmentationName, _segmentId = given.OUTLINES[role]
         volume = getattr(parameters, volumeName)
@@ -67,8 +71,14 @@ class Outlining:
         outlines.carry_over(parameters.preSegmentation, self.segmentation(parameters, "post"), parameters.postVolume, transform)
 
     def settleOutlines(self, parameters: Any) -> None:
-        """Outlines go with their scan when another one is chosen, and come back with it; one that was carried over and is drawn on since
-        loses the word "suggestion" in its name."""
+        """Outlines, alignment and results go with their scans when others are chosen, outlines come back with them; an outline that was
+        carried over and is drawn on since loses the word "suggestion" in its name."""
+        for name in OF_A_PAIR:
+            node = getattr(parameters, name)
+            if node is not None and not results.ofThisPair(node, parameters):
+                setattr(parameters, name, None)
+        if parameters.alignment is None and (found := given.ownTransform(parameters)) is not None and results.ofThisPair(found, parameters):
+            parameters.alignment = found                 # the scans were chosen again
         for role in ("pre", "post"):
             volumeName, segmentationName, _segmentId = given.OUTLINES[role]
             volume = getattr(parameters, volumeName)
@@ -76,7 +86,10 @@ class Outlining:
             if getattr(parameters, segmentationName) is not own:
                 setattr(parameters, segmentationName, own)
         if parameters.postSegmentation is not None:
-            outlines.settle(parameters.postSegmentation)
+            try:
+                outlines.settle(parameters.postSegmentation)
+            except InputError:                           # a segment that cannot be read is told by the outlines' own check
+                pass
 
     def outlineState(self, parameters: Any, role: str) -> Outline:
         """How far an outline is."""
@@ -172,8 +185,10 @@ class Outlining:
         """Where in the first scan the place of the point was compared with; the answer's node moves there.
 
         returns  response.correspondence's answer
-        raises   InputError if the point lies outside of what the network saw
+        raises   UsageError MRD-E849 if no place can be asked about; InputError if the point lies outside of what the network saw
         """
+        if (why := self.whyNoPoint(parameters)) is not None:
+            raise UsageError(_("There is nothing to ask about this place"), code="MRD-E849", found=why, fix=_("predict, then place the point again"))
         from MRDeltaNetLib.response.correspondence import query
         transform = alignment.transform_from_node(parameters.alignment, parameters.postVolume)
         found = query(correspondence.read_correspondence(self.lastResult / correspondence.FILE), findings.asked_point(parameters.point), transform)

@@ -10,7 +10,6 @@ import importlib.util
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -87,15 +86,3 @@ def _installRest(requirements: Path) -> None:
     except Exception as problem:                  # noqa: BLE001 pip fails in many ways
         raise EnvironmentProblem(_("The packages could not be installed"), code="MRD-E841", found=type(problem).__name__,
                                  fix=_("look at the network, or install them by hand: see the how-to on installing in Slicer")) from problem
-
-
-def describeDevice() -> str:
-    """Where the network would run, in words; loads torch."""
-    from MRDeltaNetLib.response.prediction import choose_device
-    return choose_device("auto")[1]
-
-
-def extensionInstalled(name: str) -> bool:
-    """Whether an extension of Slicer is installed; False where there is no Extensions Manager."""
-    model: Any = slicer.app.extensionsManagerModel() if hasattr(slicer.app, "extensionsManagerModel") else None
-    return bool(model is not None and model.isExtensionInstalled(name))

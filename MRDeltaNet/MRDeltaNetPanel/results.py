@@ -40,11 +40,11 @@ def bringResult(parameters: Any, out: Path, restsOn: Mapping[str, str]) -> None:
     raises  InputError of mrml.finished and mrml.overlays; then nothing of the scene has changed
     """
     scene, run = slicer.mrmlScene, FinishedRun(out)
-    pre, post = parameters.preVolume, parameters.postVolume
+    pre, post, report = parameters.preVolume, parameters.postVolume, (out / files.REPORT).read_text(encoding="utf-8")
     for key, node in overlays.add_maps(scene, run, pre, post).items():
         hierarchy.file_under(scene, node, pre if overlays.MAPS[key][0] == "pre" else post)
     parameters.result = findings.result_text(scene, run.text, pre)
-    parameters.report = findings.kept_text(scene, (out / files.REPORT).read_text(encoding="utf-8"), pre, "report", REPORT_NAME)
+    parameters.report = findings.kept_text(scene, report, pre, "report", REPORT_NAME)
     parameters.measures = findings.measures_table(scene, run.result, pre)
     _file(parameters, [parameters.result, parameters.report, parameters.measures], parameters.result, restsOn)
 
@@ -73,7 +73,15 @@ def followers(parameters: Any) -> list[Any]:
     return [node for node in found if node is not None]
 
 
+def ofThisPair(node: Any, parameters: Any) -> bool:
+    """Whether an alignment's or a result's node was made for the two scans that are chosen now."""
+    chosen = {"MRDeltaNet.pre": parameters.preVolume, "MRDeltaNet.post": parameters.postVolume}
+    return all(volume is not None and node.GetNodeReferenceID(role) == volume.GetID() for role, volume in chosen.items())
+
+
 def _file(parameters: Any, nodes: list[Any], marked: Any, restsOn: Mapping[str, str]) -> None:
     marked.SetAttribute(FINGERPRINT, json.dumps(dict(restsOn)))
     for node in nodes:
+        node.SetNodeReferenceID("MRDeltaNet.pre", parameters.preVolume.GetID())
+        node.SetNodeReferenceID("MRDeltaNet.post", parameters.postVolume.GetID())
         hierarchy.file_under_patient(slicer.mrmlScene, node, parameters.preVolume)

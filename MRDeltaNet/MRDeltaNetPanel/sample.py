@@ -37,8 +37,9 @@ def register(module: Any) -> None:
     logic = SampleData.SampleDataLogic
     if hasattr(logic, "registerCustomSampleDataCategory"):
         logic.registerCustomSampleDataCategory(CATEGORY, title=_("MRDeltaNet (simulated pelvises)"))
-    logic.registerCustomSampleDataSource(category=CATEGORY, sampleName=NAME, thumbnailFileName=module.resourcePath("Icons/SamplePair.png"),
-                                         customDownloader=lambda source: downloadPair())
+    logic.registerCustomSampleDataSource(category=CATEGORY, sampleName=NAME, uris=[""], fileNames=[None], nodeNames=[NAME], loadFiles=[None],
+                                         loadFileTypes=[None], checksums=[None], thumbnailFileName=module.resourcePath("Icons/SamplePair.png"),
+                                         customDownloader=lambda source: downloadPair())     # nothing has an address: one empty place each
 
 
 def downloadPair() -> list[Any]:
@@ -60,15 +61,15 @@ def command(python: str, folder: Path) -> list[str]:
 
 
 def load(folder: Path, parameters: Any, logic: Any) -> None:
-    """Both scans with the outlines that the simulation knows, chosen in the panel; what was chosen before stays in the scene.
+    """Both scans with the outlines that the simulation knows, chosen in the panel; what was chosen before stays in the scene as it is.
 
     folder  where the simulation left its files
     """
-    logic.forgetAlignment(parameters)
     volumes = {role: image_to_node(sitk.ReadImage(str(folder / f"{role}.nrrd")), slicer.mrmlScene, name) for role, name in NODE_NAMES.items()}
     with slicer.util.NodeModify(parameters.parameterNode):
         parameters.preVolume, parameters.postVolume = volumes["pre"], volumes["post"]
-        parameters.preSegmentation = parameters.postSegmentation = None
+        for name in ("preSegmentation", "postSegmentation", "alignment", "alignmentResult", "result", "measures", "report"):
+            setattr(parameters, name, None)
         parameters.completeResponse = False
     hierarchy.file_scans(slicer.mrmlScene, volumes)
     for role in OUTLINES:

@@ -45,6 +45,8 @@ def walk() -> None:
 def panel() -> None:
     """Every page of the panel opens on an empty scene and with one scan chosen twice, and says what to do."""
     widget = slicer.modules.mrdeltanet.widgetRepresentation().self()
+    if widget.parameters is None:                        # the scene was emptied while the module was not in front
+        widget.enter()
     for step in widget.pages:
         widget.go(step)
         _holds(widget.ui.hintLabel.text, f"the page {step} says what to do")
@@ -68,7 +70,6 @@ def cancelled() -> None:
     _holds(logic.getParameterNode().alignment is None, "a stopped run leaves no transform")
     logic.start("align")
     slicer.mrmlScene.Clear(0)
-    logic.close()
     _holds(not logic.running, "closing the scene ends the run")
 
 

@@ -103,6 +103,10 @@ class Views:
             comparing.fit(nodes, first)
         self._placed = first
 
+    def forgetPlace(self) -> None:
+        """Turn and fit the views anew when scans are placed next."""
+        self._placed = None
+
     def blend(self, opacity: float) -> None:
         """The second scan over the first one, in the second view.
 

@@ -118,20 +118,22 @@ class Bundle:
                 "reference_cases": None if self.reference is None else self.reference.cases, "card": self.card}
 
 
-def read_bundle(folder: Path, limits: GateLimits = GateLimits()) -> Bundle:
+def read_bundle(folder: Path, limits: GateLimits = GateLimits(), *, weights: bool = True) -> Bundle:
     """Read and check a bundle.
 
-    folder  the bundle's folder
+    folder   the bundle's folder
+    weights  False: files, digests, metadata and card only, without any tensor: for a door that shows the card; needs no torch
     raises  InputError MRD-E501 (no bundle), E502 (wrong or foreign files), E503 (hash differs), E504 (metadata),
             E505 (weights unreadable or not finite), E508 (reference unusable)
     """
     folder = Path(folder)
     digests = _checked_digests(folder, limits)
     metadata = _metadata_from(folder / METADATA, limits)
-    weights, golden = _tensors(folder / WEIGHTS, "the weights"), _tensors(folder / GOLDEN, "the stored example")
-    _require_golden(golden)
-    reference = read_reference(folder / REFERENCE, limits) if REFERENCE in digests else None
-    return Bundle(metadata=metadata, weights=weights, golden=golden, card=_card(folder / CARD),
+    tensors, golden = (_tensors(folder / WEIGHTS, "the weights"), _tensors(folder / GOLDEN, "the stored example")) if weights else ({}, {})
+    if weights:
+        _require_golden(golden)
+    reference = read_reference(folder / REFERENCE, limits) if weights and REFERENCE in digests else None
+    return Bundle(metadata=metadata, weights=tensors, golden=golden, card=_card(folder / CARD),
                   weights_sha256=digests[WEIGHTS], sha256=sha256(folder / MANIFEST), reference=reference)
 
 

@@ -101,8 +101,10 @@ def sample_data_module(application) -> ModuleType:
         @staticmethod
         def registerCustomSampleDataSource(category="Custom", sampleName=None, uris=None, fileNames=None, nodeNames=None, customDownloader=None,
                                            thumbnailFileName=None, loadFileTypes=None, loadFiles=None, loadFileProperties={}, checksums=None):
-            if sampleName is None or (uris is None and customDownloader is None):
-                raise ValueError("a sample needs a name, and uris or a customDownloader")
+            if not isinstance(uris, (str, list, tuple)):
+                raise TypeError("a real Slicer counts the uris even where a customDownloader does the work")
+            if not isinstance(uris, str) and any(len(each) != len(uris) for each in (fileNames, nodeNames, loadFiles, loadFileTypes, checksums) if isinstance(each, (list, tuple))):
+                raise ValueError("all fields of a sample must have the same length")
             sources[:] = [each for each in sources if (each.category, each.sampleName) != (category, sampleName)]
             sources.append(SimpleNamespace(category=category, sampleName=sampleName, uris=uris, fileNames=fileNames, nodeNames=nodeNames,
                                            customDownloader=customDownloader, thumbnailFileName=thumbnailFileName, checksums=checksums))

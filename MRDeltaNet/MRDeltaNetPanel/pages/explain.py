@@ -19,7 +19,7 @@ class ExplainPage(Page):
 
     def connect(self) -> None:
         self.ui.pointButton.connect("clicked(bool)", lambda checked=False: self.guarded(self.pick))
-        self.ui.restoreButton.connect("clicked(bool)", lambda checked=False: self.panel.placeScans())
+        self.ui.restoreButton.connect("clicked(bool)", lambda checked=False: self.restore())
         self._shown: tuple[Any, ...] | None = None
 
     def enter(self) -> None:
@@ -32,7 +32,18 @@ class ExplainPage(Page):
         self._shown = None
 
     def sceneChanged(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Views or result have changed: the map is laid anew, an answer of before is none any more."""
         self._shown = None
+        self.write(self.ui.pointLabel, "")
+
+    def restore(self) -> None:
+        """Both scans as they were, without map; choosing a map shows it again."""
+        self.parameters.shownMap = Map.NONE
+        self.panel.views.forgetPlace()
+        self.panel.placeScans(onTumour=True)
 
     def pick(self) -> None:
         """Wait for a click on the scan after treatment."""

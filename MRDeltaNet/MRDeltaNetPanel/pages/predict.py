@@ -11,6 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from MRDeltaNetLib.errors import MRDeltaNetError
+from MRDeltaNetLib.response.uncertainty import probability
 from MRDeltaNetPanel import packages
 from MRDeltaNetPanel.pages.page import Page
 from MRDeltaNetPanel.words import errorLines, listed, warningLines
@@ -95,7 +96,8 @@ def answer(facts: dict[str, Any], stale: bool) -> str:
 
     facts  result.json
     """
-    head = f"<font size='+2'><b>P(pCR) {facts['p_pcr']:.2f}</b></font> ({facts['p_pcr_low']:.2f} {_('to')} {facts['p_pcr_high']:.2f})"
+    number, low, high = (probability(facts[name], facts["threshold"]) for name in ("p_pcr", "p_pcr_low", "p_pcr_high"))
+    head = f"<font size='+2'><b>P(pCR) {number}</b></font> ({low} {_('to')} {high})"
     lines = [head]
     if stale:
         lines.insert(0, f"<b>{html.escape(_('Out of date: something was changed since. Run again.'))}</b>")

@@ -10,6 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from MRDeltaNetLib.response.uncertainty import probability
 from MRDeltaNetPanel.pages.page import Page
 from MRDeltaNetPanel.words import sizesTable
 
@@ -62,7 +63,8 @@ class ReportPage(Page):
             return html.escape(_("No report yet."))
         lines = []
         if facts["p_pcr"] is not None:
-            lines.append(f"<b>P(pCR) {facts['p_pcr']:.2f}</b> ({facts['p_pcr_low']:.2f} {_('to')} {facts['p_pcr_high']:.2f})")
+            number, low, high = (probability(facts[name], facts["threshold"]) for name in ("p_pcr", "p_pcr_low", "p_pcr_high"))
+            lines.append(f"<b>P(pCR) {number}</b> ({low} {_('to')} {high})")
             if facts["model"]["is_demo"]:
                 lines.append(html.escape(_("DEMO WEIGHTS: on a patient this number means nothing.")))
         if situation.report_outdated:

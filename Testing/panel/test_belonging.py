@@ -1,0 +1,109 @@
+"""What belongs to a pair of scans stays with it, and nothing that a reader drew or a model said is lost on the way."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from MRDeltaNetLib.errors import InputError, UsageError
+from MRDeltaNetLib.mrml.nodes import image_to_node
+from MRDeltaNetLib.workflow import Outline
+
+
+def another_scan(image: sitk.Image, name: str):
+    """A volume node on the same grid with other voxels."""
+    import slicer
+    return image_to_node(image * -1 + 5, slicer.mrmlScene, name)
+
+
+def test_results_and_alignment_of_one_pair_are_not_shown_for_another_and_the_alignment_comes_back_with_it(panel, case):
+    parameters, post = panel.parameters, panel.parameters.postVolume
+    assert panel.logic.resultFacts(parameters)["p_pcr"] is not None and parameters.alignment is not None
+    kept = parameters.alignment
+    from MRDeltaNetLib.mrml.scans import scan_from_node
+    parameters.postVolume = another_scan(scan_from_node(post, kept), "Another visit")
+    panel.refresh()
+    assert panel.logic.resultFacts(parameters) is None and parameters.alignment is None and parameters.measures is None
+    assert panel.logic.situation(parameters).prediction is None
+    assert post.GetParentTransformNode() is kept                      # the other pair's nodes stay as they were
+    parameters.postVolume = post
+    panel.refresh()
+    assert parameters.alignment is kept
+
+
+def test_drawing_residual_tumour_erases_nothing_of_its_bed(panel, scans):
+    import slicer
+    panel.go("tumour")
+    node = slicer.mrmlScene.GetSingletonNode("MRDeltaNet.SegmentEditor", "vtkMRMLSegmentEditorNode")
+    assert node.GetOverwriteMode() == slicer.vtkMRMLSegmentEditorNode.OverwriteNone
+
+
+def test_putting_a_mask_into_an_outline_does_not_show_it_over_the_other_scan(panel, scans, simulated):
+    panel.go("tumour")
+    for role in ("pre", "post", "residual"):
+        panel.logic.setMask(panel.parameters, role, getattr(simulated, f"{role}_mask"))
+    before, after = panel.views.sliceNodes()
+    panel.placeScans()
+    panel.logic.setMask(panel.parameters, "post", simulated.post_mask)
+    shown = panel.parameters.postSegmentation.GetDisplayNode()
+    assert shown.IsDisplayableInView(after.GetID()) and not shown.IsDisplayableInView(before.GetID())
+
+
+def test_a_report_where_there_is_a_prediction_is_made_with_the_prediction(panel, case, monkeypatch):
+    asked = []
+    monkeypatch.setattr(panel.logic, "_job", lambda step, *given: asked.append(step) or (_ for _ in ()).throw(InputError("stop here", code="MRD-E100")))
+    with pytest.raises(InputError):
+        panel.logic.start("report", panel.parameters)
+    assert asked == ["predict"]
+
+
+def test_an_alignment_is_made_from_scratch_even_where_the_old_one_cannot_be_used(panel, case, monkeypatch):
+    parameters, jobs = panel.parameters, []
+    for node in (parameters.postVolume, parameters.postSegmentation):  # somebody took the scan and its outline out of their transform
+        node.SetAndObserveTransformNodeID(None)
+    with pytest.raises(InputError) as refused:
+        panel.logic.inputs(parameters)
+    assert refused.value.code == "MRD-E834"
+    made = panel.logic._job
+    monkeypatch.setattr(panel.logic, "_job", lambda *given: jobs.append(made(*given)) or (_ for _ in ()).throw(InputError("stop here", code="MRD-E100")))
+    with pytest.raises(InputError, match="stop here"):
+        panel.logic.start("align", parameters)
+    assert "transform" not in jobs[0] and jobs[0]["steps"] == ["align"]
+
+
+def test_the_sample_pair_leaves_another_pair_s_alignment_alone(panel, case, simulated, tmp_path):
+    from MRDeltaNetLib.io.images import write_image
+    from MRDeltaNetPanel import sample
+    post, kept = panel.parameters.postVolume, panel.parameters.alignment
+    for name in ("pre", "post", "pre_mask", "post_mask", "residual_mask"):
+        write_image(getattr(simulated, name), tmp_path / f"{name}.nrrd")
+    sample.load(tmp_path, panel.parameters, panel.logic)
+    assert post.GetParentTransformNode() is kept and panel.parameters.alignment is None and panel.parameters.postVolume is not post
+    assert panel.logic.outlineState(panel.parameters, "pre") is Outline.DRAWN
+
+
+def test_asking_about_a_place_without_a_prediction_of_this_sitting_is_refused(panel, scans):
+    with pytest.raises(UsageError) as refused:
+        panel.logic.ask(panel.parameters)
+    assert refused.value.code == "MRD-E849"
+
+
+def test_the_panel_shows_a_model_s_card_without_loading_torch(panel, monkeypatch):
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    panel.logic._bundle = None
+    assert panel.logic.bundle().public_facts()["is_demo"] is True
+
+
+def test_restoring_the_views_turns_and_fits_them_anew_and_takes_the_map_away(panel, case):
+    panel.go("explain")
+    before, after = panel.views.compositeNodes()
+    assert after.GetForegroundVolumeID()
+    node = panel.views.sliceNodes()[1]
+    was = np.array([node.GetSliceToRAS().GetElement(row, column) for row in range(3) for column in range(3)])
+    node.SetOrientation("Sagittal")
+    panel.pages["explain"].ui.restoreButton.click()
+    now = np.array([node.GetSliceToRAS().GetElement(row, column) for row in range(3) for column in range(3)])
+    assert not after.GetForegroundVolumeID() and np.allclose(was, now)
