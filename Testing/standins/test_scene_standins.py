@@ -313,7 +313,12 @@ def test_texts_are_translated_unless_a_placeholder_is_lost(tmp_path):
 def test_sample_data_call_their_own_downloader(application):
     import SampleData
     asked = []
-    SampleData.SampleDataLogic.registerCustomSampleDataSource(category="MRDeltaNet", sampleName="Pair", customDownloader=asked.append)
+    register = SampleData.SampleDataLogic.registerCustomSampleDataSource
+    with pytest.raises(TypeError):                       # as a real Slicer, which counts the uris first
+        register(category="MRDeltaNet", sampleName="Pair", customDownloader=asked.append)
+    with pytest.raises(ValueError):
+        register(category="MRDeltaNet", sampleName="Pair", uris=[""], fileNames=[None, None], customDownloader=asked.append)
+    register(category="MRDeltaNet", sampleName="Pair", uris=[""], fileNames=[None], nodeNames=["Pair"], customDownloader=asked.append)
     SampleData.downloadSamples("Pair")
     assert asked[0].sampleName == "Pair"
     with pytest.raises(RuntimeError):
