@@ -9,18 +9,10 @@ from typing import Any, Callable
 
 import pytest
 
+from Testing.standins.conftest import application  # noqa: F401 the fixture
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 MODULE = REPOSITORY / "MRDeltaNet" / "MRDeltaNet.py"
-
-
-@pytest.fixture
-def application(tmp_path):
-    """A running stand-in application with an empty scene."""
-    pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="needs PySide6_Essentials (pip install 'mrdeltanet[test]')")
-    pytest.importorskip("slicer", reason="needs slicer-core (pip install 'mrdeltanet[scene]')")
-    from Testing.standins.application import standin_application
-    with standin_application(tmp_path) as running:
-        yield running
 
 
 @pytest.fixture
