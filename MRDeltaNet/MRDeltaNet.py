@@ -72,6 +72,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._walking = False
         self._placed: tuple[Any, Any] | None = None
         self._legendsAreOlder = True
+        self._choices: tuple[dict[str, str], dict[str, str]] = ({}, {})
 
     # Slicer's calls
 
@@ -214,8 +215,8 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parameters is None:
             return
         self.logic.settleOutlines(self.parameters)
-        self.findings = self.logic.findings(self.parameters)
-        situation = self.logic.situation(self.parameters, self.findings)
+        seen = self.logic.reading(self.parameters)
+        self.findings, situation = seen.findings, self.logic.situation(self.parameters, seen)
         steps = self.logic.look(situation)
         for step in workflow.STEPS:
             button = getattr(self.ui, f"{step.key}Button")
@@ -363,6 +364,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._releaseParameters()
         self.parameters = self.logic.getParameterNode()
         self._tags = [self.parameters.connectGui(page.ui) for page in self.pages.values()]
+        self._choices = self.logic.choices(self.parameters)
         self.addObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._parametersModified)
         self._observed = []
         self._observeChosen()
@@ -377,15 +379,23 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.parameters, self._tags, self._placed = None, [], None
 
     def _parametersModified(self, caller: Any, event: Any) -> None:
+        """A choice was made. How strongly a map is shown goes straight to its display: no step's state depends on it."""
+        (strength, others), self._choices = self._choices, self.logic.choices(self.parameters)
+        if others == self._choices[1] and strength != self._choices[0]:
+            self.pages["explain"].showStrength()
+            return
         self._observeChosen()
         self.refreshSoon()
 
     def _observeChosen(self) -> None:
-        """Listen to the nodes that states depend on: outlines while they are drawn, the transform, the point."""
+        """Listen to the nodes that states depend on: outlines while they are drawn, scans, the transform, the point."""
         parameters = self.parameters
-        wanted = [(node, event, self.refreshSoon) for node, event in (
-            (parameters.preSegmentation, slicer.vtkSegmentation.SourceRepresentationModified), (parameters.postSegmentation, slicer.vtkSegmentation.SourceRepresentationModified),
-            (parameters.alignment, slicer.vtkMRMLTransformableNode.TransformModifiedEvent)) if node is not None]
+        segmentations, scans = (parameters.preSegmentation, parameters.postSegmentation), (parameters.preVolume, parameters.postVolume)
+        moved = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
+        wanted = [(node, event, self.refreshSoon) for nodes, events in (
+            (segmentations, (slicer.vtkSegmentation.SourceRepresentationModified, slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved)),
+            (scans, (slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, moved)), ((parameters.alignment,), (moved,))) for node in dict.fromkeys(nodes) if node is not None
+            for event in events]
         if parameters.point is not None:
             wanted += [(parameters.point, event, self._pointPlaced) for event in (slicer.vtkMRMLMarkupsNode.PointPositionDefinedEvent,
                                                                                    slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent)]

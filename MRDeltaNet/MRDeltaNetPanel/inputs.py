@@ -13,9 +13,13 @@ from MRDeltaNetLib.case import Timepoint
 from MRDeltaNetLib.errors import MRDeltaNetError, Notice
 from MRDeltaNetLib.io.dicom import read_scan_header, with_header
 from MRDeltaNetLib.mrml import alignment, outlines
-from MRDeltaNetLib.mrml.scans import scan_from_node
+from MRDeltaNetLib.mrml.kept import Kept, scan_key, segment_key
+from MRDeltaNetLib.mrml.scans import Scan, known_scan
 from MRDeltaNetLib.workflow import Outline
 from MRDeltaNetPanel import headers
+
+VOLUMES = {"pre": "preVolume", "post": "postVolume"}
+"""Role of a scan -> the parameter that holds it."""
 
 OUTLINES = {"pre": ("preVolume", "preSegmentation", "pre_mask"), "post": ("postVolume", "postSegmentation", "post_mask"),
             "residual": ("postVolume", "postSegmentation", "residual_mask")}
@@ -26,22 +30,29 @@ OUTLINES = {"pre": ("preVolume", "preSegmentation", "pre_mask"), "post": ("postV
 class Inputs:
     """Everything of one pair that a run reads.
 
-    scans      "pre", "post" -> sitk.Image in the scanner's own space (LPS, mm)
-    masks      "pre", "post", "residual" -> sitk.Image, uint8, on its scan's grid; only those that a person drew
-    drawn      the same keys -> workflow.Outline
-    transform  pre LPS -> post LPS, mm; None without an alignment
-    headers    "pre", "post" -> one DICOM file of the scan, or None
+    timepoints  "pre", "post" -> Timepoint with what its DICOM header says, without outlines; images in the scanner's own space (LPS, mm)
+    masks       "pre", "post", "residual" -> sitk.Image, uint8, on its scan's grid; only those that a person drew
+    drawn       the same keys -> workflow.Outline
+    digests     "pre", "post", and where there is one "pre_mask", "post_mask", "residual_mask", "alignment" -> as in workflow.fingerprint
+    transform   pre LPS -> post LPS, mm; None without an alignment
+    headers     "pre", "post" -> one DICOM file of the scan, or None
     """
 
-    scans: Mapping[str, sitk.Image]
+    timepoints: Mapping[str, Timepoint]
     masks: Mapping[str, sitk.Image] = field(default_factory=dict)
     drawn: Mapping[str, Outline] = field(default_factory=dict)
+    digests: Mapping[str, str] = field(default_factory=dict)
     transform: sitk.Transform | None = None
     headers: Mapping[str, Path | None] = field(default_factory=dict)
 
+    @property
+    def scans(self) -> dict[str, sitk.Image]:
+        """"pre", "post" -> the image."""
+        return {role: scan.image for role, scan in self.timepoints.items()}
+
     def visits(self) -> tuple[Timepoint, Timepoint]:
         """Both visits with the outlines that a person drew."""
-        pre, post = (Timepoint(self.scans[role], mask=self.masks.get(role), mask_source="drawn" if role in self.masks else None)
+        pre, post = (replace(self.timepoints[role], mask=self.masks.get(role), mask_source="drawn" if role in self.masks else None)
                      for role in ("pre", "post"))
         return pre, replace(post, residual=self.masks.get("residual"))
 
@@ -50,9 +61,10 @@ class Inputs:
 
         model  SHA-256 of the bundle
         """
-        return workflow.fingerprint(self.scans["pre"], self.scans["post"], transform=self.transform, pre_mask=self.masks.get("pre"),
-                                    post_mask=self.masks.get("post"), residual_mask=self.masks.get("residual"),
-                                    complete_response=completeResponse, model_sha256=model, options=options)
+        found = self.digests
+        return workflow.fingerprint(found["pre"], found["post"], transform=found.get("alignment"), pre_mask=found.get("pre_mask"),
+                                    post_mask=found.get("post_mask"), residual_mask=found.get("residual_mask"), complete_response=completeResponse,
+                                    model_sha256=model, options=options, headers=workflow.header_facts(*self.timepoints.values()))
 
 
 @dataclass(frozen=True)
@@ -61,32 +73,36 @@ class Outlined:
 
     drawn    "pre", "post", "residual" -> workflow.Outline
     masks    those that a person drew -> sitk.Image, uint8, on the scan's grid
-    notices  remarks; errors refusals, as notices
+    digests  the same keys -> workflow.image_digest
+    notices  remarks; errors refusals
     """
 
     drawn: Mapping[str, Outline]
     masks: Mapping[str, sitk.Image]
+    digests: Mapping[str, str]
     notices: tuple[Notice, ...] = ()
-    errors: tuple[Notice, ...] = ()
+    errors: tuple[MRDeltaNetError, ...] = ()
 
 
-def read(parameters: Any, withAlignment: bool = True) -> Inputs:
+def read(parameters: Any, kept: Kept, withAlignment: bool = True) -> Inputs:
     """The pair as it is in the scene now.
 
+    kept           what is known of scans and outlines that have not changed; images that come from it are not to be written into
     withAlignment  False: as if there were none, so that an alignment that cannot be used can be made anew
-    raises         InputError of mrml.scans, mrml.outlines and mrml.alignment
+    raises         InputError of mrml.scans, mrml.outlines, mrml.alignment and io.dicom
     """
     transform = None
     if withAlignment and parameters.alignment is not None:
         transform = alignment.transform_from_node(parameters.alignment, parameters.postVolume)
-    scans = {"pre": scan_from_node(parameters.preVolume), "post": scan_from_node(parameters.postVolume, ownTransform(parameters))}
-    masks, drawn = {}, {}
-    for role in OUTLINES:
-        mask, drawn[role], _notices = outline(parameters, role)
-        if mask is not None and drawn[role] is Outline.DRAWN:
-            masks[role] = mask
-    return Inputs(scans, masks, drawn, transform,
-                  {"pre": headers.dicomHeader(parameters.preVolume), "post": headers.dicomHeader(parameters.postVolume)})
+    timepoints = {role: visit(parameters, role, kept) for role in VOLUMES}
+    found = outlined(parameters, kept)
+    if found.errors:
+        raise found.errors[0]
+    digests = {role: _scan(parameters, role, kept).digest for role in VOLUMES} | {f"{role}_mask": digest for role, digest in found.digests.items()}
+    if transform is not None:
+        digests["alignment"] = workflow.transform_digest(transform, timepoints["pre"].image)
+    return Inputs(timepoints, found.masks, found.drawn, digests, transform,
+                  {role: headers.dicomHeader(getattr(parameters, volume)) for role, volume in VOLUMES.items()})
 
 
 def ownTransform(parameters: Any) -> Any:
@@ -96,7 +112,7 @@ def ownTransform(parameters: Any) -> Any:
     return alignment.find_alignment(parameters.postVolume.GetScene(), parameters.postVolume)
 
 
-def outline(parameters: Any, role: str) -> tuple[sitk.Image | None, Outline, tuple[Notice, ...]]:
+def outline(parameters: Any, role: str, kept: Kept) -> tuple[sitk.Image | None, Outline, tuple[Notice, ...]]:
     """One outline and how it came about.
 
     role     "pre", "post" or "residual"
@@ -109,35 +125,50 @@ def outline(parameters: Any, role: str) -> tuple[sitk.Image | None, Outline, tup
         return None, Outline.NONE, ()
     if outlines.find_segmentation(volume, "pre" if role == "pre" else "post") is not segmentation:      # of a scan that was chosen before
         return None, Outline.NONE, ()
-    source = outlines.source_of(segmentation, segmentId)
+    source = outlines.source_of(segmentation, segmentId, kept)
     if source is None:
         return None, Outline.EMPTY, ()
-    mask, notices = outlines.mask_and_notices(segmentation, segmentId, volume)
+    mask, notices = outlines.mask_and_notices(segmentation, segmentId, volume, kept)
     return mask, Outline(source), notices
 
 
-def outlined(parameters: Any) -> Outlined:
+def outlined(parameters: Any, kept: Kept) -> Outlined:
     """All outlines; one that cannot be used is told and counts as not drawn."""
-    drawn, masks, notices, errors = {}, {}, [], []
+    drawn, masks, digests, notices, errors = {}, {}, {}, [], []
     for role in OUTLINES:
         try:
-            mask, drawn[role], remarks = outline(parameters, role)
+            mask, drawn[role], remarks = outline(parameters, role, kept)
         except MRDeltaNetError as error:
             drawn[role] = Outline.NONE
-            errors.append(Notice(error.code, error.what, error.fix))
+            errors.append(error)
             continue
         notices += remarks
         if drawn[role] is Outline.DRAWN:
-            masks[role] = mask
-    return Outlined(drawn, masks, tuple(notices), tuple(errors))
+            masks[role], digests[role] = mask, _maskDigest(parameters, role, mask, kept)
+    return Outlined(drawn, masks, digests, tuple(notices), tuple(errors))
 
 
-def visit(volume: Any, transform: Any, role: str) -> Timepoint:
-    """One scan with what its DICOM header says, for the checks of the pair.
+def visit(parameters: Any, role: str, kept: Kept) -> Timepoint:
+    """One scan with what its DICOM header says.
 
-    volume, transform  nodes; role "pre" or "post"
-    raises             InputError if the volume or its header cannot be used
+    role    "pre" or "post", whose volume is chosen
+    raises  InputError if the volume or its header cannot be used
     """
-    scan = Timepoint(scan_from_node(volume, transform))
-    header = headers.dicomHeader(volume)
-    return scan if header is None else with_header(scan, read_scan_header(header), role)
+    volume = getattr(parameters, VOLUMES[role])
+    scan, path = Timepoint(_scan(parameters, role, kept).image), headers.dicomHeader(volume)
+    if path is None:
+        return scan
+    status = path.stat()
+    header = kept.value(("header", volume.GetID()), (path, status.st_mtime_ns, status.st_size), lambda: read_scan_header(path))
+    return with_header(scan, header, role)
+
+
+def _scan(parameters: Any, role: str, kept: Kept) -> Scan:
+    return known_scan(getattr(parameters, VOLUMES[role]), ownTransform(parameters) if role == "post" else None, kept)
+
+
+def _maskDigest(parameters: Any, role: str, mask: sitk.Image, kept: Kept) -> str:
+    volumeName, segmentationName, segmentId = OUTLINES[role]
+    volume, segmentation = getattr(parameters, volumeName), getattr(parameters, segmentationName)
+    return kept.value(("mask digest", segmentation.GetID(), segmentId), (scan_key(volume), segment_key(segmentation, segmentId)),
+                      lambda: workflow.image_digest(mask))

@@ -27,10 +27,11 @@ from MRDeltaNetLib.io import results as files
 from MRDeltaNetLib.io.bundle import MANIFEST, Bundle, read_bundle
 from MRDeltaNetLib.io.jobs import job_from_mapping
 from MRDeltaNetLib.io.transforms import write_transform
+from MRDeltaNetLib.mrml.kept import Kept
 from MRDeltaNetLib.mrml.worker import Failed, Finished, Progressed, Worker
 from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
 from MRDeltaNetPanel import inputs as given
-from MRDeltaNetPanel import keeping, outlining, results, sample, state
+from MRDeltaNetPanel import aligning, asking, belonging, keeping, mapping, outlining, reading, results, sample, state
 from MRDeltaNetPanel.parameters import MRDeltaNetParameterNode, wrapped
 from MRDeltaNetPanel.session import Session
 
@@ -54,13 +55,14 @@ class Run:
     restsOn: Mapping[str, str] = field(default_factory=dict)
 
 
-class MRDeltaNetLogic(outlining.Outlining, keeping.Keeping, ScriptedLoadableModuleLogic):
+class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Aligning, mapping.Maps, asking.Asking, keeping.Keeping,
+                      ScriptedLoadableModuleLogic):
     """One sitting with one pair of scans. Everything heavy happens in a child process; the scene is touched in poll() and in the other
     public methods only, which belong on the main thread."""
 
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
-        self.session = Session()
+        self.session, self.kept = Session(), Kept()
         self.run: Run | None = None
         self.lastResult: Path | None = None
         self.log: deque[str] = deque(maxlen=LOG_LINES)
@@ -75,30 +77,29 @@ class MRDeltaNetLogic(outlining.Outlining, keeping.Keeping, ScriptedLoadableModu
     # What is there
 
     def inputs(self, parameters: MRDeltaNetParameterNode, withAlignment: bool = True) -> given.Inputs:
-        """The pair as it is in the scene; see inputs.read.
+        """The pair as it is in the scene, read anew whatever is kept; see inputs.read.
 
         raises  UsageError MRD-E842 unless both scans are chosen; InputError if one cannot be used
         """
         if parameters.preVolume is None or parameters.postVolume is None:
             raise UsageError(_("Two scans are needed"), code="MRD-E842", fix=_("choose the scan before and the scan after treatment"))
-        return given.read(parameters, withAlignment)
+        self.kept.forget()                               # voxels may have been written without a word to VTK: a run rests on what is there
+        return given.read(parameters, Kept(), withAlignment)
+
+    def reading(self, parameters: MRDeltaNetParameterNode) -> reading.Reading:
+        """One look at the chosen pair, for everything that is shown of it; what has not changed since the last look is not read again."""
+        return reading.readScene(parameters, self.kept)
 
     def findings(self, parameters: MRDeltaNetParameterNode) -> workflow.Findings:
         """What the two scans say about each other, in words: order, interval, modality, geometry."""
-        visits: dict[str, Any] = {"pre": None, "post": None}
-        errors: list[MRDeltaNetError] = []
-        for role, volume, transform in (("pre", parameters.preVolume, None), ("post", parameters.postVolume, given.ownTransform(parameters))):
-            if volume is not None:
-                try:
-                    visits[role] = given.visit(volume, transform, role)
-                except MRDeltaNetError as error:
-                    errors.append(error)
-        found = workflow.check_scans(visits["pre"], visits["post"], registration=parameters.registration.value, translate=_)
-        return found if not errors else workflow.Findings(found.lines, found.notices, (*errors, *found.errors), found.interval_days)
+        return reading.findings(parameters, self.kept)
 
-    def situation(self, parameters: MRDeltaNetParameterNode, findings: workflow.Findings | None = None) -> workflow.Situation:
-        """Everything that the steps' states depend on."""
-        return state.situation(self, parameters, findings or self.findings(parameters))
+    def situation(self, parameters: MRDeltaNetParameterNode, seen: reading.Reading | None = None) -> workflow.Situation:
+        """Everything that the steps' states depend on.
+
+        seen  what a look just found; None: look now
+        """
+        return state.situation(self, parameters, seen or self.reading(parameters), self.kept)
 
     def look(self, situation: workflow.Situation) -> dict[str, workflow.StepView]:
         """Step -> its state, what to do next, and whether its run may start."""
@@ -143,7 +144,7 @@ class MRDeltaNetLogic(outlining.Outlining, keeping.Keeping, ScriptedLoadableModu
     def fingerprint(self, step: str, pair: given.Inputs, parameters: MRDeltaNetParameterNode) -> dict[str, str]:
         """What a step's result rests on now: the same parts as workflow.PARTS."""
         if step == "align":
-            return pair.fingerprint()
+            return pair.fingerprint(options={"registration": parameters.registration.value})
         if step == "report":
             return pair.fingerprint(completeResponse=parameters.completeResponse)
         return pair.fingerprint(completeResponse=parameters.completeResponse, model=self._modelDigest(),
@@ -211,11 +212,12 @@ class MRDeltaNetLogic(outlining.Outlining, keeping.Keeping, ScriptedLoadableModu
             self._worker.cancel()
 
     def close(self) -> None:
-        """Stop whatever runs, at once, and remove the session's files; may be called again."""
+        """Stop whatever runs, at once, remove the session's files, and keep nothing of the scene; may be called again."""
         if self._worker is not None:
             self._worker.close()
         self._worker = self.run = self.lastResult = None
         self.session.close()
+        self.kept.forget()
 
     # Inside
 

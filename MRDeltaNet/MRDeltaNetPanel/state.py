@@ -7,29 +7,32 @@ from typing import Any, Mapping
 
 from MRDeltaNetLib import workflow
 from MRDeltaNetLib.errors import MRDeltaNetError, Notice
+from MRDeltaNetLib.mrml.kept import Kept
 from MRDeltaNetLib.workflow import Situation
 from MRDeltaNetPanel import inputs as given
 from MRDeltaNetPanel import packages, results
+from MRDeltaNetPanel.reading import Reading
 
 RUNNING = {"align": "align", "predict": "predict", "report": "report"}
 """Runs of the logic -> steps of the workflow; the sample pair is none of them."""
 
 
-def situation(logic: Any, parameters: Any, findings: workflow.Findings) -> Situation:
+def situation(logic: Any, parameters: Any, reading: Reading, kept: Kept) -> Situation:
     """What is known now.
 
-    findings  of logic.findings, on the scans chosen now
+    reading  of the scans that are chosen now
+    kept     what is known of things that have not changed
     """
-    outlined = given.outlined(parameters)
+    findings, outlined = reading.findings, reading.outlined
     chosen = dict(pre_chosen=parameters.preVolume is not None, post_chosen=parameters.postVolume is not None,
                   same_scan=parameters.preVolume is not None and parameters.preVolume is parameters.postVolume)
-    both = chosen["pre_chosen"] and chosen["post_chosen"] and not chosen["same_scan"]
-    pair = _pair(parameters) if both else None
-    return Situation(**chosen, scans_checked=both, interval_days=findings.interval_days, scan_errors=findings.problems, scan_notices=findings.notices,
-                     **_alignment(parameters, pair),
+    return Situation(**chosen, scans_checked=chosen["pre_chosen"] and chosen["post_chosen"] and not chosen["same_scan"],
+                     interval_days=findings.interval_days, scan_errors=findings.problems, scan_notices=findings.notices,
+                     **_alignment(logic, parameters, reading.pair, kept),
                      pre_outline=outlined.drawn["pre"], post_outline=outlined.drawn["post"], residual_outline=outlined.drawn["residual"],
-                     complete_response=parameters.completeResponse, outline_errors=outlined.errors, outline_notices=outlined.notices,
-                     missing_packages=packages.missing(), **_model(logic), **_results(logic, parameters, pair),
+                     complete_response=parameters.completeResponse, outline_notices=outlined.notices,
+                     outline_errors=tuple(Notice(error.code, error.what, error.fix) for error in outlined.errors),
+                     missing_packages=packages.missing(), **_model(logic), **_results(logic, parameters, reading.pair),
                      running=None if logic.run is None else RUNNING.get(logic.run.step))
 
 
@@ -43,23 +46,22 @@ def restsOn(node: Any) -> dict[str, str] | None:
     return found if isinstance(found, dict) else None
 
 
-def _pair(parameters: Any) -> given.Inputs | None:
-    try:
-        return given.read(parameters)
-    except MRDeltaNetError:                              # told by the findings and the outlines; without a pair nothing is fresh
-        return None
-
-
-def _alignment(parameters: Any, pair: given.Inputs | None) -> dict[str, Any]:
+def _alignment(logic: Any, parameters: Any, pair: given.Inputs | None, kept: Kept) -> dict[str, Any]:
     if parameters.alignment is None:
         return {}
     facts = results.facts(parameters.alignmentResult)
     known = restsOn(parameters.alignmentResult)
-    now = None if pair is None else pair.fingerprint()
+    now = None if pair is None else logic.fingerprint("align", pair, parameters)
     other = now is None or known is None or any(known.get(part) != now[part] for part in ("pre", "post"))
-    stale = pair is not None and facts is not None and workflow.alignment_is_stale(facts["registration"], *pair.visits())
-    return {"aligned": True, "alignment_of_other_scans": other, "alignment_is_stale": stale,
+    return {"aligned": True, "alignment_of_other_scans": other, "alignment_by_other_method": not other and known.get("options") != now["options"],
+            "alignment_is_stale": pair is not None and facts is not None and _ignoredOutlines(facts["registration"], pair, kept),
             "alignment_notices": () if facts is None else registrationNotices(facts)}
+
+
+def _ignoredOutlines(registration: Mapping[str, Any], pair: given.Inputs, kept: Kept) -> bool:
+    """Whether outlines were drawn or changed since the alignment was made; looked into only when one of them, or the alignment, is another."""
+    key = (json.dumps(registration, sort_keys=True), pair.digests.get("pre_mask"), pair.digests.get("post_mask"))
+    return kept.value("outlines left out", key, lambda: workflow.alignment_is_stale(registration, *pair.visits()))
 
 
 def registrationNotices(facts: Mapping[str, Any]) -> tuple[Notice, ...]:

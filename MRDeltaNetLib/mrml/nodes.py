@@ -52,6 +52,33 @@ def image_from_node(node: Any, under: Any | None = None) -> sitk.Image:
             E138, E139, E140 (axes that span no volume, sheared, not finite). SimpleITK and MRML both take a sheared frame without a
             word, and what is computed on it lies elsewhere.
     """
+    lps, first = _frame(node, under)
+    return _placed(_values(node.GetImageData()), lps, first)
+
+
+def grid_from_node(node: Any, under: Any | None = None) -> sitk.Image:
+    """The volume node's voxel grid as image_from_node gives it, without its voxels: sitk.Image, uint8 zeros. Raises the same."""
+    lps, first = _frame(node, under)
+    return _put(sitk.Image(node.GetImageData().GetDimensions(), sitk.sitkUInt8), lps, first)
+
+
+def image_from_labelmap(labelmap: Any) -> sitk.Image:
+    """A vtkOrientedImageData (RAS) as sitk.Image (LPS, mm) on its own extent, voxel type kept."""
+    matrix = vtk_matrix()
+    labelmap.GetImageToWorldMatrix(matrix)
+    return _placed(_values(labelmap), LPS_TO_RAS @ matrix_from_vtk(matrix), labelmap.GetExtent()[::2])
+
+
+def refuse_other_transform(node: Any, under: Any | None = None) -> None:
+    """Refuse a node under any transform but this one (InputError MRD-E830)."""
+    parent = node.GetParentTransformNode()
+    if parent is not None and parent is not under:
+        raise InputError("This volume sits under a transform that is not applied to its voxels", code="MRD-E830",
+                         fix="take the volume out of the transform in Slicer's Transforms or Data module, or harden the transform")
+
+
+def _frame(node: Any, under: Any | None) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """A volume node's 4x4 matrix from voxel index to LPS, mm, and the index of its first voxel; raises what image_from_node raises."""
     refuse_other_transform(node, under)
     data = node.GetImageData()
     if data is None or data.GetNumberOfPoints() == 0 or data.GetPointData().GetScalars() is None:
@@ -63,31 +90,22 @@ def image_from_node(node: Any, under: Any | None = None) -> sitk.Image:
     node.GetIJKToRASMatrix(matrix)
     lps = np.diag(LPS_TO_RAS)[:, None] * matrix_from_vtk(matrix)      # no sums: a frame may hold infinity
     check_frame(lps[:3, :3].T.tolist(), lps[:3, 3].tolist(), GateLimits())
+    return lps, data.GetExtent()[::2]
+
+
+def _values(data: Any) -> np.ndarray:
+    """The voxels of a vtkImageData, array (z, y, x): a view."""
     support = require("vtkmodules.util.numpy_support", FEATURE, INSTALL)
-    values = support.vtk_to_numpy(data.GetPointData().GetScalars()).reshape(data.GetDimensions()[::-1])
-    return _placed(values, lps, data.GetExtent()[::2])
-
-
-def image_from_labelmap(labelmap: Any) -> sitk.Image:
-    """A vtkOrientedImageData (RAS) as sitk.Image (LPS, mm) on its own extent, voxel type kept."""
-    matrix = vtk_matrix()
-    labelmap.GetImageToWorldMatrix(matrix)
-    support = require("vtkmodules.util.numpy_support", FEATURE, INSTALL)
-    values = support.vtk_to_numpy(labelmap.GetPointData().GetScalars()).reshape(labelmap.GetDimensions()[::-1])
-    return _placed(values, LPS_TO_RAS @ matrix_from_vtk(matrix), labelmap.GetExtent()[::2])
-
-
-def refuse_other_transform(node: Any, under: Any | None = None) -> None:
-    """Refuse a node under any transform but this one (InputError MRD-E830)."""
-    parent = node.GetParentTransformNode()
-    if parent is not None and parent is not under:
-        raise InputError("This volume sits under a transform that is not applied to its voxels", code="MRD-E830",
-                         fix="take the volume out of the transform in Slicer's Transforms or Data module, or harden the transform")
+    return support.vtk_to_numpy(data.GetPointData().GetScalars()).reshape(data.GetDimensions()[::-1])
 
 
 def _placed(values: np.ndarray, lps: np.ndarray, first: tuple[int, int, int]) -> sitk.Image:
-    """A copy of the voxels (z, y, x) with their place; first: index of the first voxel, to which lps (4x4, voxel index -> LPS) applies."""
-    image = sitk.GetImageFromArray(values)
+    """A copy of the voxels (z, y, x) with their place; see _put."""
+    return _put(sitk.GetImageFromArray(values), lps, first)
+
+
+def _put(image: sitk.Image, lps: np.ndarray, first: tuple[int, int, int]) -> sitk.Image:
+    """The image, put in its place; first: index of the first voxel, to which lps (4x4, voxel index -> LPS) applies."""
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     image.SetSpacing(spacing.tolist())
     image.SetOrigin((lps @ np.array([*first, 1.0]))[:3].tolist())

@@ -6,6 +6,7 @@ A carried outline says so in its segment's name and keeps a digest of its voxels
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from itertools import product
 from typing import Any, Iterable
 
@@ -18,7 +19,8 @@ from MRDeltaNetLib.imaging.segmentation import complete_masks
 from MRDeltaNetLib.io.gate.grids import inside, points_mm
 from MRDeltaNetLib.mrml.alignment import follow
 from MRDeltaNetLib.mrml.bootstrap import FEATURE, INSTALL, quiet, slicer_module
-from MRDeltaNetLib.mrml.nodes import (ijk_to_ras, image_from_labelmap, image_from_node, labelmap, make_ours, matrix_to_vtk, ours,
+from MRDeltaNetLib.mrml.kept import Kept, scan_key, segment_key
+from MRDeltaNetLib.mrml.nodes import (grid_from_node, ijk_to_ras, image_from_labelmap, image_from_node, labelmap, make_ours, matrix_to_vtk, ours,
                                       segmentation_to_node)
 from MRDeltaNetLib.mrml.terminology import SEGMENTS
 
@@ -36,6 +38,22 @@ _CARRIED = "MRDeltaNet.carried"
 """Segment tag: digest of the voxels that were carried over."""
 
 _ROLES = {role: f"{role} segmentation" for role in SEGMENTATIONS}
+
+
+@dataclass(frozen=True)
+class _Laid:
+    """A segment on the voxels of its scan.
+
+    mask      uint8 {0, 1}; None for an empty segment
+    digest    SHA-256 of the voxels, however the segment's own labelmap is cropped or refined; "" if none is marked
+    refused   arguments of the InputError for a segment that the scan does not hold whole: (what, code, found, fix); None if it does
+    notices   the warning that it changed grids
+    """
+
+    mask: sitk.Image | None
+    digest: str
+    refused: tuple[str, str, str, str] | None = None
+    notices: tuple[Notice, ...] = ()
 
 
 def find_segmentation(volume: Any, role: str) -> Any | None:
@@ -90,20 +108,19 @@ def mask_from_segment(segmentation: Any, segment_id: str, volume: Any) -> sitk.I
     return mask_and_notices(segmentation, segment_id, volume)[0]
 
 
-def mask_and_notices(segmentation: Any, segment_id: str, volume: Any) -> tuple[sitk.Image, tuple[Notice, ...]]:
-    """As mask_from_segment, and the warning MRD-W302 if the segment was drawn on another grid than the volume's."""
-    parent = volume.GetParentTransformNode()
-    if segmentation.GetParentTransformNode() is not parent:
+def mask_and_notices(segmentation: Any, segment_id: str, volume: Any, kept: Kept | None = None) -> tuple[sitk.Image, tuple[Notice, ...]]:
+    """As mask_from_segment, and the warning MRD-W302 if the segment was drawn on another grid than the volume's.
+
+    kept  what a door keeps while nothing changes; the mask is then not to be written into
+    """
+    if segmentation.GetParentTransformNode() is not volume.GetParentTransformNode():
         raise InputError("The outline and its scan sit under different transforms", code="MRD-E835",
                          fix="put both under the same transform in Slicer's Transforms or Data module, or take both out")
-    grid = image_from_node(volume, parent)
-    drawn = _labelmap_of(segmentation, segment_id, grid)
-    if drawn is None:
-        return _empty(grid), ()
-    own = image_from_labelmap(drawn)
-    mask = _on_grid(drawn, grid)
-    _refuse_lost(own, mask, grid)
-    return mask, _other_grid(own, mask, grid)
+    laid = _laid(segmentation, segment_id, volume, kept)
+    if laid.refused is not None:
+        what, code, found, fix = laid.refused
+        raise InputError(what, code=code, found=found, fix=fix)
+    return _empty(_grid(volume)) if laid.mask is None else laid.mask, laid.notices
 
 
 def set_mask(segmentation: Any, segment_id: str, image: sitk.Image) -> None:
@@ -151,19 +168,23 @@ def mark_carried(segmentation: Any, segment_id: str) -> None:
     segment.SetName(SEGMENTS[segment_id].name + SUGGESTION)
 
 
-def source_of(segmentation: Any, segment_id: str) -> str | None:
-    """"carried" while a segment holds exactly what was carried over, "drawn" for anything else, None if it is empty or not there."""
+def source_of(segmentation: Any, segment_id: str, kept: Kept | None = None) -> str | None:
+    """"carried" while a segment holds exactly what was carried over, "drawn" for anything else, None if it is empty or not there.
+
+    kept  what a door keeps while nothing changes
+    """
     if segmentation.GetSegmentation().GetSegment(segment_id) is None:
         return None
-    digest = _digest(segmentation, segment_id)
+    digest = _digest(segmentation, segment_id, kept)
     if not digest:
         return None
     return "carried" if digest == _tag(segmentation, segment_id) else "drawn"
 
 
-def settle(segmentation: Any) -> bool:
+def settle(segmentation: Any, kept: Kept | None = None) -> bool:
     """Take the words "suggestion, carried over" from the names of segments that a reader has changed since.
 
+    kept     what a door keeps while nothing changes
     returns  whether a name changed. The digest stays, so that after an undo the segment counts as carried again and is named so.
     """
     changed = False
@@ -172,7 +193,7 @@ def settle(segmentation: Any) -> bool:
         if segment is None or not _tag(segmentation, key):
             continue
         plain = segment.GetName().removesuffix(SUGGESTION)
-        wanted = plain + SUGGESTION if source_of(segmentation, key) == "carried" else plain
+        wanted = plain + SUGGESTION if source_of(segmentation, key, kept) == "carried" else plain
         changed |= wanted != segment.GetName()
         segment.SetName(wanted)
     return changed
@@ -269,22 +290,22 @@ def _on_grid(drawn: Any, grid: sitk.Image) -> sitk.Image:
     return mask
 
 
-def _refuse_lost(own: sitk.Image, mask: sitk.Image, grid: sitk.Image) -> None:
-    """Refuse a segment that the scan does not hold whole. own: on its own voxels; mask: on the scan's."""
+def _lost(own: sitk.Image, mask: sitk.Image, grid: sitk.Image) -> tuple[str, str, str, str] | None:
+    """Why a segment that the scan does not hold whole is refused: what, code, found, fix. own: on its own voxels; mask: on the scan's."""
     marked = np.argwhere(sitk.GetArrayViewFromImage(own))[:, ::-1].astype(float)
     if not len(marked):
-        return
+        return None
     covered = inside(grid, points_mm(own, marked))
     if not covered.any():
-        raise InputError("The outline lies wholly outside its scan", code="MRD-E303", found="no marked voxel is inside the scan",
-                         fix="see that it was drawn on this scan and not on the other one or before a registration")
+        return ("The outline lies wholly outside its scan", "MRD-E303", "no marked voxel is inside the scan",
+                "see that it was drawn on this scan and not on the other one or before a registration")
     if not covered.all():
-        raise InputError("The outline reaches beyond its scan", code="MRD-E304",
-                         found=f"{100 * covered.mean():.1f} percent of the marked voxels are inside the scan",
-                         fix="see that it was drawn on this scan; erase what lies outside")
+        return ("The outline reaches beyond its scan", "MRD-E304", f"{100 * covered.mean():.1f} percent of the marked voxels are inside the scan",
+                "see that it was drawn on this scan; erase what lies outside")
     if not sitk.GetArrayViewFromImage(mask).any():
-        raise InputError("The outline falls between the voxels of its scan and vanishes there", code="MRD-E306", found="no voxel on the scan's grid",
-                         fix="draw it on the scan itself")
+        return ("The outline falls between the voxels of its scan and vanishes there", "MRD-E306", "no voxel on the scan's grid",
+                "draw it on the scan itself")
+    return None
 
 
 def _other_grid(own: sitk.Image, mask: sitk.Image, grid: sitk.Image) -> tuple[Notice, ...]:
@@ -299,16 +320,36 @@ def _other_grid(own: sitk.Image, mask: sitk.Image, grid: sitk.Image) -> tuple[No
                    fix="look at the outline on the scan; draw on the scan's own grid to avoid this"),)
 
 
-def _digest(segmentation: Any, segment_id: str) -> str:
-    """SHA-256 of the segment's voxels on its scan's grid, however its labelmap is cropped or refined; "" if it is empty."""
+def _laid(segmentation: Any, segment_id: str, volume: Any, kept: Kept | None) -> _Laid:
+    """The segment on the volume's voxels, made only if it is not kept as it is now."""
+    _segment(segmentation, segment_id)
+    key = (scan_key(volume), segment_key(segmentation, segment_id))
+    return (kept or Kept()).value((segmentation.GetID(), segment_id, volume.GetID()), key, lambda: _lay(segmentation, segment_id, _grid(volume)))
+
+
+def _lay(segmentation: Any, segment_id: str, grid: sitk.Image) -> _Laid:
+    drawn = _labelmap_of(segmentation, segment_id, grid)
+    if drawn is None:
+        return _Laid(None, "")
+    own, mask = image_from_labelmap(drawn), _on_grid(drawn, grid)
+    return _Laid(mask, _voxels_digest(mask), _lost(own, mask, grid), _other_grid(own, mask, grid))
+
+
+def _grid(volume: Any) -> sitk.Image:
+    return grid_from_node(volume, volume.GetParentTransformNode())
+
+
+def _digest(segmentation: Any, segment_id: str, kept: Kept | None = None) -> str:
+    """SHA-256 of the segment's voxels on its scan's grid, on its own if its scan is gone; "" if it is empty."""
     volume = segmentation.GetNodeReference("MRDeltaNet.scan")
-    if volume is None:
-        drawn = _labelmap_of(segmentation, segment_id, None)
-        voxels = np.zeros(1) if drawn is None else sitk.GetArrayFromImage(image_from_labelmap(drawn))
-    else:
-        grid = image_from_node(volume, volume.GetParentTransformNode())
-        drawn = _labelmap_of(segmentation, segment_id, grid)
-        voxels = np.zeros(1) if drawn is None else sitk.GetArrayFromImage(_on_grid(drawn, grid))
+    if volume is not None:
+        return _laid(segmentation, segment_id, volume, kept).digest
+    drawn = _labelmap_of(segmentation, segment_id, None)
+    return "" if drawn is None else _voxels_digest(image_from_labelmap(drawn))
+
+
+def _voxels_digest(mask: sitk.Image) -> str:
+    voxels = sitk.GetArrayViewFromImage(mask)
     if not voxels.any():
         return ""
     return hashlib.sha256(repr(voxels.shape).encode() + np.packbits(voxels > 0).tobytes()).hexdigest()

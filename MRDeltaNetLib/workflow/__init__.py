@@ -3,12 +3,12 @@
 A door gathers what it knows into a `Situation` and asks `look`. Nothing here computes a result, keeps a state or knows a window.
 """
 
-from MRDeltaNetLib.workflow.changes import PARTS, alignment_is_stale, changed, fingerprint, image_digest, key_of
+from MRDeltaNetLib.workflow.changes import PARTS, alignment_is_stale, changed, fingerprint, header_facts, image_digest, key_of, transform_digest
 from MRDeltaNetLib.workflow.redaction import own_names, redacted
 from MRDeltaNetLib.workflow.scans import Findings, check_scans, interval_text
 from MRDeltaNetLib.workflow.situation import Model, Outline, Prediction, Situation
 from MRDeltaNetLib.workflow.steps import STEPS, Step, StepState, StepView, job_steps, look, next_step, why_not_carry
 
 __all__ = ["PARTS", "STEPS", "Findings", "Model", "Outline", "Prediction", "Situation", "Step", "StepState", "StepView", "alignment_is_stale",
-           "changed", "check_scans", "fingerprint", "image_digest", "interval_text", "job_steps", "key_of", "look", "next_step", "own_names",
-           "redacted", "why_not_carry"]
+           "changed", "check_scans", "fingerprint", "header_facts", "image_digest", "interval_text", "job_steps", "key_of", "look", "next_step",
+           "own_names", "redacted", "transform_digest", "why_not_carry"]

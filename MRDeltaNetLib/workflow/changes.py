@@ -10,10 +10,11 @@ import numpy as np
 import SimpleITK as sitk
 
 from MRDeltaNetLib.case import Case, Timepoint
+from MRDeltaNetLib.io.gate.pair import SCAN_IDENTITY
 from MRDeltaNetLib.pipeline import masks_digest
 from MRDeltaNetLib.workflow.texts import _
 
-PARTS = {"pre": _("the scan before treatment"), "post": _("the scan after treatment"), "alignment": _("the alignment"),
+PARTS = {"pre": _("the scan before treatment"), "post": _("the scan after treatment"), "headers": _("a DICOM header"), "alignment": _("the alignment"),
          "pre_mask": _("the tumour outline"), "post_mask": _("the bed outline"), "residual_mask": _("the residual tumour"),
          "complete_response": _("complete response"), "model": _("the model"), "options": _("an option")}
 """Part of a fingerprint -> its name in a line."""
@@ -28,30 +29,50 @@ _OFF_THE_TIES_MM = 10.0**-DECIMALS / np.pi
 """Added before rounding, so that the round numbers of made-up transforms do not lie on a rounding step."""
 
 
-def fingerprint(pre: sitk.Image | str | None, post: sitk.Image | str | None, *, transform: sitk.Transform | None = None,
+def fingerprint(pre: sitk.Image | str | None, post: sitk.Image | str | None, *, transform: sitk.Transform | str | None = None,
                 pre_mask: sitk.Image | str | None = None, post_mask: sitk.Image | str | None = None, residual_mask: sitk.Image | str | None = None,
-                complete_response: bool = False, model_sha256: str = "", options: Mapping[str, Any] | None = None) -> dict[str, str]:
+                complete_response: bool = False, model_sha256: str = "", options: Mapping[str, Any] | None = None,
+                headers: Mapping[str, Any] | None = None) -> dict[str, str]:
     """Part -> SHA-256, empty where there is none; plain JSON, for a node's attribute. Holds nothing that names the patient.
 
     pre, post, masks  images, or their image_digest if the door kept it. Hand in no bed that was only carried over: it follows from the rest
-    transform         pre LPS -> post LPS, mm; needs pre as an image
+    transform         pre LPS -> post LPS, mm, which needs pre as an image; or its transform_digest
     options           what else a run was asked (bias correction, device, outlines' step, ...), plain JSON
+    headers           of header_facts; nothing or empty: no header says anything
     raises            ValueError for a transform without pre as an image
     """
-    if transform is not None and not isinstance(pre, sitk.Image):
-        raise ValueError("a transform is known by where it sends the points of the pre scan, so that scan is needed as an image")
+    if isinstance(transform, sitk.Transform):
+        if not isinstance(pre, sitk.Image):
+            raise ValueError("a transform is known by where it sends the points of the pre scan, so that scan is needed as an image")
+        transform = transform_digest(transform, pre)
     images = {"pre": pre, "post": post, "pre_mask": pre_mask, "post_mask": post_mask, "residual_mask": residual_mask}
     parts = {name: image_digest(image) if isinstance(image, sitk.Image) else image or "" for name, image in images.items()}
-    parts["alignment"] = "" if transform is None else _transform_digest(transform, pre)
+    parts["headers"] = _digest(json.dumps(dict(headers), sort_keys=True).encode()) if headers else ""
+    parts["alignment"] = transform or ""
     parts["complete_response"] = "stated" if complete_response else ""
     parts["model"] = model_sha256
     parts["options"] = _digest(json.dumps(dict(options or {}), sort_keys=True).encode())
     return {name: parts[name] for name in PARTS}
 
 
+def header_facts(pre: Timepoint, post: Timepoint) -> dict[str, Any]:
+    """What a run takes from the headers of two scans, plain JSON; empty where they say nothing.
+
+    returns  interval_days; patient: entry that both headers have -> whether they agree; pre and post: how each was acquired, and the codes of
+             its warnings. No date, and nothing of an entry itself: its digest is salted anew in every process
+    """
+    first, second = ({key: value for key, value in visit.facts.identity.items() if key != SCAN_IDENTITY and value} for visit in (pre, post))
+    found = {"interval_days": Case((pre, post)).interval_days, "patient": {key: first[key] == second[key] for key in sorted(first.keys() & second.keys())},
+             "pre": _acquisition(pre), "post": _acquisition(post)}
+    return {name: value for name, value in found.items() if value not in (None, {})}
+
+
 def changed(before: Mapping[str, str] | None, now: Mapping[str, str]) -> tuple[str, ...]:
-    """Parts that differ, in the order of PARTS; all of them if nobody knows what an earlier result rested on."""
-    return tuple(part for part in PARTS if before is None or before.get(part) != now.get(part))
+    """Parts that differ, in the order of PARTS; all of them if nobody knows what an earlier result rested on.
+
+    Headers that are not at hand now, as where a scene is opened on another computer, say nothing: that is no change.
+    """
+    return tuple(part for part in PARTS if before is None or before.get(part) != now.get(part) and (part != "headers" or now.get(part) or part not in before))
 
 
 def key_of(parts: Mapping[str, str]) -> str:
@@ -68,6 +89,15 @@ def image_digest(image: sitk.Image) -> str:
     return _digest(kind + _rounded(place) + np.ascontiguousarray(sitk.GetArrayViewFromImage(image)).tobytes())
 
 
+def transform_digest(transform: sitk.Transform, pre: sitk.Image) -> str:
+    """SHA-256 of what a transform (pre LPS -> post LPS, mm) does to a lattice of the pre scan's points, so that an Euler transform and its matrix
+    are one and the same. pre: only its grid counts."""
+    steps = [np.linspace(0, size - 1, LATTICE) for size in pre.GetSize()]
+    points = [pre.TransformContinuousIndexToPhysicalPoint([float(i) for i in index]) for index in np.stack(np.meshgrid(*steps), axis=-1).reshape(-1, 3)]
+    moved = np.array([transform.TransformPoint(point) for point in points]) - np.array(points)
+    return _digest(_rounded(moved))
+
+
 def alignment_is_stale(registration: Mapping[str, Any] | None, pre: Timepoint, post: Timepoint) -> bool:
     """Whether an alignment was made without these masks, or with others (MRD-W610).
 
@@ -82,12 +112,10 @@ def alignment_is_stale(registration: Mapping[str, Any] | None, pre: Timepoint, p
     return registration["masks_left_out_sha256"] != now
 
 
-def _transform_digest(transform: sitk.Transform, pre: sitk.Image) -> str:
-    """By what it does to a lattice of points, so that an Euler transform and its matrix are one and the same."""
-    steps = [np.linspace(0, size - 1, LATTICE) for size in pre.GetSize()]
-    points = [pre.TransformContinuousIndexToPhysicalPoint([float(i) for i in index]) for index in np.stack(np.meshgrid(*steps), axis=-1).reshape(-1, 3)]
-    moved = np.array([transform.TransformPoint(point) for point in points]) - np.array(points)
-    return _digest(_rounded(moved))
+def _acquisition(visit: Timepoint) -> dict[str, Any]:
+    facts, codes = visit.facts, sorted(notice.code for notice in visit.notices)
+    found = {name: getattr(facts, name) for name in ("modality", "sequence", "manufacturer", "field_strength_t", "repetition_time_ms", "echo_time_ms")}
+    return {name: value for name, value in (found | {"warnings": codes}).items() if value not in (None, [])}
 
 
 def _rounded(values_mm: np.ndarray) -> bytes:

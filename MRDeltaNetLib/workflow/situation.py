@@ -79,6 +79,7 @@ class Situation:
     scan_notices             warnings on the scans
     aligned                  there is an accepted alignment
     alignment_of_other_scans it was made for other scans than those chosen now
+    alignment_by_other_method another registration method is chosen than the one that made it
     alignment_is_stale       outlines were drawn or changed since (MRD-W610; changes.alignment_is_stale)
     alignment_notices        the accepted alignment's warnings
     pre_outline              tumour before treatment: NONE, EMPTY or DRAWN
@@ -103,6 +104,7 @@ class Situation:
     scan_notices: tuple[Notice, ...] = ()
     aligned: bool = False
     alignment_of_other_scans: bool = False
+    alignment_by_other_method: bool = False
     alignment_is_stale: bool = False
     alignment_notices: tuple[Notice, ...] = ()
     pre_outline: Outline = Outline.NONE

@@ -66,11 +66,13 @@ def scans(s: Situation, blocked: Text | None) -> Standing:
 
 
 def align(s: Situation, blocked: Text | None) -> Standing:
-    """A warning for a doubtful alignment, for one of other scans, and for one that did not know the outlines."""
+    """A warning for a doubtful alignment, for one of other scans or by another method, and for one that did not know the outlines."""
     if not s.aligned or not s.scans_ready:
         return StepState.TO_DO, blocked or say(_("Press Align. The scans themselves stay unchanged."))
     if s.alignment_of_other_scans:
         return StepState.WARNING, say(_("Other scans were aligned. Align these."))
+    if s.alignment_by_other_method:
+        return StepState.WARNING, say(_("Made with another method. Align again."))
     if s.alignment_is_stale:
         return StepState.WARNING, say(_("Outlines changed since. Align again to leave the tumour out."))
     notices = [notice for notice in s.alignment_notices if notice.code != FOR_DISPLAY_ONLY]

@@ -68,11 +68,21 @@ class ExplainPage(Page):
         why = self.logic.whyNoPoint(parameters)
         self.ui.pointButton.enabled = why is None
         self.ui.pointButton.toolTip = why or _("Click a place on the scan after treatment: where did the model look on the first scan?")
-        wanted = (parameters.shownMap, parameters.mapThreshold, parameters.mapOpacity, parameters.legend, self.logic.mapIds(parameters))
-        if self.panel.step == self.key and wanted != self._shown:
+        if self.panel.step == self.key and (wanted := self._wanted()) != self._shown:
             self._shown = wanted
             self.panel.showMap()
         self.write(self.ui.mapLabel, self._describe(parameters))
+
+    def showStrength(self) -> None:
+        """Threshold and opacity as chosen now, on the map that is shown: at once, while a slider moves."""
+        if self.panel.step == self.key and self._shown is not None:
+            self.panel.views.showOver(self.logic.shownMap(self.parameters), self.parameters.mapOpacity)
+            self._shown = self._wanted()
+
+    def _wanted(self) -> tuple[Any, ...]:
+        """Everything that the map over the scans depends on."""
+        parameters = self.parameters
+        return parameters.shownMap, parameters.mapThreshold, parameters.mapOpacity, parameters.legend, self.logic.mapIds(parameters)
 
     def _describe(self, parameters: Any) -> str:
         facts = self.logic.resultFacts(parameters)

@@ -1,0 +1,64 @@
+"""The logic's part that shows the network's maps: which one, from which strength on, with which legend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from MRDeltaNetLib.mrml import overlays
+from MRDeltaNetLib.mrml.nodes import image_from_node
+from MRDeltaNetPanel import results
+from MRDeltaNetPanel.parameters import Map
+
+
+STRENGTH = ("mapThreshold", "mapOpacity")
+"""Parameters that say how strongly a map is shown: no step's state depends on them."""
+
+
+class Maps:
+    """Mixed into the logic."""
+
+    def strongestPlace(self, parameters: Any) -> tuple[float, float, float] | None:
+        """Where the shown map is largest, LPS of the first scan, mm; None without a map."""
+        node = results.maps(parameters).get(parameters.shownMap.value)
+        if node is None:
+            return None
+        image = image_from_node(node, node.GetParentTransformNode())
+        values = sitk.GetArrayViewFromImage(image)
+        left, posterior, superior = image.TransformIndexToPhysicalPoint(
+            [int(index) for index in reversed(np.unravel_index(values.argmax(), values.shape))])
+        world = [0.0, 0.0, 0.0]
+        node.TransformPointToWorld([-left, -posterior, superior], world)
+        return -world[0], -world[1], world[2]
+
+    def shownMap(self, parameters: Any) -> dict[str, Any]:
+        """"pre" or "post" -> the chosen map's volume, its threshold and legend as chosen; the other legends hidden."""
+        found = results.maps(parameters)
+        chosen = found.get(parameters.shownMap.value)
+        for node in found.values():
+            overlays.show_legend(node, node is chosen and parameters.legend)
+        if chosen is None:
+            return {}
+        overlays.set_threshold(chosen, parameters.mapThreshold)
+        return {overlays.MAPS[parameters.shownMap.value][0]: chosen}
+
+    def mapIds(self, parameters: Any) -> tuple[str, ...]:
+        """Ids of the maps that there are: the views are laid anew when they change."""
+        return tuple(sorted(node.GetID() for node in results.maps(parameters).values()))
+
+    def remakeLegends(self, parameters: Any) -> None:
+        """Legends are drawn only in views that were there when they were made."""
+        for node in results.maps(parameters).values():
+            overlays.remake_legend(node)
+        if parameters.shownMap is not Map.NONE:
+            self.shownMap(parameters)
+
+    def choices(self, parameters: Any) -> tuple[dict[str, str], dict[str, str]]:
+        """Every parameter as its node holds it: how strongly maps are shown, and all else with the nodes that are chosen."""
+        node = parameters.parameterNode
+        texts = {name: node.GetParameter(name) for name in node.GetParameterNames()}
+        roles = [node.GetNthNodeReferenceRole(index) for index in range(node.GetNumberOfNodeReferenceRoles())]
+        strength = {name: texts.pop(name) for name in STRENGTH if name in texts}
+        return strength, texts | {role: node.GetNodeReferenceID(role) or "" for role in roles}
