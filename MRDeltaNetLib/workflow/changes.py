@@ -72,7 +72,10 @@ def changed(before: Mapping[str, str] | None, now: Mapping[str, str]) -> tuple[s
 
     Headers that are not at hand now, as where a scene is opened on another computer, say nothing: that is no change.
     """
-    return tuple(part for part in PARTS if before is None or before.get(part) != now.get(part) and (part != "headers" or now.get(part) or part not in before))
+    if before is None:
+        return tuple(PARTS)
+    away = {"headers"} if "headers" in before and not now.get("headers") else set()
+    return tuple(part for part in PARTS if before.get(part) != now.get(part) and part not in away)
 
 
 def key_of(parts: Mapping[str, str]) -> str:

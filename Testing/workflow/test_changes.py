@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import date
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MRDeltaNetLib.case import Timepoint
-from MRDeltaNetLib.workflow import PARTS, alignment_is_stale, changed, fingerprint, image_digest, key_of
+from MRDeltaNetLib.case import ScanFacts, Timepoint
+from MRDeltaNetLib.errors import Notice
+from MRDeltaNetLib.workflow import PARTS, alignment_is_stale, changed, fingerprint, header_facts, image_digest, key_of, transform_digest
 
 
 def image(value: float = 1.0, *, origin=(0.0, 0.0, 0.0), kind=np.float32) -> sitk.Image:
@@ -28,7 +30,7 @@ def euler(shift_mm=(5.0625, -2.0, 0.5), turn=0.1) -> sitk.Transform:
 
 def given(**other) -> dict:
     return {"pre": image(1), "post": image(2), "transform": euler(), "pre_mask": image(1, kind=np.uint8), "post_mask": image(0, kind=np.uint8),
-            "residual_mask": None, "complete_response": False, "model_sha256": "m", "options": {"bias": "off", "device": "cpu"}} | other
+            "residual_mask": None, "headers": {"interval_days": 84}, "complete_response": False, "model_sha256": "m", "options": {"bias": "off", "device": "cpu"}} | other
 
 
 def print_of(**other) -> dict[str, str]:
@@ -40,7 +42,7 @@ def print_of(**other) -> dict[str, str]:
     ("pre", {"pre": image(3)}), ("post", {"post": image(2, origin=(0.0, 0.0, 1.0))}), ("alignment", {"transform": euler(turn=0.1001)}),
     ("alignment", {"transform": None}), ("alignment", {"transform": euler(shift_mm=(5.0725, -2.0, 0.5))}), ("pre_mask", {"pre_mask": image(0, kind=np.uint8)}),
     ("post_mask", {"post_mask": None}), ("residual_mask", {"residual_mask": image(1, kind=np.uint8)}), ("complete_response", {"complete_response": True}),
-    ("model", {"model_sha256": "n"}), ("options", {"options": {"bias": "fast", "device": "cpu"}})])
+    ("headers", {"headers": {"interval_days": 85}}), ("model", {"model_sha256": "n"}), ("options", {"options": {"bias": "fast", "device": "cpu"}})])
 def test_a_change_is_seen_and_named_alone(part, other):
     before, now = print_of(), print_of(**other)
     assert changed(before, now) == (part,) and key_of(before) != key_of(now)
@@ -66,9 +68,43 @@ def test_one_transform_in_other_words_is_one_transform(start):
     assert all(found == prints[0] for found in prints)
 
 
-def test_digests_that_a_door_kept_stand_for_images():
+def test_digests_that_a_door_kept_stand_for_images_and_transform():
     kept = {name: image_digest(given()[name]) for name in ("post", "pre_mask", "post_mask")}
     assert print_of(**kept) == print_of()
+    whole = kept | {"pre": image_digest(image(1)), "transform": transform_digest(euler(), image(1))}
+    assert print_of(**whole) == print_of()
+
+
+def seen(day=None, *, identity=(), codes=(), **facts) -> Timepoint:
+    return Timepoint(image(1), acquired=day, facts=ScanFacts("nrrd", identity=dict(identity), **facts), notices=tuple(Notice(code, "x") for code in codes))
+
+
+BOTH = {"identity": {"patient_id": "a", "sop": "b"}, "modality": "MR", "sequence": "T2", "echo_time_ms": 100.0}
+BEFORE, AFTER = date(2023, 1, 1), date(2023, 3, 26)
+
+
+@pytest.mark.parametrize("other", [{"day": date(2023, 3, 27)}, {"identity": {"patient_id": "c"}}, {"identity": {}}, {"sequence": "T1"}, {"echo_time_ms": 90.0},
+                                   {"codes": ("MRD-W203",)}])
+def test_what_a_run_takes_from_headers_is_seen_to_change(other):
+    facts = header_facts(seen(BEFORE, **BOTH), seen(AFTER, **BOTH))
+    assert facts["interval_days"] == 84 and facts["patient"] == {"patient_id": True}
+    again = header_facts(seen(BEFORE, **BOTH), seen(**{"day": AFTER} | BOTH | other))
+    assert changed(print_of(headers=facts), print_of(headers=again)) == ("headers",)
+
+
+def test_headers_of_the_same_contents_in_another_process_are_no_change_and_name_nobody():
+    """Digests of a patient's entries are salted anew in every process; only whether they agree may count. Nor does the date itself."""
+    facts = header_facts(seen(BEFORE, **BOTH), seen(AFTER, **BOTH))
+    salted = BOTH | {"identity": {"patient_id": "other salt", "sop": "d"}}
+    assert header_facts(seen(date(2024, 1, 1), **salted), seen(date(2024, 3, 25), **salted)) == facts
+    assert not {"a", "b"} & set(json.dumps(facts).replace('"', " ").split()) and "2023" not in json.dumps(facts)
+
+
+def test_headers_that_say_nothing_are_none_and_headers_that_are_not_at_hand_are_no_change():
+    assert header_facts(seen(), seen()) == {} and print_of(headers={})["headers"] == print_of(headers=None)["headers"] == ""
+    assert changed(print_of(), print_of(headers=None)) == () and changed(print_of(headers=None), print_of()) == ("headers",)
+    older = {name: value for name, value in print_of(headers=None).items() if name != "headers"}
+    assert changed(older, print_of(headers=None)) == ("headers",)
 
 
 def test_a_transform_needs_the_points_of_the_scan():

@@ -171,6 +171,13 @@ def test_without_torch_the_way_to_a_report_is_open():
     assert written["report"].state is StepState.DONE and written["predict"].state is StepState.TO_DO
 
 
+def test_an_alignment_by_another_method_is_a_warning_and_may_be_used():
+    views = look(Situation(**READY | {"alignment_by_other_method": True, "alignment_is_stale": True}))
+    assert views["align"].state is StepState.WARNING and views["align"].line == "Made with another method. Align again." and views["predict"].can_run
+    other = look(Situation(**READY | {"alignment_by_other_method": True, "alignment_of_other_scans": True}))
+    assert other["align"].line == "Other scans were aligned. Align these."
+
+
 def test_next_goes_to_a_warning_when_nothing_is_left_to_do():
     views = look(Situation(**READY | {"alignment_is_stale": True}, prediction=FOUND, maps=("a",), report_written=True))
     assert next_step(views) == "align" and views["align"].state is StepState.WARNING
