@@ -390,12 +390,11 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _observeChosen(self) -> None:
         """Listen to the nodes that states depend on: outlines while they are drawn, scans, the transform, the point."""
         parameters = self.parameters
-        segmentations, scans = (parameters.preSegmentation, parameters.postSegmentation), (parameters.preVolume, parameters.postVolume)
-        moved = slicer.vtkMRMLTransformableNode.TransformModifiedEvent
-        wanted = [(node, event, self.refreshSoon) for nodes, events in (
-            (segmentations, (slicer.vtkSegmentation.SourceRepresentationModified, slicer.vtkSegmentation.SegmentAdded, slicer.vtkSegmentation.SegmentRemoved)),
-            (scans, (slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, moved)), ((parameters.alignment,), (moved,))) for node in dict.fromkeys(nodes) if node is not None
-            for event in events]
+        moved, drawn = slicer.vtkMRMLTransformableNode.TransformModifiedEvent, slicer.vtkSegmentation
+        listened = (((parameters.preSegmentation, parameters.postSegmentation), (drawn.SourceRepresentationModified, drawn.SegmentAdded, drawn.SegmentRemoved)),
+                    ((parameters.preVolume, parameters.postVolume), (slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, moved)),
+                    ((parameters.alignment,), (moved,)))
+        wanted = [(node, event, self.refreshSoon) for nodes, events in listened for node in dict.fromkeys(nodes) if node is not None for event in events]
         if parameters.point is not None:
             wanted += [(parameters.point, event, self._pointPlaced) for event in (slicer.vtkMRMLMarkupsNode.PointPositionDefinedEvent,
                                                                                    slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent)]

@@ -104,9 +104,12 @@ CHANGES = {
 @pytest.mark.parametrize("part", CHANGES)
 def test_every_change_of_the_scene_is_shown_and_named_alone(application, panel, case, part):
     assert panel.logic.situation(case).prediction.changed == ()
+    application.process_events(0.5)
+    seen = watched(panel)
     CHANGES[part](panel, case)
+    seen.clear()
     application.process_events(0.5)                      # nothing but the panel's own listening
-    assert panel.logic.situation(case).prediction.changed == (part,)
+    assert seen and panel.logic.situation(case, seen[-1]).prediction.changed == (part,)
     panel.go("predict")
     assert "Out of date" in panel.pages["predict"].ui.answer.text
 
@@ -211,7 +214,8 @@ def test_what_a_run_is_handed_is_not_what_is_kept(panel, case):
 def headers(application, panel, case, tmp_path) -> dict[str, Path]:
     """Headers of both visits in Slicer's DICOM database, 120 days apart, and a result that was made with them."""
     from MRDeltaNetPanel import results
-    files = {role: Path(header(tmp_path / f"{role}.dcm", day, series)) for role, day, series in (("pre", "20230101", "1.2.3.1"), ("post", "20230501", "1.2.3.2"))}
+    files = {role: Path(header(tmp_path / f"{role}.dcm", day, series))
+             for role, day, series in (("pre", "20230101", "1.2.3.1"), ("post", "20230501", "1.2.3.2"))}
     for role, volume in (("pre", case.preVolume), ("post", case.postVolume)):
         application.dicom_database.add(f"uid.{role}", files[role])
         volume.SetAttribute("DICOM.instanceUIDs", f"uid.{role}")
