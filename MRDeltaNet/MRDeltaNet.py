@@ -391,7 +391,8 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Listen to the nodes that states depend on: outlines while they are drawn, scans, the transform, the point."""
         parameters = self.parameters
         moved, drawn = slicer.vtkMRMLTransformableNode.TransformModifiedEvent, slicer.vtkSegmentation
-        listened = (((parameters.preSegmentation, parameters.postSegmentation), (drawn.SourceRepresentationModified, drawn.SegmentAdded, drawn.SegmentRemoved)),
+        listened = (((parameters.preSegmentation, parameters.postSegmentation),
+                     (drawn.SourceRepresentationModified, drawn.SegmentAdded, drawn.SegmentRemoved)),
                     ((parameters.preVolume, parameters.postVolume), (slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, moved)),
                     ((parameters.alignment,), (moved,)))
         wanted = [(node, event, self.refreshSoon) for nodes, events in listened for node in dict.fromkeys(nodes) if node is not None for event in events]

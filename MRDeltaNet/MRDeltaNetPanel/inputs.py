@@ -85,21 +85,25 @@ class Outlined:
 
 
 def read(parameters: Any, kept: Kept, withAlignment: bool = True) -> Inputs:
-    """The pair as it is in the scene now.
-
-    kept           what is known of scans and outlines that have not changed; images that come from it are not to be written into
-    withAlignment  False: as if there were none, so that an alignment that cannot be used can be made anew
-    raises         InputError of mrml.scans, mrml.outlines, mrml.alignment and io.dicom
-    """
-    transform = None
-    if withAlignment and parameters.alignment is not None:
-        transform = alignment.transform_from_node(parameters.alignment, parameters.postVolume)
+    """The pair as it is in the scene now. Raises what visit and assembled raise."""
     timepoints = {role: visit(parameters, role, kept) for role in VOLUMES}
-    found = outlined(parameters, kept)
+    return assembled(parameters, timepoints, outlined(parameters, kept), kept, withAlignment)
+
+
+def assembled(parameters: Any, timepoints: Mapping[str, Timepoint], found: Outlined, kept: Kept, withAlignment: bool = True) -> Inputs:
+    """The pair out of both scans and their outlines, which were looked at already, and the alignment.
+
+    timepoints     "pre", "post" -> of visit
+    kept           what is known of scans that have not changed; images that come from it are not to be written into
+    withAlignment  False: as if there were none, so that an alignment that cannot be used can be made anew
+    raises         the outlines' first refusal; InputError of mrml.alignment
+    """
     if found.errors:
         raise found.errors[0]
     digests = {role: _scan(parameters, role, kept).digest for role in VOLUMES} | {f"{role}_mask": digest for role, digest in found.digests.items()}
-    if transform is not None:
+    transform = None
+    if withAlignment and parameters.alignment is not None:
+        transform = alignment.transform_from_node(parameters.alignment, parameters.postVolume)
         digests["alignment"] = workflow.transform_digest(transform, timepoints["pre"].image)
     return Inputs(timepoints, found.masks, found.drawn, digests, transform,
                   {role: headers.dicomHeader(getattr(parameters, volume)) for role, volume in VOLUMES.items()})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from slicer.i18n import tr as _
 
 from MRDeltaNetLib import workflow
+from MRDeltaNetLib.case import Timepoint
 from MRDeltaNetLib.errors import MRDeltaNetError
 from MRDeltaNetLib.mrml.kept import Kept
 from MRDeltaNetPanel import inputs as given
@@ -29,27 +30,37 @@ class Reading:
 
 def readScene(parameters: Any, kept: Kept) -> Reading:
     """Look at the scene; what has not changed since the last look comes out of `kept`."""
-    return Reading(findings(parameters, kept), given.outlined(parameters, kept), _pair(parameters, kept))
+    visits, refused = _visits(parameters, kept)
+    outlined = given.outlined(parameters, kept)
+    return Reading(_findings(parameters, visits, refused), outlined, _pair(parameters, visits, outlined, kept))
 
 
 def findings(parameters: Any, kept: Kept) -> workflow.Findings:
     """What the two scans say about each other, in words: order, interval, modality, geometry."""
-    visits: dict[str, Any] = dict.fromkeys(given.VOLUMES)
-    errors: list[MRDeltaNetError] = []
+    return _findings(parameters, *_visits(parameters, kept))
+
+
+def _visits(parameters: Any, kept: Kept) -> tuple[dict[str, Timepoint], list[MRDeltaNetError]]:
+    """The chosen scans that can be used, by role, and why others cannot."""
+    visits, refused = {}, []
     for role, name in given.VOLUMES.items():
         if getattr(parameters, name) is not None:
             try:
                 visits[role] = given.visit(parameters, role, kept)
             except MRDeltaNetError as error:
-                errors.append(error)
-    found = workflow.check_scans(visits["pre"], visits["post"], registration=parameters.registration.value, translate=_)
-    return found if not errors else workflow.Findings(found.lines, found.notices, (*errors, *found.errors), found.interval_days)
+                refused.append(error)
+    return visits, refused
 
 
-def _pair(parameters: Any, kept: Kept) -> given.Inputs | None:
-    if parameters.preVolume is None or parameters.postVolume is None or parameters.preVolume is parameters.postVolume:
+def _findings(parameters: Any, visits: dict[str, Timepoint], refused: list[MRDeltaNetError]) -> workflow.Findings:
+    found = workflow.check_scans(visits.get("pre"), visits.get("post"), registration=parameters.registration.value, translate=_)
+    return replace(found, errors=(*refused, *found.errors))
+
+
+def _pair(parameters: Any, visits: dict[str, Timepoint], outlined: given.Outlined, kept: Kept) -> given.Inputs | None:
+    if set(visits) != set(given.VOLUMES) or parameters.preVolume is parameters.postVolume:
         return None
     try:
-        return given.read(parameters, kept)
-    except MRDeltaNetError:                              # told by the findings and the outlines; without a pair nothing is fresh
+        return given.assembled(parameters, visits, outlined, kept)
+    except MRDeltaNetError:                              # told by the outlines, or by the alignment's step; without a pair nothing is fresh
         return None
