@@ -96,7 +96,7 @@ def _report_and_scene(result: Result, job: Job, folder: Path, progress: Progress
     from MRDeltaNetLib.report.html import write_report
     progress(0.3, "Writing the report")
     write_report(result, folder / results.REPORT)
-    if not _has_slicer():
+    if job.no_scene or not _can_write_a_scene():
         return [results.REPORT]
     from MRDeltaNetLib.mrml.scene import write_scene
     progress(0.5, "Writing the scene for 3D Slicer")
@@ -123,15 +123,18 @@ def _inputs(job: Job) -> tuple[Path, ...]:
     return tuple(Path(given) for given in (job.pre, job.post, job.pre_header, job.post_header, job.pre_mask, job.post_mask, job.residual_mask, job.clinical, job.model, job.transform) if given)
 
 
-def _has_slicer() -> bool:
-    return importlib.util.find_spec("slicer") is not None
+def _can_write_a_scene() -> bool:
+    if importlib.util.find_spec("slicer") is None:
+        return False
+    from MRDeltaNetLib.mrml.bootstrap import is_whole
+    return is_whole()
 
 
 def _scene_notice(job: Job) -> tuple[Notice, ...]:
-    if "report" not in job.steps or _has_slicer():
+    if "report" not in job.steps or job.no_scene or _can_write_a_scene():
         return ()
-    return (Notice("MRD-W801", "No scene.mrb is written, because slicer-core is not installed here",
-                   "pip install 'mrdeltanet[scene]', or open the NRRD files in 3D Slicer one by one"),)
+    return (Notice("MRD-W801", "No scene.mrb is written, because this Python has no whole MRML library",
+                   "in 3D Slicer save the scene; elsewhere pip install 'mrdeltanet[scene]' (slicer-core), or open the NRRD files in 3D Slicer one by one"),)
 
 
 def _stale_alignment(earlier: Mapping[str, Any] | None, case: Case) -> tuple[Notice, ...]:

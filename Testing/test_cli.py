@@ -277,6 +277,21 @@ def test_the_model_s_folder_is_no_output_folder(scans, tmp_path):
     assert done.returncode == 4 and "MRD-E821" in done.stderr and not list((tmp_path / "bundle").iterdir())
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_where_no_scene_can_be_written_the_run_ends_well_and_says_so_once(scans, tmp_path, monkeypatch, whole):
+    """Slicer's PythonSlicer has a package slicer that lacks the classes of Slicer's modules. Whoever wants no scene hears nothing of it."""
+    slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
+    from MRDeltaNetLib.io.jobs import job_from_mapping
+    from MRDeltaNetLib.runner import run_job
+    if not whole:
+        monkeypatch.delattr(slicer, "vtkSlicerSegmentationsModuleLogic")
+    given = {name: scans[name] for name in ("pre", "post", "pre_mask", "post_mask")} | {"steps": ["align", "masks", "report"], "registration": "none", "progress": "none"}
+    plain, without = (run_job(job_from_mapping(given | {"out": str(tmp_path / str(no_scene)), "no_scene": no_scene})) for no_scene in (False, True))
+    assert ("scene.mrb" in plain.files) is whole and (tmp_path / "False" / "scene.mrb").exists() is whole
+    assert [notice.code for notice in plain.result.warnings].count("MRD-W801") == (0 if whole else 1)
+    assert "scene.mrb" not in without.files and "MRD-W801" not in [notice.code for notice in without.result.warnings]
+
+
 @pytest.mark.parametrize("arguments, status", [
     (["run"], 2), (["run", "--pre", "a"], 2), (["run", "--device", "tpu"], 2), (["frobnicate"], 2), (["simulate", "--cases", "0", "--out", "x"], 2),
     (["run", "--pre", "nowhere.nrrd", "--post", "nowhere.nrrd", "--out", "x"], 3), (["model", "verify", "nowhere"], 3),

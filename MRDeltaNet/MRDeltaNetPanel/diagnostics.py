@@ -11,6 +11,7 @@ from typing import Sequence
 import slicer
 
 from MRDeltaNetLib import __version__
+from MRDeltaNetLib.mrml.launching import library_folder
 from MRDeltaNetLib.mrml.worker import child_environment
 from MRDeltaNetLib.workflow import redacted
 from MRDeltaNetPanel import packages
@@ -42,9 +43,9 @@ def _device() -> str:
     """Asked in a process of its own: a half-installed torch must not take the diagnostics with it."""
     if "torch" in packages.missing():
         return "device: unknown without torch"
-    code = "from MRDeltaNetLib.response.prediction import choose_device; print(choose_device('auto')[1])"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); from MRDeltaNetLib.response.prediction import choose_device; print(choose_device('auto')[1])"
     try:
-        asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=DEVICE_TIMEOUT_S, env=child_environment())
+        asked = subprocess.run([sys.executable, "-P", "-c", code, str(library_folder())], capture_output=True, text=True, timeout=DEVICE_TIMEOUT_S, env=child_environment())
     except (OSError, subprocess.SubprocessError) as problem:
         return f"device: could not be asked ({type(problem).__name__})"
     return f"device: {asked.stdout.strip()}" if asked.returncode == 0 else f"device: torch ended with {asked.returncode}"

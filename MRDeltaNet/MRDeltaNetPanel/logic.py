@@ -239,7 +239,8 @@ class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Alignin
     def _job(self, step: str, pair: given.Inputs, parameters: MRDeltaNetParameterNode, out: Path) -> dict[str, Any]:
         """The job of a step, by the names of a job file; its input files are written."""
         job: dict[str, Any] = {"out": str(out), "registration": parameters.registration.value, "complete_response": parameters.completeResponse,
-                               "steps": list(workflow.job_steps(step)), "device": parameters.device.value}
+                               "steps": list(workflow.job_steps(step)), "device": parameters.device.value,
+                               "no_scene": True}
         job |= {role: str(self.session.write(role, image)) for role, image in pair.scans.items()}
         job |= {f"{role}_mask": str(self.session.write(f"{role}_mask", mask)) for role, mask in pair.masks.items()}
         job |= {f"{role}_header": str(path) for role, path in pair.headers.items() if path is not None}

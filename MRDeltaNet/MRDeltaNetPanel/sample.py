@@ -13,6 +13,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from MRDeltaNetLib.mrml import hierarchy
+from MRDeltaNetLib.mrml.launching import module_command
 from MRDeltaNetLib.mrml.nodes import image_to_node
 from MRDeltaNetPanel.inputs import OUTLINES
 
@@ -57,7 +58,7 @@ def command(python: str, folder: Path) -> list[str]:
 
     python  interpreter; folder  where the files go
     """
-    return [python, "-P", "-m", "MRDeltaNetLib.sample", str(folder), "--seed", str(SEED)]
+    return module_command("MRDeltaNetLib.sample", str(folder), "--seed", str(SEED), python=python)
 
 
 def load(folder: Path, parameters: Any, logic: Any) -> None:

@@ -42,6 +42,7 @@ ResidualLabel = Annotated[Optional[int], typer.Option("--residual-label", metava
 CompleteResponse = Annotated[bool, typer.Option("--complete-response", help="The reader sees no residual tumour.")]
 VolumeIndex = Annotated[Optional[int], typer.Option("--volume-index", metavar="N", help="Which volume of a 4-D scan, counted from 0.")]
 AssumeRas = Annotated[bool, typer.Option("--assume-ras", help="Read a NIfTI file without orientation as RAS. Only if you know that it is.")]
+NoScene = Annotated[bool, typer.Option("--no-scene", help="Write no scene.mrb for 3D Slicer; the NRRD files are written all the same.")]
 Clinical = Annotated[Optional[str], typer.Option("--clinical", metavar="FILE.json", help="Clinical values by name.")]
 OutlineStep = Annotated[Optional[float], typer.Option("--outline-step-mm", metavar="MM", help=f"How far outlines are moved, grown and shrunk for the range of P(pCR). Default: {RunConfig.outline_step_mm:g}.")]
 Members = Annotated[MembersChoice, typer.Option("--members", help="Which members of an ensemble answer; the first alone is faster, and the range then knows one member only.")]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from MRDeltaNetLib.cli.options import (
-    AssumeRas, BiasChoice, Clinical, CompleteResponse, Device, DeviceChoice, Members, MembersChoice, Out, OutlineStep, Post, PostHeader, PostLabel,
+    AssumeRas, BiasChoice, Clinical, CompleteResponse, Device, DeviceChoice, Members, MembersChoice, NoScene, Out, OutlineStep, Post, PostHeader, PostLabel,
     PostMask, PostSeries, Pre, PreHeader, PreLabel, PreMask, PreSeries, Progress, ProgressChoice, RegistrationChoice, ResidualLabel, ResidualMask,
     ScannersChoice, Seed, SettingChoice, VolumeIndex, Workers, guarded, tell)
 from MRDeltaNetLib.errors import UsageError
@@ -25,7 +25,7 @@ def run(job: Annotated[Optional[Path], typer.Argument(metavar="[JOB.json]", help
         registration: Annotated[RegistrationChoice, typer.Option("--registration", help="How post is aligned to pre; 'deformable' never feeds the network.")] = RegistrationChoice("rigid"),
         bias_correction: Annotated[Optional[BiasChoice], typer.Option("--bias-correction", help="N4 bias field correction. Default: what the model was trained with.")] = None,
         outline_step_mm: OutlineStep = None, members: Members = MembersChoice("all"), device: Device = DeviceChoice("auto"), seed: Seed = 0,
-        progress: Progress = ProgressChoice("bar")) -> None:
+        no_scene: NoScene = False, progress: Progress = ProgressChoice("bar")) -> None:
     """One pre/post pair in; probability, attention maps, report and scene out."""
     given = {name: value for name, value in locals().items() if name != "job"}
     if job is not None:

@@ -56,6 +56,7 @@ class Job:
     seed                     of every random choice, 0 to 4294967295
     threads                  0: what the libraries choose
     steps                    what to do, in the order of config.STEPS
+    no_scene                 write no scene.mrb: a door that shows the result in a scene of its own needs none
     progress                 "bar", "json" or "none"
     """
 
@@ -86,12 +87,13 @@ class Job:
     seed: int = 0
     threads: int = 0
     steps: tuple[str, ...] = STEPS
+    no_scene: bool = False
     progress: str = "bar"
 
 
 _PATHS = ("pre", "post", "out", "pre_header", "post_header", "pre_mask", "post_mask", "residual_mask", "clinical", "model", "transform")
 _TEXTS = ("pre_series", "post_series")
-_SWITCHES = ("complete_response", "assume_ras")
+_SWITCHES = ("complete_response", "assume_ras", "no_scene")
 _NUMBERS = {"pre_label": (1, MAX_LABEL), "post_label": (1, MAX_LABEL), "residual_label": (1, MAX_LABEL),
             "volume_index": (0, MAX_VOLUME_INDEX), "seed": (0, MAX_SEED), "threads": (0, MAX_THREADS)}
 _CHOICES = {"registration": REGISTRATION_METHODS, "bias_correction": BIAS_CORRECTIONS, "members": MEMBERS, "device": DEVICES, "progress": PROGRESS}

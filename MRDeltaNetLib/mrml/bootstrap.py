@@ -29,6 +29,18 @@ def slicer_module() -> ModuleType:
     return require("slicer", FEATURE, INSTALL)
 
 
+NEEDED = ("vtkMRMLScene", "vtkMRMLApplicationLogic", "vtkMRMLColorLegendDisplayNode", "vtkMRMLMarkupsFiducialNode", "vtkMRMLMarkupsFiducialDisplayNode",
+          "vtkMRMLMarkupsJsonStorageNode", "vtkSlicerSegmentationsModuleLogic")
+"""Classes without which no scene of our own can be made. slicer-core has them all; in Slicer the application adds those of its modules when it
+starts, so that a child process (PythonSlicer) has a package slicer without them."""
+
+
+def is_whole() -> bool:
+    """Whether the package slicer of this Python can make a scene of our own."""
+    slicer = slicer_module()
+    return all(hasattr(slicer, name) for name in NEEDED)
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep VTK's remarks away from the console; failures are seen from return values. Restores what was set before."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import queue
-import sys
 import threading
 import time
 from collections import deque
@@ -21,6 +20,7 @@ from typing import IO, Any, Mapping, Sequence
 from MRDeltaNetLib.errors import Cancelled, MRDeltaNetError, UsageError
 from MRDeltaNetLib.io.atomic import output_problem
 from MRDeltaNetLib.io.jobs import Job, read_job, write_job
+from MRDeltaNetLib.mrml.launching import library_folder, module_command
 from MRDeltaNetLib.mrml.lines import Ended, Told, read_line
 from MRDeltaNetLib.mrml.process import ProcessTree, status_words
 from MRDeltaNetLib.workflow import redacted
@@ -111,7 +111,7 @@ class Worker:
         patience_s   see PATIENCE_S
         """
         self._folder = Path(os.path.abspath(folder))
-        self._command = [*(command or (python or sys.executable or "", "-P", "-m", "MRDeltaNetLib", "run"))]
+        self._command = [*(command or module_command("MRDeltaNetLib", "run", python=python))]
         self._environment, self._patience_s = environment, patience_s
         self._closed = False
         self._forget()
@@ -285,11 +285,6 @@ def child_environment(environment: Mapping[str, str] | None = None) -> dict[str,
     given = dict(os.environ if environment is None else environment)
     path = os.pathsep.join([str(library_folder()), *filter(None, [given.get("PYTHONPATH")])])
     return given | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
-
-
-def library_folder() -> Path:
-    """The folder that holds MRDeltaNetLib: a checkout, site-packages, or the module folder of Slicer's extension."""
-    return Path(__file__).resolve().parents[2]
 
 
 def _read(name: str, stream: IO[bytes], lines: queue.SimpleQueue) -> None:

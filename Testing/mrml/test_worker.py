@@ -19,7 +19,8 @@ from MRDeltaNetLib.io.jobs import Job, read_job, write_job
 from MRDeltaNetLib.mrml import worker as module
 from MRDeltaNetLib.mrml.lines import read_line
 from MRDeltaNetLib.mrml.process import status_words
-from MRDeltaNetLib.mrml.worker import Failed, Finished, Progressed, Stopped, Worker, child_environment, clean_environment, library_folder
+from MRDeltaNetLib.mrml.launching import library_folder, module_command
+from MRDeltaNetLib.mrml.worker import Failed, Finished, Progressed, Stopped, Worker, child_environment, clean_environment
 from Testing.simulated import small_pair, write_pair
 
 JOB = Job(pre=Path("pre.nrrd"), post=Path("post.nrrd"), out=Path("out"), steps=("align",))
@@ -436,3 +437,17 @@ def test_a_command_is_refused_while_a_job_runs(child):
     with pytest.raises(UsageError) as refused:
         worker.start_command([sys.executable, "-c", FINISH])
     assert refused.value.code == "MRD-E872"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the launcher that is imitated here is a shell script")
+def test_a_launcher_that_puts_another_library_in_front_of_ours_still_runs_ours(tmp_path):
+    """Slicer's PythonSlicer sets PYTHONPATH anew, and an mrdeltanet installed there with pip would be found before the extension's."""
+    (tmp_path / "other" / "MRDeltaNetLib").mkdir(parents=True)
+    (tmp_path / "other" / "MRDeltaNetLib" / "__init__.py").write_text("raise SystemExit('the wrong library')", encoding="utf-8")
+    launcher = tmp_path / "PythonLauncher"
+    launcher.write_text(f"#!/bin/sh\nPYTHONPATH='{tmp_path / 'other'}' exec '{sys.executable}' \"$@\"\n", encoding="utf-8")
+    launcher.chmod(0o755)
+    plain = subprocess.run([launcher, "-P", "-m", "MRDeltaNetLib.sample", "--help"], capture_output=True, text=True, env=child_environment(), timeout=60)
+    ours = subprocess.run(module_command("MRDeltaNetLib.sample", "--help", python=str(launcher)), capture_output=True, text=True, env=child_environment(), timeout=60)
+    assert "the wrong library" in plain.stderr
+    assert ours.returncode == 0 and "--seed" in ours.stdout
