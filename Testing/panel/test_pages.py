@@ -354,11 +354,13 @@ def test_texts_are_translated_on_buttons_hints_and_tooltips(tmp_path):
     pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="needs PySide6_Essentials (pip install 'mrdeltanet[test]')")
     pytest.importorskip("slicer", reason="needs slicer-core (pip install 'mrdeltanet[scene]')")
     from Testing.standins.application import standin_application
-    words = {"Align": "Zarovnat", "Choose the scans before and after treatment.": "Vyberte oba snimky.",
-             "First choose two scans.": "Nejdriv dva snimky.", "Rigid (recommended)": "Tuhe", "No report yet.": "Zatim nic."}
+    words = {("workflow.steps", "Align"): "Zarovnat", ("workflow.standing", "Choose the scans before and after treatment."): "Vyberte oba snimky.",
+             ("workflow.blocks", "First choose two scans."): "Nejdriv dva snimky.", ("MRDeltaNetPanel.parameters", "Rigid (recommended)"): "Tuhe",
+             ("pages.report", "No report yet."): "Zatim nic.", ("MRDeltaNet", "to do"): "zbyva"}
     with standin_application(tmp_path, translations=words) as application:
         panel = application.open_module(MODULE)
-        assert panel.ui.hintLabel.text == "Vyberte oba snimky." and panel.ui.alignButton.text == "2  Zarovnat"
+        assert panel.ui.hintLabel.text == "Vyberte oba snimky." and panel.ui.alignButton.text == "2  Zarovnat  \u25cb"
+        assert "zbyva" in panel.ui.alignButton.toolTip
         panel.go("align")
         assert ui(panel, "align").alignButton.toolTip == "Nejdriv dva snimky." and ui(panel, "align").methodBox.itemText(0) == "Tuhe"
         panel.go("report")

@@ -11,6 +11,7 @@ from MRDeltaNetLib.workflow import Outline
 from MRDeltaNetPanel import inputs as given
 from MRDeltaNetPanel.editor import Editor
 from MRDeltaNetPanel.pages.page import Page
+from MRDeltaNetPanel.translating import libraryText
 from MRDeltaNetPanel.words import sizesTable
 
 
@@ -76,7 +77,7 @@ class TumourPage(Page):
         parameters = self.parameters
         self.ui.preButton.enabled = parameters.preVolume is not None
         self.ui.postButton.enabled = parameters.postVolume is not None
-        whyNot = workflow.why_not_carry(situation, translate=_)
+        whyNot = workflow.why_not_carry(situation, translate=libraryText)
         self.ui.carryButton.enabled = not whyNot
         self.ui.carryButton.toolTip = whyNot or _("Lay the first outline on the second scan, as a suggestion to correct")
         self.ui.automaticButton.visible = self.logic.automaticSegmentation is not None
