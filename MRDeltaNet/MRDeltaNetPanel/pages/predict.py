@@ -47,11 +47,14 @@ class PredictPage(Page):
 
     def install(self) -> None:
         """Ask, and install what prediction needs."""
-        packages.install(Path(self.panel.resourcePath("requirements.txt")))
+        packages.install()
 
     def refresh(self, situation: Any, step: Any) -> None:
         missing = packages.missing()
         self.ui.installButton.visible = bool(missing)
+        self.ui.installButton.enabled = situation.packages_fit
+        self.ui.installButton.toolTip = (_("Asks before anything is installed; what Slicer brings stays as it is") if situation.packages_fit else
+                                         _("No PyTorch fits this Slicer. Predict with the command line, in a Python of your own"))
         self.ui.installButton.text = _("Install what is missing ({names})...").format(names=", ".join(missing))
         self.ui.runButton.enabled = step.can_run
         self.ui.runButton.toolTip = step.why_not or _("Measure, predict and explain, in a process of its own")
