@@ -133,8 +133,8 @@ def _toldAsFailure() -> Iterator[None]:
 
 def _refuseReplaced(before: Mapping[str, str]) -> None:
     """Say at once if a package that Slicer brings is another one now: Slicer itself may not start with it."""
-    now = versions(tuple(before))
-    replaced = [f"{name} {version} -> {now.get(name, _('removed'))}" for name, version in before.items() if now.get(name) != version]
+    now, gone = versions(tuple(before)), _("removed")
+    replaced = [f"{name} {version} -> {now.get(name, gone)}" for name, version in before.items() if now.get(name) != version]
     if replaced:
         raise EnvironmentProblem(_("The installation replaced packages that Slicer brings"), code="MRD-E874", found="; ".join(replaced),
                                  fix=_("put them back before you close Slicer, as the how-to on installing in Slicer says, then restart it"))

@@ -11,10 +11,9 @@ import slicer
 from slicer.i18n import tr as _
 
 from MRDeltaNetLib.errors import MRDeltaNetError
-from MRDeltaNetLib.response.uncertainty import probability
 from MRDeltaNetPanel import packages
 from MRDeltaNetPanel.pages.page import Page
-from MRDeltaNetPanel.words import errorLines, listed, warningLines
+from MRDeltaNetPanel.words import errorLines, listed, outOfDate, probabilities, warningLines
 
 CHOOSE = "choose"
 
@@ -99,11 +98,9 @@ def answer(facts: dict[str, Any], stale: bool) -> str:
 
     facts  result.json
     """
-    number, low, high = (probability(facts[name], facts["threshold"]) for name in ("p_pcr", "p_pcr_low", "p_pcr_high"))
-    head = f"<font size='+2'><b>P(pCR) {number}</b></font> ({low} {_('to')} {high})"
-    lines = [head]
-    if stale:
-        lines.insert(0, f"<b>{html.escape(_('Out of date: something was changed since. Run again.'))}</b>")
+    number, span = probabilities(facts)
+    lines = [outOfDate()] if stale else []
+    lines.append(f"<font size='+2'><b>P(pCR) {number}</b></font> ({span})")
     if facts["predicted_class"] is None:
         lines.append(html.escape(_("No class is given: see the warnings.")))
     else:
