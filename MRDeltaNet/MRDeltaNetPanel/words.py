@@ -66,6 +66,22 @@ def sizesTable(sizes: Mapping[str, Any]) -> str:
     return table(rows)
 
 
+def sizesLine(sizes: Mapping[str, Any]) -> str:
+    """Volumes and their change on one line, those that are known; nothing without any.
+
+    sizes  "measures" of result.json
+    """
+    texts = {"pre": _("Before {volume} mL"), "post": _("after {volume} mL"), "residual": _("residual {volume} mL")}
+    parts = []
+    for role, text in texts.items():
+        volume = sizes.get(f"{role}_volume_ml")
+        if volume is not None:
+            parts.append(text.format(volume=f"{volume:.1f}"))
+        if role == "post" and (change := sizes.get("volume_change_percent")) is not None:
+            parts[-1] += f" ({change:+.0f} %)"
+    return html.escape(", ".join(parts))
+
+
 def probabilities(facts: Mapping[str, Any]) -> tuple[str, str]:
     """P(pCR) and its range as text.
 

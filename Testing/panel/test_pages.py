@@ -155,11 +155,11 @@ def test_measures_follow_what_is_drawn(application, panel, scans, simulated):
     panel.logic.setMask(panel.parameters, "pre", simulated.pre_mask)
     application.process_events(0.5)
     volume = panel.logic.sizes(panel.parameters)["pre_volume_ml"]
-    assert f"{volume:.1f}" in ui(panel, "tumour").measuresLabel.text and "Change" in ui(panel, "tumour").measuresLabel.text
+    assert ui(panel, "tumour").measuresLabel.text == f"Before {volume:.1f} mL" and "Longest in 3-D" in ui(panel, "tumour").measuresLabel.toolTip
     panel.logic.setMask(panel.parameters, "post", simulated.post_mask)
     application.process_events(0.5)
     change = panel.logic.sizes(panel.parameters)["volume_change_percent"]
-    assert f"{change:+.0f} %" in ui(panel, "tumour").measuresLabel.text
+    assert f"({change:+.0f} %)" in ui(panel, "tumour").measuresLabel.text and f"{change:+.0f} %" in ui(panel, "tumour").measuresLabel.toolTip
 
 
 def test_a_carried_outline_is_called_a_suggestion_and_never_handed_to_a_run_as_drawn(application, panel, case):

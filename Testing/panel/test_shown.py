@@ -162,3 +162,11 @@ def test_every_step_shows_its_state_as_a_mark_and_says_it_in_words_and_the_one_i
         assert button.text == f"{step.number}  {step.title}  {mark}"
         assert state in button.toolTip and button.accessibleName == f"{step.number} {step.title}, {state}"
         assert button.font.bold() is (step.key == "align") is button.checked
+
+
+@pytest.mark.parametrize("step", [step.key for step in STEPS if step.key != "predict"])
+def test_a_page_fits_a_window_of_1280_by_800_without_scrolling(application, panel, case, step):
+    panel.go(step)
+    application.process_events(0.5)
+    assert application.window.size().width() == 1280 and application.window.size().height() == 800
+    assert application.window.area.verticalScrollBar().maximum() == 0 and application.window.dock.width() <= 450

@@ -25,7 +25,7 @@ FOR_HELPERS = {"MRDeltaNetPanel/selftest.py": "what a developer's console shows"
 """Files whose texts are in English on purpose, and why."""
 
 NO_TEXTS = {"MRDeltaNet.py": {"Segmentations", "Volumes", "Markups", "SubjectHierarchy", "The MRDeltaNet developers", "Button"},
-            "MRDeltaNetPanel/editor.py": {"Paint", "Draw", "Erase", "Threshold", "Scissors", "Islands", "Smoothing", "Margin", "Fill between slices"},
+            "MRDeltaNetPanel/editor.py": {"Paint", "Draw", "Erase", "Threshold", "Scissors", "Islands", "Smoothing", "Fill between slices"},
             "MRDeltaNetPanel/packages.py": {"SimpleITK", "Pillow", "Resources"},
             "MRDeltaNetPanel/results.py": {"alignment result"},
             "MRDeltaNetPanel/sample.py": {"MRDeltaNet simulated pair"},

@@ -12,7 +12,7 @@ from MRDeltaNetPanel import inputs as given
 from MRDeltaNetPanel.editor import Editor
 from MRDeltaNetPanel.pages.page import Page
 from MRDeltaNetPanel.translating import libraryText
-from MRDeltaNetPanel.words import sizesTable
+from MRDeltaNetPanel.words import sizesLine, sizesTable
 
 
 class TumourPage(Page):
@@ -85,4 +85,6 @@ class TumourPage(Page):
         self.ui.completeResponseBox.enabled = parameters.completeResponse or not drawn
         self.ui.completeResponseBox.toolTip = (_("Residual tumour is outlined: clear that outline first") if drawn else
                                                _("A statement of the reader: no viable tumour is left on the second scan"))
-        self.write(self.ui.measuresLabel, sizesTable(self.logic.sizes(self.parameters) or {}))
+        sizes = self.logic.sizes(self.parameters) or {}
+        self.write(self.ui.measuresLabel, sizesLine(sizes))
+        self.ui.measuresLabel.toolTip = sizesTable(sizes)
