@@ -23,6 +23,7 @@ if (Path(__file__).resolve().parent.parent / "MRDeltaNetLib" / "__init__.py").is
 
 from MRDeltaNetLib import workflow  # noqa: E402
 from MRDeltaNetPanel.logic import MRDeltaNetLogic  # noqa: E402
+from MRDeltaNetPanel.pages.page import embolden  # noqa: E402
 from MRDeltaNetPanel.translating import libraryText  # noqa: E402
 
 STATES = {"TO_DO": ("\u25cb", _("to do")), "DONE": ("\u2713", _("done")), "WARNING": ("!", _("needs a look"))}
@@ -238,9 +239,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         button.text = f"{step.number}  {title}  {mark}"
         button.toolTip = f"{libraryText(step.purpose)} ({state}). {view.line}"
         button.accessibleName = f"{step.number} {title}, {state}"
-        font = button.font
-        font.setBold(step.key == self.step)
-        button.font = font
+        embolden(button, step.key == self.step)
 
     def _runStarts(self) -> None:
         """A run has begun: what would start another is greyed at once, and nothing is told of the run before."""

@@ -164,6 +164,15 @@ def test_every_step_shows_its_state_as_a_mark_and_says_it_in_words_and_the_one_i
         assert button.font.bold() is (step.key == "align") is button.checked
 
 
+def test_of_several_buttons_the_chosen_one_is_bold(application, panel, case):
+    for step, names in {"align": ("sideButton", "blendButton", "flickerButton", "checkerButton"), "tumour": ("preButton", "postButton")}.items():
+        panel.go(step)
+        buttons = [getattr(ui(panel, step), name) for name in names]
+        for chosen in (*buttons[1:], buttons[0]):
+            chosen.click()
+            assert [button.font.bold() for button in buttons] == [button is chosen for button in buttons]
+
+
 @pytest.mark.parametrize("step", [step.key for step in STEPS if step.key != "predict"])
 def test_a_page_fits_a_window_of_1280_by_800_without_scrolling(application, panel, case, step):
     panel.go(step)

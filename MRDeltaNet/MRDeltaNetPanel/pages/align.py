@@ -22,6 +22,7 @@ class AlignPage(Page):
     key, uiFile = "align", "Align.ui"
 
     def connect(self) -> None:
+        self.oneOf(self.ui.sideButton, self.ui.blendButton, self.ui.flickerButton, self.ui.checkerButton)
         self.ui.alignButton.connect("clicked(bool)", lambda checked=False: self.panel.run("align"))
         self.ui.sideButton.connect("clicked(bool)", lambda checked=False: self.panel.placeScans())
         self.ui.blendButton.connect("clicked(bool)", lambda checked=False: self.blend())

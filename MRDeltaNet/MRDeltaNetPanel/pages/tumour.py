@@ -23,6 +23,7 @@ class TumourPage(Page):
     def connect(self) -> None:
         self.role = "pre"
         self.editor = Editor(self.ui.editor)
+        self.oneOf(self.ui.preButton, self.ui.postButton)
         self.ui.preButton.connect("clicked(bool)", lambda checked=False: self.edit("pre"))
         self.ui.postButton.connect("clicked(bool)", lambda checked=False: self.edit("post"))
         self.ui.carryButton.connect("clicked(bool)", lambda checked=False: self.guarded(self.carryOver))
