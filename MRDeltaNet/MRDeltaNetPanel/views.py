@@ -179,6 +179,12 @@ class Views:
         if nodes := self.sliceNodes():
             comparing.jump_to(nodes[:1] if first else nodes, lpsMm)
 
+    def meet(self) -> None:
+        """Bring the first view to the slice of the second one, after it alone was sent to another."""
+        if nodes := self.sliceNodes():
+            right, anterior, superior = (nodes[1].GetSliceToRAS().GetElement(row, 3) for row in range(3))
+            comparing.jump_to(nodes[:1], (-right, -anterior, superior))
+
     def _turnOver(self) -> None:
         composites = self.compositeNodes()
         if not composites:

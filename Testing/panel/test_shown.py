@@ -115,6 +115,16 @@ def test_the_first_view_goes_to_the_slice_of_the_answer_and_stays_there(applicat
     assert abs(distance_mm(first, (-left, -posterior, superior + away_mm))) < 0.01
 
 
+def test_both_views_are_on_one_slice_again_when_the_page_is_left(application, panel, asking, monkeypatch):
+    left, posterior, superior = panel.logic.tumourCentre(asking)
+    panel.views.jump((left, posterior, superior + 9.0), first=True)
+    first, second = panel.views.sliceNodes()
+    asked = matrix_from_vtk(second.GetSliceToRAS())
+    assert not np.allclose(matrix_from_vtk(first.GetSliceToRAS()), asked)
+    panel.go("report")
+    assert np.allclose(matrix_from_vtk(first.GetSliceToRAS()), asked) and np.array_equal(matrix_from_vtk(second.GetSliceToRAS()), asked)
+
+
 def seen(segmentation):
     return bool(segmentation.GetDisplayNode().GetVisibility())
 

@@ -26,11 +26,14 @@ FOR_HELPERS = {"MRDeltaNetPanel/selftest.py": "what a developer's console shows"
 
 NO_TEXTS = {"MRDeltaNet.py": {"Segmentations", "Volumes", "Markups", "SubjectHierarchy", "The MRDeltaNet developers", "Button"},
             "MRDeltaNetPanel/editor.py": {"Paint", "Draw", "Erase", "Threshold", "Scissors", "Islands", "Smoothing", "Fill between slices"},
+            "MRDeltaNetPanel/inputs.py": {"mask digest"},
             "MRDeltaNetPanel/packages.py": {"SimpleITK", "Pillow", "Resources"},
             "MRDeltaNetPanel/results.py": {"alignment result"},
             "MRDeltaNetPanel/sample.py": {"MRDeltaNet simulated pair"},
+            "MRDeltaNetPanel/state.py": {"outlines left out"},
             "MRDeltaNetPanel/views.py": {"Before-treatment", "After-treatment"}}
-"""Names by which Slicer's own modules, effects, packages and views are called, and by which a node or a sample is found again."""
+"""Names by which Slicer's own modules, effects, packages and views are called, and by which a node, a sample or what is
+kept of one is found again."""
 
 
 def files(folder: Path) -> list[Path]:

@@ -32,6 +32,7 @@ class ExplainPage(Page):
     def exit(self) -> None:
         self._shown = None
         self.stopPicking()
+        self.panel.views.meet()
 
     def sceneCloses(self) -> None:
         self.stopPicking()
