@@ -23,12 +23,11 @@ if (Path(__file__).resolve().parent.parent / "MRDeltaNetLib" / "__init__.py").is
 
 from MRDeltaNetLib import workflow  # noqa: E402
 from MRDeltaNetPanel.logic import MRDeltaNetLogic  # noqa: E402
+from MRDeltaNetPanel.pages.page import embolden  # noqa: E402
+from MRDeltaNetPanel.translating import libraryText  # noqa: E402
 
-MARKS = {"TO_DO": "", "DONE": "\u2713", "WARNING": "!"}
-"""Behind a step's title: tick, exclamation mark."""
-
-WALK = {"sample": "align", "align": "predict"}
-"""What follows a finished run while the sample pair is walked through; its outlines are there already."""
+STATES = {"TO_DO": ("\u25cb", _("to do")), "DONE": ("\u2713", _("done")), "WARNING": ("!", _("needs a look"))}
+"""How a step stands -> the mark behind its title (circle, tick, exclamation mark), and the same in words."""
 
 POLL_MS = 100
 SETTLE_MS = 300
@@ -69,7 +68,6 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.findings = None
         self.step = "scans"
         self._tags: list[Any] = []
-        self._walking = False
         self._placed: tuple[Any, Any] | None = None
         self._legendsAreOlder = True
         self._choices: tuple[dict[str, str], dict[str, str]] = ({}, {})
@@ -85,8 +83,9 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from MRDeltaNetPanel.pages.scans import ScansPage
         from MRDeltaNetPanel.pages.tumour import TumourPage
         from MRDeltaNetPanel.views import Views
+        from MRDeltaNetPanel.walk import Walk
         ScriptedLoadableModuleWidget.setup(self)
-        self.logic, self.views = MRDeltaNetLogic(), Views()
+        self.logic, self.views, self.walk = MRDeltaNetLogic(), Views(), Walk(self)
         self.frame = slicer.util.loadUI(self.resourcePath("UI/MRDeltaNet.ui"))
         self.layout.addWidget(self.frame)
         self.ui = slicer.util.childWidgetVariables(self.frame)
@@ -120,6 +119,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self._pollTimer.stop()
         self._settleTimer.stop()
+        self.walk.stop()
         self.views.leave()
         self.logic.close()
         self._releaseParameters()
@@ -161,16 +161,17 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def run(self, step: str) -> None:
         """Start a step's run."""
         if self.pages[self.step].guarded(lambda: (self.logic.start(step, self.parameters), True)[1]):
-            self._pollTimer.start(POLL_MS)
+            self._runStarts()
         else:
-            self._walking = False
+            self.walk.stop()
 
     def walkThrough(self) -> None:
-        """Load the sample pair and go through all steps with it."""
-        self._walking = True
+        """Load the sample pair and go through all steps with it, to the report."""
+        self.walk.begin()
         if self.pages[self.step].guarded(lambda: (self.logic.startSample(), True)[1]):
-            self._pollTimer.start(POLL_MS)
-            self.refresh()
+            self._runStarts()
+        else:
+            self.walk.stop()
 
     def placeScans(self, onTumour: bool = False) -> None:
         """Both scans in their views, without anything over them.
@@ -219,9 +220,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.findings, situation = seen.findings, self.logic.situation(self.parameters, seen)
         steps = self.logic.look(situation)
         for step in workflow.STEPS:
-            button = getattr(self.ui, f"{step.key}Button")
-            button.text = f"{step.number}  {_(step.title)}  {MARKS[steps[step.key].state.name]}".rstrip()
-            button.toolTip = f"{_(step.purpose)}. {steps[step.key].line}"
+            self._showStep(step, steps[step.key])
         if (self.parameters.preVolume, self.parameters.postVolume) != self._placed:
             self.placeScans()
         self.ui.hintLabel.text = steps[self.step].line
@@ -230,6 +229,24 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui.runLabel.visible = self.logic.running
 
     # Inside
+
+    def _showStep(self, step: Any, view: Any) -> None:
+        """A step's button: how it stands as a mark and in words; bold where its page is in front, which a dark style else hardly shows.
+
+        step, view  workflow.Step, workflow.StepView
+        """
+        button, (mark, state), title = getattr(self.ui, f"{step.key}Button"), STATES[view.state.name], libraryText(step.title)
+        button.text = f"{step.number}  {title}  {mark}"
+        button.toolTip = f"{libraryText(step.purpose)} ({state}). {view.line}"
+        button.accessibleName = f"{step.number} {title}, {state}"
+        embolden(button, step.key == self.step)
+
+    def _runStarts(self) -> None:
+        """A run has begun: what would start another is greyed at once, and nothing is told of the run before."""
+        self.ui.progressBar.value = 0
+        self.ui.runLabel.text = _("Starting ...")
+        self._pollTimer.start(POLL_MS)
+        self.refresh()
 
     def _leaveViews(self) -> None:
         """The user's own layout, in which every view shows the outlines."""
@@ -249,11 +266,11 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Versions, devices and last messages, copied to the clipboard and shown."""
         from MRDeltaNetPanel.diagnostics import describe
         text = describe(list(self.logic.log))
-        qt.QApplication.clipboard().setText(text)
+        slicer.app.clipboard().setText(text)
         slicer.util.infoDisplay(_("The diagnostics are on the clipboard, without paths and names."), windowTitle=_("MRDeltaNet"), detailedText=text)
 
     def _cancel(self) -> None:
-        self._walking = False
+        self.walk.stop()
         self.logic.cancel()
         self.ui.runLabel.text = _("Stopping ...")
 
@@ -266,7 +283,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 self.ui.progressBar.value = round(1000 * event.done)
                 self.ui.runLabel.text = event.message
             elif isinstance(event, Failed):
-                self._walking = False
+                self.walk.stop()
                 self.tell(event)
             elif isinstance(event, Finished):
                 self._finished(step)
@@ -279,17 +296,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """A run is done and its result in the scene: show it, and go on where a walk goes on."""
         self.placeScans(onTumour=step == "sample")
         self.pages["explain"].forget()
-        if step == "predict" and self.step == "predict" and self._walking:
-            self.go("explain")
-        following = WALK.get(step) if self._walking else None
-        if following is None:
-            self._walking = False
-            return
-        self.go(following)
-        if self.logic.look(self.logic.situation(self.parameters))[following].can_run:
-            self.run(following)
-        else:
-            self._walking = False
+        self.walk.finished(step)
 
     def _observeScene(self) -> None:
         scene = slicer.mrmlScene
@@ -301,7 +308,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _sceneStartsClosing(self, caller: Any, event: Any) -> None:
         """Everything of the old scene ends with it: the run, its files, our hold on its nodes."""
-        self._walking = False
+        self.walk.stop()
         self._pollTimer.stop()
         for page in self.pages.values():
             page.sceneCloses()

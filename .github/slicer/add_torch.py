@@ -16,7 +16,7 @@ import slicer
 import slicer.packaging
 
 EXTENSION = "PyTorch"
-REQUIREMENTS = Path(__file__).resolve().parents[2] / "MRDeltaNet" / "Resources" / "requirements.txt"
+RESOURCES = Path(__file__).resolve().parents[2] / "MRDeltaNet" / "Resources"
 
 
 def install_extension() -> None:
@@ -33,9 +33,12 @@ def install_extension() -> None:
 
 def install_packages() -> None:
     import PyTorchUtils
-    if PyTorchUtils.PyTorchUtilsLogic().installTorch(forceComputationBackend="cpu", torchVersionRequirement=">=2.6") is None:
+    fitting = [each for each in slicer.packaging.load_requirements(str(RESOURCES / "torch.txt")) if each.marker.evaluate()]
+    if not fitting:
+        raise RuntimeError("no torch fits this Slicer")
+    if PyTorchUtils.PyTorchUtilsLogic().installTorch(forceComputationBackend="cpu", torchVersionRequirement=str(fitting[0].specifier)) is None:
         raise RuntimeError("torch was not installed")
-    slicer.packaging.pip_install(slicer.packaging.load_requirements(str(REQUIREMENTS)), show_progress=False)
+    slicer.packaging.pip_install(slicer.packaging.load_requirements(str(RESOURCES / "requirements.txt")), show_progress=False)
 
 
 try:

@@ -13,8 +13,11 @@ import slicer
 
 NODE_TAG = "MRDeltaNet.SegmentEditor"
 
-EFFECTS = ("Paint", "Draw", "Erase", "Threshold", "Scissors", "Islands", "Smoothing", "Margin", "Fill between slices")
+EFFECTS = ("Paint", "Draw", "Erase", "Threshold", "Scissors", "Islands", "Smoothing", "Fill between slices")
 """Effects that outlining a tumour needs, as Slicer names them; the others are in the Segment Editor module."""
+
+EFFECT_COLUMNS = 3
+"""With the arrow that ends an effect three rows of buttons: the page fits a window of 1280x800."""
 
 UNDO_STATES = 10
 
@@ -34,6 +37,7 @@ class Editor:
         widget.setSwitchToSegmentationsButtonVisible(False)
         widget.setEffectNameOrder(list(EFFECTS))
         widget.unorderedEffectsVisible = False
+        widget.setEffectColumnCount(EFFECT_COLUMNS)
         self._node = None
         self._selectNode()                              # before the scene, or the widget's own choices would be lost
         widget.setMRMLScene(slicer.mrmlScene)

@@ -34,6 +34,7 @@ from MRDeltaNetPanel import inputs as given
 from MRDeltaNetPanel import aligning, asking, belonging, keeping, mapping, outlining, reading, results, sample, state
 from MRDeltaNetPanel.parameters import MRDeltaNetParameterNode, wrapped
 from MRDeltaNetPanel.session import Session
+from MRDeltaNetPanel.translating import libraryText
 
 MODEL_SETTING = "MRDeltaNet/ModelFolder"
 LOG_LINES = 200
@@ -103,7 +104,7 @@ class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Alignin
 
     def look(self, situation: workflow.Situation) -> dict[str, workflow.StepView]:
         """Step -> its state, what to do next, and whether its run may start."""
-        return workflow.look(situation, translate=_)
+        return workflow.look(situation, translate=libraryText)
 
     def bundle(self) -> Bundle:
         """What the chosen model says of itself; its weights are read and checked by the run.

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from slicer.i18n import tr as _
-
 from MRDeltaNetLib import workflow
 from MRDeltaNetLib.case import Timepoint
 from MRDeltaNetLib.errors import MRDeltaNetError
 from MRDeltaNetLib.mrml.kept import Kept
 from MRDeltaNetPanel import inputs as given
+from MRDeltaNetPanel.translating import libraryText
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def _visits(parameters: Any, kept: Kept) -> tuple[dict[str, Timepoint], list[MRD
 
 
 def _findings(parameters: Any, visits: dict[str, Timepoint], refused: list[MRDeltaNetError]) -> workflow.Findings:
-    found = workflow.check_scans(visits.get("pre"), visits.get("post"), registration=parameters.registration.value, translate=_)
+    found = workflow.check_scans(visits.get("pre"), visits.get("post"), registration=parameters.registration.value, translate=libraryText)
     return replace(found, errors=(*refused, *found.errors))
 
 

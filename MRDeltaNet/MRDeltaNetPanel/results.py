@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Mapping
 
 import slicer
+from slicer.i18n import tr as _
 
 from MRDeltaNetLib.io import results as files
 from MRDeltaNetLib.io.transforms import read_transform
@@ -16,7 +17,7 @@ from MRDeltaNetLib.mrml.finished import FinishedRun
 FINGERPRINT = "MRDeltaNet.restsOn"
 """Attribute of a result's text node: the fingerprint of what the run was given."""
 
-ALIGNMENT_NAME, REPORT_NAME = "MRDeltaNet alignment", "MRDeltaNet report"
+ALIGNMENT_NAME, REPORT_NAME = _("MRDeltaNet alignment"), _("MRDeltaNet report")
 
 
 def bringAlignment(parameters: Any, out: Path, restsOn: Mapping[str, str]) -> None:

@@ -25,7 +25,7 @@ STEP = "sample"
 SEED = 1
 """The pair of `make demo`."""
 
-NODE_NAMES = {"pre": "Before treatment (simulated)", "post": "After treatment (simulated)"}
+NODE_NAMES = {"pre": _("Before treatment (simulated)"), "post": _("After treatment (simulated)")}
 TIMEOUT_S = 180
 
 

@@ -32,7 +32,7 @@ def situation(logic: Any, parameters: Any, reading: Reading, kept: Kept) -> Situ
                      pre_outline=outlined.drawn["pre"], post_outline=outlined.drawn["post"], residual_outline=outlined.drawn["residual"],
                      complete_response=parameters.completeResponse, outline_notices=outlined.notices,
                      outline_errors=tuple(Notice(error.code, error.what, error.fix) for error in outlined.errors),
-                     missing_packages=packages.missing(), **_model(logic), **_results(logic, parameters, reading.pair),
+                     missing_packages=packages.missing(), packages_fit=packages.canBeInstalled(), **_model(logic), **_results(logic, parameters, reading.pair),
                      running=None if logic.run is None else RUNNING.get(logic.run.step))
 
 

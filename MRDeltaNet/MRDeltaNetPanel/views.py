@@ -11,7 +11,8 @@ from typing import Any
 import qt
 import slicer
 
-from MRDeltaNetLib.mrml import comparing
+from MRDeltaNetLib.mrml import comparing, outlines
+from MRDeltaNetLib.mrml.nodes import ROLE
 
 LAYOUT = 72077
 """The number of our layout; a scene keeps it, so it never changes."""
@@ -33,6 +34,9 @@ LAYOUT_XML = ('<layout type="horizontal" split="true">'
               + _VIEW.format(name=BEFORE, label="B", colour="#4477AA", group=VIEW_GROUP)
               + _VIEW.format(name=AFTER, label="A", colour="#EE7733", group=VIEW_GROUP) + "</layout>")
 
+HIDDEN = "MRDeltaNet.hiddenWithItsScan"
+"""Attribute of an outline's display: we hid it, so we show it again."""
+
 FLICKER_MS = 500
 """Each scan is shown so long, milliseconds: slower than three flashes a second."""
 
@@ -43,6 +47,26 @@ def describeLayout() -> None:
     node = None if manager is None else manager.layoutLogic().GetLayoutNode()
     if node is not None and not node.IsLayoutDescription(LAYOUT):
         node.AddLayoutDescription(LAYOUT, LAYOUT_XML)
+
+
+def showOutlinesOf(pre: Any, post: Any) -> None:
+    """Hide our outlines of scans that are not chosen, or chosen the other way round; they come back with their scans, but not those that
+    their reader hid himself.
+
+    pre, post  volume nodes or None
+    """
+    chosen = [outlines.find_segmentation(volume, role) for role, volume in (("pre", pre), ("post", post)) if volume is not None]
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
+        display = node.GetDisplayNode()
+        if display is None or node.GetAttribute(ROLE) is None:
+            continue
+        if any(node is own for own in chosen):
+            if display.GetAttribute(HIDDEN) is not None:
+                display.SetVisibility(True)
+                display.RemoveAttribute(HIDDEN)
+        elif display.GetVisibility():
+            display.SetVisibility(False)
+            display.SetAttribute(HIDDEN, "1")
 
 
 class Views:
@@ -87,7 +111,7 @@ class Views:
         return tuple(view.mrmlSliceCompositeNode() for view in self._widgets())
 
     def place(self, pre: Any, post: Any) -> None:
-        """Both scans in their views, both views along the first scan's axes, linked, on the same slice.
+        """Both scans in their views with their outlines alone, both views along the first scan's axes, linked, on the same slice.
 
         pre, post  volume nodes or None
         """
@@ -95,6 +119,7 @@ class Views:
         nodes = self.sliceNodes()
         if not nodes:
             return
+        showOutlinesOf(pre, post)
         for layers, volume in zip(self.compositeNodes(), (pre, post)):
             comparing.show_layers(layers, volume)
         comparing.link(nodes, VIEW_GROUP)
@@ -153,6 +178,12 @@ class Views:
         """
         if nodes := self.sliceNodes():
             comparing.jump_to(nodes[:1] if first else nodes, lpsMm)
+
+    def meet(self) -> None:
+        """Bring the first view to the slice of the second one, after it alone was sent to another."""
+        if nodes := self.sliceNodes():
+            right, anterior, superior = (nodes[1].GetSliceToRAS().GetElement(row, 3) for row in range(3))
+            comparing.jump_to(nodes[:1], (-right, -anterior, superior))
 
     def _turnOver(self) -> None:
         composites = self.compositeNodes()

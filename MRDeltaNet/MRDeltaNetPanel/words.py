@@ -7,9 +7,14 @@ from typing import Any, Iterable, Mapping, Sequence
 
 from slicer.i18n import tr as _
 
-ROWS = (("volume_ml", "Volume (mL)", "{:.1f}"), ("longest_in_plane_diameter_mm", "Longest diameter in plane (mm)", "{:.0f}"),
-        ("longest_3d_diameter_mm", "Longest diameter (mm)", "{:.0f}"), ("short_axis_mm", "Short axis (mm)", "{:.0f}"))
+from MRDeltaNetLib.response.uncertainty import probability
+
+ROWS = (("volume_ml", _("Volume (mL)"), "{:.1f}"), ("longest_in_plane_diameter_mm", _("Longest in plane (mm)"), "{:.0f}"),
+        ("longest_3d_diameter_mm", _("Longest in 3-D (mm)"), "{:.0f}"), ("short_axis_mm", _("Short axis (mm)"), "{:.0f}"))
 """Measures that are shown in short: name in result.json without its visit, its name and format."""
+
+
+OUT_OF_DATE = _("Out of date: something was changed since. Run again.")
 
 
 def listed(lines: Sequence[str], title: str = "") -> str:
@@ -57,8 +62,38 @@ def sizesTable(sizes: Mapping[str, Any]) -> str:
     for name, title, form in ROWS:
         change = sizes.get(f"{name.removesuffix('_ml').removesuffix('_mm')}_change_percent")
         known = [sizes.get(f"{role}_{name}") for role, _title in shown]
-        rows.append((_(title), *("" if value is None else form.format(value) for value in known), "" if change is None else f"{change:+.0f} %"))
+        rows.append((title, *("" if value is None else form.format(value) for value in known), "" if change is None else f"{change:+.0f} %"))
     return table(rows)
+
+
+def sizesLine(sizes: Mapping[str, Any]) -> str:
+    """Volumes and their change on one line, those that are known; nothing without any.
+
+    sizes  "measures" of result.json
+    """
+    texts = {"pre": _("Before {volume} mL"), "post": _("after {volume} mL"), "residual": _("residual {volume} mL")}
+    parts = []
+    for role, text in texts.items():
+        volume = sizes.get(f"{role}_volume_ml")
+        if volume is not None:
+            parts.append(text.format(volume=f"{volume:.1f}"))
+        if role == "post" and (change := sizes.get("volume_change_percent")) is not None:
+            parts[-1] += f" ({change:+.0f} %)"
+    return html.escape(", ".join(parts))
+
+
+def probabilities(facts: Mapping[str, Any]) -> tuple[str, str]:
+    """P(pCR) and its range as text.
+
+    facts  result.json with a prediction
+    """
+    number, low, high = (probability(facts[name], facts["threshold"]) for name in ("p_pcr", "p_pcr_low", "p_pcr_high"))
+    return number, _("{low} to {high}").format(low=low, high=high)
+
+
+def outOfDate() -> str:
+    """What stands over a result that its scans, outlines or options have left behind."""
+    return f"<b>{html.escape(OUT_OF_DATE)}</b>"
 
 
 def sentence(text: str) -> str:

@@ -64,6 +64,8 @@ def _tumour_before(s: Situation) -> Text | None:
 def _packages(s: Situation) -> Text | None:
     if not s.missing_packages:
         return None
+    if not s.packages_fit:
+        return say(_("No PyTorch fits this system; all else works without."))
     return say(_("Install {packages} first; all else works without."), packages=", ".join(s.missing_packages))
 
 

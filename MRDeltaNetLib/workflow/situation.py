@@ -88,6 +88,7 @@ class Situation:
     complete_response        the reader states that no viable tumour is left: a choice of its own, never read off an empty outline
     outline_errors           why outlines are refused, outline_notices their warnings
     missing_packages         Python packages that prediction needs and that are not there
+    packages_fit             they are to be had for this system
     model                    the chosen bundle, None if none is; model_problem why it cannot be used, empty if it can
     prediction               what is shown, None without one
     maps                     names of the maps that are shown
@@ -114,6 +115,7 @@ class Situation:
     outline_errors: tuple[Notice, ...] = ()
     outline_notices: tuple[Notice, ...] = ()
     missing_packages: tuple[str, ...] = ()
+    packages_fit: bool = True
     model: Model | None = None
     model_problem: str = ""
     prediction: Prediction | None = None

@@ -155,11 +155,11 @@ def test_measures_follow_what_is_drawn(application, panel, scans, simulated):
     panel.logic.setMask(panel.parameters, "pre", simulated.pre_mask)
     application.process_events(0.5)
     volume = panel.logic.sizes(panel.parameters)["pre_volume_ml"]
-    assert f"{volume:.1f}" in ui(panel, "tumour").measuresLabel.text and "Change" in ui(panel, "tumour").measuresLabel.text
+    assert ui(panel, "tumour").measuresLabel.text == f"Before {volume:.1f} mL" and "Longest in 3-D" in ui(panel, "tumour").measuresLabel.toolTip
     panel.logic.setMask(panel.parameters, "post", simulated.post_mask)
     application.process_events(0.5)
     change = panel.logic.sizes(panel.parameters)["volume_change_percent"]
-    assert f"{change:+.0f} %" in ui(panel, "tumour").measuresLabel.text
+    assert f"({change:+.0f} %)" in ui(panel, "tumour").measuresLabel.text and f"{change:+.0f} %" in ui(panel, "tumour").measuresLabel.toolTip
 
 
 def test_a_carried_outline_is_called_a_suggestion_and_never_handed_to_a_run_as_drawn(application, panel, case):
@@ -267,52 +267,6 @@ def test_a_result_is_called_out_of_date_when_an_option_changed(application, pane
     assert "Out of date" in ui(panel, "predict").answer.text and panel.ui.predictButton.text.endswith("!")
 
 
-@pytest.fixture
-def without_torch(panel, monkeypatch):
-    from MRDeltaNetPanel import packages
-    monkeypatch.setattr(packages, "missing", lambda: ("torch", "monai"))
-
-
-def test_without_torch_only_prediction_waits_and_install_is_offered(application, panel, case, without_torch):
-    for step in STEPS:
-        panel.go(step)
-        if step in ACTIONS:
-            assert getattr(ui(panel, step), ACTIONS[step]).enabled is (step != "predict"), step
-    panel.go("predict")
-    assert ui(panel, "predict").installButton.visible and "torch, monai" in ui(panel, "predict").installButton.text
-    assert ui(panel, "predict").runButton.toolTip == "Install torch, monai first; all else works without."
-    panel.go("explain")
-    assert ui(panel, "explain").mapBox.enabled and not application.dialogs
-
-
-def test_install_without_the_pytorch_extension_is_one_dialog_that_says_what_to_do(application, panel, without_torch):
-    panel.go("predict")
-    ui(panel, "predict").installButton.click()
-    dialogs = told(application)
-    assert [each.kind for each in dialogs] == ["error"] and "Extensions Manager" in dialogs[0].text
-
-
-def test_declining_to_install_installs_nothing_and_says_so(application, panel, without_torch):
-    extension = application.add_pytorch_utils(installed=False, installs=False)
-    panel.go("predict")
-    ui(panel, "predict").installButton.click()
-    assert len(extension.state.asked) == 1 and [each.kind for each in told(application)] == ["info"]
-
-
-def test_torch_comes_first_then_the_rest_and_what_slicer_bundles_is_held(application, panel, monkeypatch):
-    import slicer.packaging
-    from MRDeltaNetPanel import packages
-    left, asked = [("torch", "monai"), ("monai",), ()], []
-    monkeypatch.setattr(packages, "missing", lambda: left[0] if len(left) == 1 else left.pop(0))
-    monkeypatch.setattr(slicer.packaging, "pip_ensure", lambda wanted, constraints, **more: asked.append(
-        ([each.name for each in wanted], Path(constraints).read_text(encoding="utf-8"))))
-    extension = application.add_pytorch_utils(installed=False)
-    monkeypatch.setattr(extension.PyTorchUtilsLogic, "installTorch", lambda self, **asked: object())
-    packages.install(Path(panel.resourcePath("requirements.txt")))
-    names, held = asked[0]
-    assert names == ["monai", "safetensors"] and "numpy==" in held and "SimpleITK==" in held
-
-
 def test_without_maps_nothing_is_offered_and_with_them_they_lie_over_their_scan(application, panel, case):
     from MRDeltaNetPanel import results
     from MRDeltaNetPanel.parameters import Map
@@ -354,11 +308,13 @@ def test_texts_are_translated_on_buttons_hints_and_tooltips(tmp_path):
     pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="needs PySide6_Essentials (pip install 'mrdeltanet[test]')")
     pytest.importorskip("slicer", reason="needs slicer-core (pip install 'mrdeltanet[scene]')")
     from Testing.standins.application import standin_application
-    words = {"Align": "Zarovnat", "Choose the scans before and after treatment.": "Vyberte oba snimky.",
-             "First choose two scans.": "Nejdriv dva snimky.", "Rigid (recommended)": "Tuhe", "No report yet.": "Zatim nic."}
+    words = {("workflow.steps", "Align"): "Zarovnat", ("workflow.standing", "Choose the scans before and after treatment."): "Vyberte oba snimky.",
+             ("workflow.blocks", "First choose two scans."): "Nejdriv dva snimky.", ("MRDeltaNetPanel.parameters", "Rigid (recommended)"): "Tuhe",
+             ("pages.report", "No report yet."): "Zatim nic.", ("MRDeltaNet", "to do"): "zbyva"}
     with standin_application(tmp_path, translations=words) as application:
         panel = application.open_module(MODULE)
-        assert panel.ui.hintLabel.text == "Vyberte oba snimky." and panel.ui.alignButton.text == "2  Zarovnat"
+        assert panel.ui.hintLabel.text == "Vyberte oba snimky." and panel.ui.alignButton.text == "2  Zarovnat  \u25cb"
+        assert "zbyva" in panel.ui.alignButton.toolTip
         panel.go("align")
         assert ui(panel, "align").alignButton.toolTip == "Nejdriv dva snimky." and ui(panel, "align").methodBox.itemText(0) == "Tuhe"
         panel.go("report")

@@ -358,9 +358,10 @@ def test_a20_installing_is_never_done_in_a_thread_or_without_waiting():
     assert "pip_ensure" in text and "pip_install" not in text and "blocking" not in text
 
 
-def test_a21_requirements_txt_has_no_inline_comment():
+@pytest.mark.parametrize("name", ["requirements.txt", "torch.txt"])
+def test_a21_requirements_txt_has_no_inline_comment(name):
     from packaging.requirements import Requirement
-    lines = (MODULE.parent / "Resources" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    lines = (MODULE.parent / "Resources" / name).read_text(encoding="utf-8").splitlines()
     wanted = [line for line in map(str.strip, lines) if line and not line.startswith("#")]
     assert wanted and all(Requirement(line) for line in wanted) and not any("#" in line for line in wanted)
 
@@ -368,6 +369,7 @@ def test_a21_requirements_txt_has_no_inline_comment():
 def test_a21_slicers_own_reader_takes_requirements_txt(application):
     import slicer.packaging
     assert [each.name for each in slicer.packaging.load_requirements(str(MODULE.parent / "Resources" / "requirements.txt"))] == ["monai", "safetensors"]
+    assert {each.name for each in slicer.packaging.load_requirements(str(MODULE.parent / "Resources" / "torch.txt"))} == {"torch"}
 
 
 # A23, A24: outlining and points

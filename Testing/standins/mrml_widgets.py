@@ -79,7 +79,7 @@ class _NodeComboBox(MRMLWidget):
     def __init__(self, parent=None):
         super().__init__(parent)
         own = self._state()
-        own.box, own.attributes, own.names = QtWidgets.QComboBox(), [], {}
+        own.box, own.attributes, own.hidden = QtWidgets.QComboBox(), {}, ()
         row = QtWidgets.QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(own.box)
@@ -107,8 +107,8 @@ class _NodeComboBox(MRMLWidget):
         kind = any(node.GetClassName() == each if exact else node.IsA(each) for each in self.nodeTypes)
         unwanted = any(node.IsA(each) for each in self.hideChildNodeTypes)
         wanted = all(node.GetAttribute(name) is not None and (value is None or node.GetAttribute(name) == value)
-                     for kind_, name, value in self._state().attributes if node.IsA(kind_))
-        return kind and wanted and not hidden and not unwanted
+                     for kind_, (name, value) in self._state().attributes.items() if node.IsA(kind_))
+        return kind and wanted and not hidden and not unwanted and node.GetID() not in self._state().hidden
 
     def _nodes(self) -> list:
         scene = self.mrmlScene()
@@ -198,7 +198,7 @@ class _NodeComboBox(MRMLWidget):
         scene = self.mrmlScene()
         base = self.baseName or scene.GetTagByClassName(kind) or kind
         node = scene.AddNewNodeByClass(kind, scene.GenerateUniqueName(base))
-        for attributed, name, value in self._state().attributes:
+        for attributed, (name, value) in self._state().attributes.items():
             if node.IsA(attributed):
                 node.SetAttribute(name, value or "")
         self._refill()
@@ -212,12 +212,35 @@ class _NodeComboBox(MRMLWidget):
             self.mrmlScene().RemoveNode(self.currentNode())
 
     def addAttribute(self, kind: str, name: str, value=None) -> None:
-        self._state().attributes.append((kind, name, None if value is None else str(value)))
-        self._refill()
+        """List only nodes that have this attribute. One attribute a type: another one takes its place; a type that is not listed is passed over."""
+        if kind in self.nodeTypes:
+            self._state().attributes[kind] = (name, None if value is None else str(value))
+            self._refill()
 
     def removeAttribute(self, kind: str, name: str) -> None:
-        self._state().attributes = [each for each in self._state().attributes if each[:2] != (kind, name)]
-        self._refill()
+        if self._state().attributes.get(kind, ("",))[0] == name:
+            del self._state().attributes[kind]
+            self._refill()
+
+    def sortFilterProxyModel(self) -> "_FilterModel":
+        return _FilterModel(self)
+
+
+class _FilterModel:
+    """What a node selector's filter answers: `hiddenNodeIDs`, written as a list and read as a tuple."""
+    __slots__ = ("_box",)
+
+    def __init__(self, box: _NodeComboBox):
+        self._box = box
+
+    @property
+    def hiddenNodeIDs(self) -> tuple[str, ...]:
+        return self._box._state().hidden
+
+    @hiddenNodeIDs.setter
+    def hiddenNodeIDs(self, ids) -> None:
+        self._box._state().hidden = tuple(str(each) for each in ids)
+        self._box._refill()
 
 
 def _refilling(name: str) -> Callable:

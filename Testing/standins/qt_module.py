@@ -138,9 +138,9 @@ class QDesktopServices:
 
 
 class QApplication:
-    """The static side of the one application; PySide6's object lives as long as the process."""
+    """The static side of the one application; PySide6's object lives as long as the process. The clipboard is had from slicer.app, as
+    Slicer's own scripts do: PythonQt knows it as a static method of QGuiApplication."""
     instance = staticmethod(lambda: QtWidgets.QApplication.instance())
-    clipboard = staticmethod(lambda: QtWidgets.QApplication.clipboard())
     processEvents = staticmethod(lambda *_: QtWidgets.QApplication.processEvents())
     setOverrideCursor = staticmethod(lambda cursor: QtWidgets.QApplication.setOverrideCursor(QtGui.QCursor(cursor)))
     restoreOverrideCursor = staticmethod(lambda: QtWidgets.QApplication.restoreOverrideCursor())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -15,6 +16,11 @@ from Testing.standins.pythonqt import standin
 EFFECTS = ("Threshold", "Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Fill between slices", "Margin", "Hollow", "Smoothing",
            "Scissors", "Islands", "Logical operators", "Mask volume")
 """The built-in effects, in the order in which their buttons stand."""
+
+MEASURED_SIZE, MEASURED_COLUMNS, MEASURED_ROWS = (381, 419), 2, 8
+"""The least size of a real editor with all its effects, pixels: 15 buttons with icons alone, in two columns."""
+BUTTON_PX = 24
+"""What a row or a column of buttons takes at least; not measured. Icons of 16 pixels in Qt's own styles take 24."""
 
 
 class Effect:
@@ -117,7 +123,7 @@ class _SegmentEditorWidget(MRMLWidget):
     _defaults = {"segmentationNodeSelectorVisible": True, "sourceVolumeNodeSelectorVisible": True, "maskingSectionVisible": True,
                  "specifyGeometryButtonVisible": True, "show3DButtonVisible": True, "addRemoveSegmentButtonsVisible": True,
                  "autoShowSourceVolumeNode": True, "switchToSegmentationsButtonVisible": True, "undoEnabled": True, "maximumNumberOfUndoStates": 10,
-                 "readOnly": False, "effectButtonStyle": QtCore.Qt.ToolButtonTextUnderIcon, "effectColumnCount": 2, "unorderedEffectsVisible": True,
+                 "readOnly": False, "effectButtonStyle": QtCore.Qt.ToolButtonIconOnly, "effectColumnCount": 2, "unorderedEffectsVisible": True,
                  "defaultTerminologyEntrySettingsKey": "", "defaultTerminologyEntry": "", "jumpToSelectedSegmentEnabled": False}
 
     def __init__(self, parent=None):
@@ -132,7 +138,6 @@ class _SegmentEditorWidget(MRMLWidget):
         own.segmentation.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: self._chosen(self.setSegmentationNode, node))
         own.source.connect("currentNodeChanged(vtkMRMLNode*)", lambda node: self._chosen(self.setSourceVolumeNode, node))
         own.table.connect("selectionChanged(QItemSelection,QItemSelection)", lambda *_: self._segment_chosen())
-        self.setMinimumSize(381, 419)
 
     def _arrange(self) -> None:
         own, column = self._state(), QtWidgets.QVBoxLayout(self)
@@ -164,6 +169,7 @@ class _SegmentEditorWidget(MRMLWidget):
     def _show_effects(self) -> None:
         """Buttons keep the built-in order whatever the list's order is; others are shown only if unorderedEffectsVisible."""
         own = self._state()
+        self._take_room()
         grid = own.effect_area.layout()
         while grid.count():
             gone = grid.takeAt(0).widget()
@@ -177,6 +183,12 @@ class _SegmentEditorWidget(MRMLWidget):
             button.clicked.connect(lambda checked, name=name: self.setActiveEffectByName(name if checked else ""))
             grid.addWidget(button, place // 5, place % 5)
 
+    def _take_room(self) -> None:
+        """No less than the real one takes: its buttons, with the arrow that ends an effect, stand in columns at the left and set its height."""
+        rows = math.ceil((len(self.availableEffectNames()) + 1) / self.effectColumnCount)
+        self.setMinimumSize(MEASURED_SIZE[0] + (self.effectColumnCount - MEASURED_COLUMNS) * BUTTON_PX,
+                            MEASURED_SIZE[1] - max(0, MEASURED_ROWS - rows) * BUTTON_PX)
+
     def availableEffectNames(self) -> tuple[str, ...]:
         return tuple(name for name in EFFECTS if self.unorderedEffectsVisible or name in self._state().order)
 
@@ -189,6 +201,10 @@ class _SegmentEditorWidget(MRMLWidget):
         if unknown:
             raise ValueError(f"no such segment editor effect: {', '.join(unknown)}; there are {', '.join(EFFECTS)}")
         self._state().order = tuple(names)
+        self._show_effects()
+
+    def _set_effectColumnCount(self, count):
+        self._state().values["effectColumnCount"] = count
         self._show_effects()
 
     def _set_unorderedEffectsVisible(self, visible):

@@ -15,16 +15,18 @@ from packaging.requirements import Requirement
 from Testing.standins.qt_module import Application
 
 
-def i18n_module(translations: dict[str, str]) -> ModuleType:
-    """`tr` and `translate`: texts through a table; a translation that loses a placeholder is not used."""
+def i18n_module(translations: dict[str | tuple[str, str], str]) -> ModuleType:
+    """`tr` and `translate`: texts through a table, text or (context, text) -> text. The context of `tr` is the file that calls it, with its
+    folder before it if that is a package; `tr` alone refuses a translation that loses a placeholder."""
     module = ModuleType("slicer.i18n")
 
     def translate(context: str, text: str) -> str:
-        found = translations.get(text, text)
-        return found if sorted(re.findall(r"\{[^{}]*\}", text)) == sorted(re.findall(r"\{[^{}]*\}", found)) else text
+        return translations.get((context, text), translations.get(text, text))
 
     def tr(text: str) -> str:
-        return translate(Path(inspect.currentframe().f_back.f_code.co_filename).stem, text)
+        file = Path(inspect.currentframe().f_back.f_code.co_filename)
+        found = translate(f"{file.parent.name}.{file.stem}" if (file.parent / "__init__.py").is_file() else file.stem, text)
+        return found if sorted(re.findall(r"\{[^{}]*\}", text)) == sorted(re.findall(r"\{[^{}]*\}", found)) else text
 
     module.translate, module.tr = translate, tr
     return module
@@ -91,7 +93,8 @@ def _satisfied(requirement: Requirement) -> bool:
 
 
 def sample_data_module(application) -> ModuleType:
-    """`SampleData`: registered sources are kept; `downloadSamples` calls a source's own downloader."""
+    """`SampleData`: registered sources are kept. A source's own downloader is called by its button in the module, `press(source)`, and by
+    nothing else: `downloadSamples` fetches the addresses and does not know it."""
     module = ModuleType("SampleData")
     sources: list[SimpleNamespace] = []
 
@@ -110,18 +113,20 @@ def sample_data_module(application) -> ModuleType:
                                            customDownloader=customDownloader, thumbnailFileName=thumbnailFileName, checksums=checksums))
 
         def downloadSamples(self, sampleName):
-            source = next((each for each in sources if each.sampleName == sampleName), None)
-            if source is None:
-                raise RuntimeError(f"there is no sample named '{sampleName}'")
-            if source.customDownloader is None:
-                raise NotImplementedError("the stand-in application does not download; register a customDownloader")
-            return source.customDownloader(source)
+            if self.sourceForSampleName(sampleName) is None:
+                return []
+            raise NotImplementedError("a real Slicer fetches the addresses here and never asks a customDownloader; the stand-in fetches nothing")
 
         @staticmethod
-        def sampleDataSourceForSampleName(name):
-            return next((each for each in sources if each.sampleName == name), None)
+        def sourceForSampleName(sampleName):
+            return next((each for each in sources if each.sampleName == sampleName), None)
 
-    module.SampleDataLogic = SampleDataLogic
+    def press(source):
+        if source.customDownloader is None:
+            raise NotImplementedError("the stand-in fetches nothing")
+        return source.customDownloader(source)
+
+    module.SampleDataLogic, module.press = SampleDataLogic, press
     module.downloadSample = module.downloadSamples = lambda name: SampleDataLogic().downloadSamples(name)
     return module
 

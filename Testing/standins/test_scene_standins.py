@@ -81,6 +81,25 @@ def test_an_attribute_narrows_the_selector(application, pair):
     assert box.nodeFromIndex(0) is pair[0]
 
 
+def test_of_two_attributes_the_later_one_counts_and_a_type_that_is_not_listed_is_passed_over(application, pair):
+    box = selector(application)
+    box.addAttribute("vtkMRMLModelNode", "MRDeltaNet.map", "attention")
+    assert box.nodeCount() == 2
+    pair[0].SetAttribute("second", "yes")
+    box.addAttribute(VOLUME, "MRDeltaNet.map", "attention")
+    box.addAttribute(VOLUME, "second")
+    assert box.nodeCount() == 1 and box.nodeFromIndex(0) is pair[0]
+
+
+def test_a_node_that_is_left_out_by_its_id_is_not_listed(application, pair):
+    box = selector(application)
+    box.sortFilterProxyModel().hiddenNodeIDs = [pair[0].GetID()]
+    assert [box.nodeFromIndex(index) for index in range(box.nodeCount())] == [pair[1]]
+    assert box.sortFilterProxyModel().hiddenNodeIDs == (pair[0].GetID(),)
+    with pytest.raises(AttributeError):
+        box.sortFilterProxyModel().hiddenIDs = []
+
+
 def test_a_renamed_node_is_renamed_in_the_selector(application, pair):
     box = selector(application)
     pair[0].SetName("Baseline")
@@ -305,12 +324,16 @@ def test_pytorch_is_absent_until_its_extension_appears(application):
 
 
 def test_texts_are_translated_unless_a_placeholder_is_lost(tmp_path):
-    with standin_application(tmp_path, translations={"Before": "Vorher", "{days} days": "Tage"}):
+    words = {"Before": "Vorher", "{days} days": "Tage", ("workflow.steps", "Align"): "Ausrichten", ("test_scene_standins", "After"): "Nachher"}
+    with standin_application(tmp_path, translations=words):
         from slicer.i18n import tr, translate
         assert tr("Before") == "Vorher" and tr("{days} days") == "{days} days" and translate("any", "other") == "other"
+        assert translate("any", "{days} days") == "Tage"        # only tr looks at the placeholders
+        assert tr("Align") == "Align" and translate("workflow.steps", "Align") == "Ausrichten"
+        assert tr("After") == "Nachher"
 
 
-def test_sample_data_call_their_own_downloader(application):
+def test_sample_data_call_their_own_downloader_when_their_button_is_pressed_and_never_else(application):
     import SampleData
     asked = []
     register = SampleData.SampleDataLogic.registerCustomSampleDataSource
@@ -319,10 +342,11 @@ def test_sample_data_call_their_own_downloader(application):
     with pytest.raises(ValueError):
         register(category="MRDeltaNet", sampleName="Pair", uris=[""], fileNames=[None, None], customDownloader=asked.append)
     register(category="MRDeltaNet", sampleName="Pair", uris=[""], fileNames=[None], nodeNames=["Pair"], customDownloader=asked.append)
-    SampleData.downloadSamples("Pair")
+    with pytest.raises(NotImplementedError):
+        SampleData.downloadSamples("Pair")
+    assert not asked and SampleData.downloadSamples("None such") == []
+    SampleData.press(SampleData.SampleDataLogic.sourceForSampleName("Pair"))
     assert asked[0].sampleName == "Pair"
-    with pytest.raises(RuntimeError):
-        SampleData.downloadSamples("None such")
 
 
 def test_modules_that_are_not_loaded_raise(application):

@@ -9,9 +9,10 @@ from slicer.i18n import tr as _
 from MRDeltaNetPanel.pages.page import Page
 from MRDeltaNetPanel.words import listed, noticeLines, table
 
-FIGURES = (("mutual_information_before_nats", "Mutual information before (nats)", "{:.2f}"), ("mutual_information_after_nats", "... after", "{:.2f}"),
-           ("overlap_fraction", "Overlap of the fields of view", "{:.0%}"), ("rotation_deg", "Rotation (degrees)", "{:.1f}"),
-           ("translation_mm", "Translation (mm)", "{:.1f}"))
+FIGURES = (("mutual_information_before_nats", _("Mutual information before (nats)"), "{:.2f}"),
+           ("mutual_information_after_nats", _("Mutual information after (nats)"), "{:.2f}"),
+           ("overlap_fraction", _("Overlap of the fields of view"), "{:.0%}"), ("rotation_deg", _("Rotation (degrees)"), "{:.1f}"),
+           ("translation_mm", _("Translation (mm)"), "{:.1f}"))
 """Numbers of result.json's "registration" that are shown, their names and formats."""
 
 
@@ -21,6 +22,7 @@ class AlignPage(Page):
     key, uiFile = "align", "Align.ui"
 
     def connect(self) -> None:
+        self.oneOf(self.ui.sideButton, self.ui.blendButton, self.ui.flickerButton, self.ui.checkerButton)
         self.ui.alignButton.connect("clicked(bool)", lambda checked=False: self.panel.run("align"))
         self.ui.sideButton.connect("clicked(bool)", lambda checked=False: self.panel.placeScans())
         self.ui.blendButton.connect("clicked(bool)", lambda checked=False: self.blend())
@@ -59,5 +61,5 @@ class AlignPage(Page):
         if facts is None:
             self.write(self.ui.qualityLabel, "")
             return
-        rows = [(_(name), form.format(facts["registration"][key])) for key, name, form in FIGURES if facts["registration"].get(key) is not None]
+        rows = [(name, form.format(facts["registration"][key])) for key, name, form in FIGURES if facts["registration"].get(key) is not None]
         self.write(self.ui.qualityLabel, table(rows) + listed(noticeLines(situation.alignment_notices), _("Mind")))

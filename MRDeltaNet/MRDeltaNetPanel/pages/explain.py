@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from typing import Any
 
+import slicer
 from slicer.i18n import tr as _
 
 from MRDeltaNetPanel.pages.page import Page
@@ -30,6 +31,11 @@ class ExplainPage(Page):
 
     def exit(self) -> None:
         self._shown = None
+        self.stopPicking()
+        self.panel.views.meet()
+
+    def sceneCloses(self) -> None:
+        self.stopPicking()
 
     def sceneChanged(self) -> None:
         self.forget()
@@ -49,6 +55,16 @@ class ExplainPage(Page):
         """Wait for a click on the scan after treatment."""
         self.logic.startPicking(self.parameters, self.panel.views.sliceNodes())
         self.write(self.ui.pointLabel, html.escape(_("Click in the right-hand view, on the scan after treatment. Escape stops.")))
+
+    def stopPicking(self) -> None:
+        """No click is waited for any more; the placing of anything but our point is left alone."""
+        point = None if self.parameters is None else self.parameters.point
+        application = slicer.app.applicationLogic()
+        interaction, selection = application.GetInteractionNode(), application.GetSelectionNode()
+        if point is None or interaction.GetCurrentInteractionMode() != interaction.Place or selection.GetActivePlaceNodeID() != point.GetID():
+            return
+        interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+        self.write(self.ui.pointLabel, "")
 
     def pointPlaced(self) -> None:
         """A point was placed or moved: ask the network's correspondence, show its answer."""

@@ -9,6 +9,13 @@ import slicer
 from MRDeltaNetLib.errors import MRDeltaNetError
 
 
+def embolden(button: Any, bold: bool) -> None:
+    """Bold text marks the chosen one of several buttons: a dark style hardly shows which one is pressed, and a style sheet would be custom styling."""
+    font = button.font
+    font.setBold(bold)
+    button.font = font
+
+
 class Page:
     """One step of the panel.
 
@@ -61,6 +68,16 @@ class Page:
     def logic(self) -> Any:
         """The module's logic."""
         return self.panel.logic
+
+    @staticmethod
+    def oneOf(*buttons: Any) -> None:
+        """Checkable buttons of which one is chosen: that one's text is bold.
+
+        buttons  QToolButton or QPushButton
+        """
+        for button in buttons:
+            button.connect("toggled(bool)", lambda checked, button=button: embolden(button, checked))
+            embolden(button, button.checked)
 
     @staticmethod
     def write(label: Any, text: str) -> None:

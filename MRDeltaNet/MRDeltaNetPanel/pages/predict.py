@@ -11,10 +11,9 @@ import slicer
 from slicer.i18n import tr as _
 
 from MRDeltaNetLib.errors import MRDeltaNetError
-from MRDeltaNetLib.response.uncertainty import probability
 from MRDeltaNetPanel import packages
 from MRDeltaNetPanel.pages.page import Page
-from MRDeltaNetPanel.words import errorLines, listed, warningLines
+from MRDeltaNetPanel.words import errorLines, listed, outOfDate, probabilities, warningLines
 
 CHOOSE = "choose"
 
@@ -47,11 +46,14 @@ class PredictPage(Page):
 
     def install(self) -> None:
         """Ask, and install what prediction needs."""
-        packages.install(Path(self.panel.resourcePath("requirements.txt")))
+        packages.install()
 
     def refresh(self, situation: Any, step: Any) -> None:
         missing = packages.missing()
         self.ui.installButton.visible = bool(missing)
+        self.ui.installButton.enabled = situation.packages_fit
+        self.ui.installButton.toolTip = (_("Asks before anything is installed; what Slicer brings stays as it is") if situation.packages_fit else
+                                         _("No PyTorch fits this Slicer. Predict with the command line, in a Python of your own"))
         self.ui.installButton.text = _("Install what is missing ({names})...").format(names=", ".join(missing))
         self.ui.runButton.enabled = step.can_run
         self.ui.runButton.toolTip = step.why_not or _("Measure, predict and explain, in a process of its own")
@@ -96,11 +98,9 @@ def answer(facts: dict[str, Any], stale: bool) -> str:
 
     facts  result.json
     """
-    number, low, high = (probability(facts[name], facts["threshold"]) for name in ("p_pcr", "p_pcr_low", "p_pcr_high"))
-    head = f"<font size='+2'><b>P(pCR) {number}</b></font> ({low} {_('to')} {high})"
-    lines = [head]
-    if stale:
-        lines.insert(0, f"<b>{html.escape(_('Out of date: something was changed since. Run again.'))}</b>")
+    number, span = probabilities(facts)
+    lines = [outOfDate()] if stale else []
+    lines.append(f"<font size='+2'><b>P(pCR) {number}</b></font> ({span})")
     if facts["predicted_class"] is None:
         lines.append(html.escape(_("No class is given: see the warnings.")))
     else:

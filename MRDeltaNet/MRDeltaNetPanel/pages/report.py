@@ -10,9 +10,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from MRDeltaNetLib.response.uncertainty import probability
 from MRDeltaNetPanel.pages.page import Page
-from MRDeltaNetPanel.words import sizesTable
+from MRDeltaNetPanel.words import outOfDate, probabilities, sizesTable
 
 
 class ReportPage(Page):
@@ -63,10 +62,10 @@ class ReportPage(Page):
             return html.escape(_("No report yet."))
         lines = []
         if facts["p_pcr"] is not None:
-            number, low, high = (probability(facts[name], facts["threshold"]) for name in ("p_pcr", "p_pcr_low", "p_pcr_high"))
-            lines.append(f"<b>P(pCR) {number}</b> ({low} {_('to')} {high})")
+            number, span = probabilities(facts)
+            lines.append(f"<b>P(pCR) {number}</b> ({span})")
             if facts["model"]["is_demo"]:
                 lines.append(html.escape(_("DEMO WEIGHTS: on a patient this number means nothing.")))
         if situation.report_outdated:
-            lines.append(f"<b>{html.escape(_('Out of date: something was changed since. Run again.'))}</b>")
+            lines.append(outOfDate())
         return "<br>".join(lines) + sizesTable(facts["measures"])

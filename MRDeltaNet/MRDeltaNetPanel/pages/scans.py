@@ -8,6 +8,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from MRDeltaNetLib.mrml.nodes import ROLE
 from MRDeltaNetPanel.pages.page import Page
 from MRDeltaNetPanel.words import errorLines, listed, noticeLines
 
@@ -33,10 +34,26 @@ class ScansPage(Page):
             parameters.preSegmentation, parameters.postSegmentation = None, None
         self.panel.placeScans()
 
+    def sceneCloses(self) -> None:
+        for box in (self.ui.preSelector, self.ui.postSelector):
+            box.sortFilterProxyModel().hiddenNodeIDs = []          # the next scene gives the same ids to other volumes
+
     def refresh(self, situation: Any, step: Any) -> None:
         parameters = self.parameters
+        self._offerScansOnly()
         self.ui.swapButton.enabled = parameters.preVolume is not None or parameters.postVolume is not None
         self.ui.sampleButton.enabled = not self.logic.running
         found = self.panel.findings
         parts = [html.escape(line) for line in found.lines]
         self.write(self.ui.findings, listed(parts) + listed(errorLines(found.errors), _("Refused")) + listed(noticeLines(found.notices), _("Mind")))
+
+    def _offerScansOnly(self) -> None:
+        """Leave the volumes that MRDeltaNet made (maps, squares) out of both boxes; they stay in Slicer's Data module. One that is chosen
+        already stays in its box, which would else choose another volume by itself."""
+        chosen = (self.parameters.preVolume, self.parameters.postVolume)
+        made = [volume.GetID() for volume in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+                if volume.GetAttribute(ROLE) is not None and not any(volume is each for each in chosen)]
+        for box in (self.ui.preSelector, self.ui.postSelector):
+            model = box.sortFilterProxyModel()
+            if list(model.hiddenNodeIDs) != made:
+                model.hiddenNodeIDs = made

@@ -11,7 +11,8 @@ from MRDeltaNetLib.workflow import Outline
 from MRDeltaNetPanel import inputs as given
 from MRDeltaNetPanel.editor import Editor
 from MRDeltaNetPanel.pages.page import Page
-from MRDeltaNetPanel.words import sizesTable
+from MRDeltaNetPanel.translating import libraryText
+from MRDeltaNetPanel.words import sizesLine, sizesTable
 
 
 class TumourPage(Page):
@@ -22,6 +23,7 @@ class TumourPage(Page):
     def connect(self) -> None:
         self.role = "pre"
         self.editor = Editor(self.ui.editor)
+        self.oneOf(self.ui.preButton, self.ui.postButton)
         self.ui.preButton.connect("clicked(bool)", lambda checked=False: self.edit("pre"))
         self.ui.postButton.connect("clicked(bool)", lambda checked=False: self.edit("post"))
         self.ui.carryButton.connect("clicked(bool)", lambda checked=False: self.guarded(self.carryOver))
@@ -76,7 +78,7 @@ class TumourPage(Page):
         parameters = self.parameters
         self.ui.preButton.enabled = parameters.preVolume is not None
         self.ui.postButton.enabled = parameters.postVolume is not None
-        whyNot = workflow.why_not_carry(situation, translate=_)
+        whyNot = workflow.why_not_carry(situation, translate=libraryText)
         self.ui.carryButton.enabled = not whyNot
         self.ui.carryButton.toolTip = whyNot or _("Lay the first outline on the second scan, as a suggestion to correct")
         self.ui.automaticButton.visible = self.logic.automaticSegmentation is not None
@@ -84,4 +86,6 @@ class TumourPage(Page):
         self.ui.completeResponseBox.enabled = parameters.completeResponse or not drawn
         self.ui.completeResponseBox.toolTip = (_("Residual tumour is outlined: clear that outline first") if drawn else
                                                _("A statement of the reader: no viable tumour is left on the second scan"))
-        self.write(self.ui.measuresLabel, sizesTable(self.logic.sizes(self.parameters) or {}))
+        sizes = self.logic.sizes(self.parameters) or {}
+        self.write(self.ui.measuresLabel, sizesLine(sizes))
+        self.ui.measuresLabel.toolTip = sizesTable(sizes)
