@@ -69,7 +69,6 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.step = "scans"
         self._tags: list[Any] = []
         self._placed: tuple[Any, Any] | None = None
-        self._legendsAreOlder = True
         self._choices: tuple[dict[str, str], dict[str, str]] = ({}, {})
 
     # Slicer's calls
@@ -191,6 +190,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         shown = self.logic.shownMap(self.parameters)
         self.placeScans()
         self.views.showOver(shown, self.parameters.mapOpacity)
+        self.logic.remakeLegends(shown)
 
     def saveScene(self, path: Path) -> None:
         """Save the scene with the user's own layout, so that it opens without this extension too."""
@@ -328,8 +328,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.refreshSoon()
 
     def _sceneImported(self, caller: Any, event: Any) -> None:
-        """The scene that was read brings its own layout, and legends that only views which are there already would show."""
-        self._legendsAreOlder = True
+        """The scene that was read brings its own layout."""
         self._sceneChanged(caller, event)
         qt.QTimer.singleShot(0, self._showViewsAgain)
 
@@ -340,11 +339,8 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.refresh()
 
     def _showViews(self) -> None:
-        """Our views with both scans, and then legends that are younger than they."""
+        """Our views with both scans."""
         self.views.show()
-        if self._legendsAreOlder:
-            self.logic.remakeLegends(self.parameters)
-            self._legendsAreOlder = False
         self.placeScans()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)

@@ -48,12 +48,18 @@ class Maps:
         """Ids of the maps that there are: the views are laid anew when they change."""
         return tuple(sorted(node.GetID() for node in results.maps(parameters).values()))
 
-    def remakeLegends(self, parameters: Any) -> None:
-        """Legends are drawn only in views that were there when they were made."""
-        for node in results.maps(parameters).values():
+    def remakeLegends(self, shown: dict[str, Any]) -> None:
+        """Slicer draws a legend only in views that were there, with the map as a layer, when the legend was made.
+
+        shown  of shownMap, laid over the views already
+        """
+        for node in shown.values():
             overlays.remake_legend(node)
-        if parameters.shownMap is not Map.NONE:
-            self.shownMap(parameters)
+
+    def hideLegends(self, parameters: Any) -> None:
+        """A legend stays in a view after its map has left it."""
+        for node in results.maps(parameters).values():
+            overlays.show_legend(node, False)
 
     def choices(self, parameters: Any) -> tuple[dict[str, str], dict[str, str]]:
         """Every parameter as its node holds it: how strongly maps are shown, and all else with the nodes that are chosen."""

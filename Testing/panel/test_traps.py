@@ -136,6 +136,30 @@ def test_a1b_the_legend_is_not_missing_after_a_scene_was_loaded(applications, fi
         assert (picture(views(panel)[1]) != with_legend).any()
 
 
+def test_a1b_the_legend_is_there_with_its_map_and_gone_with_it(application, panel, case):
+    """Slicer settles whether a legend is drawn in a view when it is made, and draws it on when the map has left."""
+    from MRDeltaNetLib.mrml import overlays
+    from MRDeltaNetPanel import results
+
+    def after():
+        application.process_events(0.5)
+        return picture(views(panel)[1])
+
+    panel.go("explain")
+    with_legend = after()
+    panel.pages["explain"].ui.legendBox.click()
+    map_alone = after()
+    panel.pages["explain"].ui.legendBox.click()
+    assert (map_alone != with_legend).any() and (after() == with_legend).all()
+    panel.go("report")
+    left = after()
+    panel.go("explain")
+    assert (after() == with_legend).all()
+    panel.go("report")
+    application.scene.RemoveNode(overlays.legend_of(results.maps(case)["attention_post"]))
+    assert (after() == left).all()
+
+
 # A2 to A5, A7: parameters and scenes
 
 def test_a2_nothing_waits_for_an_event_of_saving():

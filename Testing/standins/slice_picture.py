@@ -144,15 +144,14 @@ def layer_lines(logic: Any) -> list[str]:
 
 def slice_image(logic: Any, legends: list[Any], width: int, height: int) -> QtGui.QImage:
     """The whole picture of a slice view."""
-    scene, slice_node, composite = logic.GetMRMLScene(), logic.GetSliceNode(), logic.GetSliceCompositeNode()
+    scene, slice_node = logic.GetMRMLScene(), logic.GetSliceNode()
     picture = blended(logic, width, height)
     draw_segments(picture, scene, slice_node)
     image = QtGui.QImage(picture.tobytes(), width, height, 3 * width, QtGui.QImage.Format_RGB888).copy()
     painter = QtGui.QPainter(image)
     draw_points(painter, scene, slice_node, height)
-    shown = {composite.GetBackgroundVolumeID(), composite.GetForegroundVolumeID()}
     for legend in legends:
-        if legend.GetPrimaryDisplayNode() is not None and legend.GetPrimaryDisplayNode().GetDisplayableNode().GetID() in shown:
+        if legend.GetPrimaryDisplayNode() is not None:
             draw_legend(painter, legend, width, height)
     painter.setPen(QtGui.QColor("white"))
     for row, line in enumerate(reversed(layer_lines(logic))):

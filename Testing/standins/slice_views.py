@@ -14,11 +14,12 @@ LINKED_OFFSET = 1
 
 
 class _SliceView(MRMLWidget):
-    """The picture. A colour legend is drawn only if it was added while this view existed (trap A1b)."""
+    """The picture. A colour legend is drawn only if it was added while this view existed and showed its volume (trap A1b); it then stays until
+    it is hidden itself, also when the volume has left the view."""
 
     def _show(self, logic: Any, scene: Any) -> None:
         own = self._state()
-        own.logic, own.legends = logic, []
+        own.logic, own.legends = logic, {}
         self.setMinimumSize(60, 60)
         self.setMRMLScene(scene)
         self._observe(scene, scene.NodeAddedEvent, node_observer(lambda caller, event, node: self._added(node)))
@@ -27,7 +28,7 @@ class _SliceView(MRMLWidget):
 
     def _added(self, node: Any) -> None:
         if node is not None and node.IsA("vtkMRMLColorLegendDisplayNode"):
-            self._state().legends.append(node.GetID())
+            self._state().legends[node.GetID()] = None
 
     def mrmlSliceNode(self):
         return self._state().logic.GetSliceNode()
@@ -46,9 +47,18 @@ class _SliceView(MRMLWidget):
         scene, own = self.mrmlScene(), self._state()
         painter = QtGui.QPainter(self)
         if scene is not None and own.logic.GetMRMLScene() is not None and not scene.IsBatchProcessing():
-            legends = [scene.GetNodeByID(each) for each in own.legends if scene.GetNodeByID(each) is not None]
-            painter.drawImage(0, 0, slice_image(own.logic, legends, max(self.width, 1), max(self.height, 1)))
+            painter.drawImage(0, 0, slice_image(own.logic, self._legends(scene), max(self.width, 1), max(self.height, 1)))
         painter.end()
+
+    def _legends(self, scene: Any) -> list[Any]:
+        """Those that are drawn; whether one is, is settled when the view is painted for the first time after the legend was added."""
+        own, layers = self._state(), self._state().logic.GetSliceCompositeNode()
+        shown = {layers.GetBackgroundVolumeID(), layers.GetForegroundVolumeID(), layers.GetLabelVolumeID()}
+        own.legends = {each: settled for each, settled in own.legends.items() if scene.GetNodeByID(each) is not None}
+        for each, settled in own.legends.items():
+            if settled is None and (volume := scene.GetNodeByID(each).GetDisplayableNode()) is not None:
+                own.legends[each] = volume.GetID() in shown
+        return [scene.GetNodeByID(each) for each, settled in own.legends.items() if settled]
 
 
 class _SliceController(MRMLWidget):

@@ -32,6 +32,8 @@ class ExplainPage(Page):
     def exit(self) -> None:
         self._shown = None
         self.stopPicking()
+        if self.parameters is not None:
+            self.logic.hideLegends(self.parameters)
         self.panel.views.meet()
 
     def sceneCloses(self) -> None:
@@ -48,6 +50,7 @@ class ExplainPage(Page):
     def restore(self) -> None:
         """Both scans as they were, without map; choosing a map shows it again."""
         self.parameters.shownMap = Map.NONE
+        self.logic.hideLegends(self.parameters)
         self.panel.views.forgetPlace()
         self.panel.placeScans(onTumour=True)
 

@@ -51,9 +51,6 @@ class ReportPage(Page):
         self.ui.saveResultButton.enabled = self.logic.lastResult is not None
         self.ui.saveResultButton.toolTip = (_("Copy every file of the result into a folder of your choice") if self.logic.lastResult is not None else
                                             _("The files of this result are not at hand any more: run again"))
-        if self.ui.measuresView.mrmlTableNode() is not parameters.measures:
-            self.ui.measuresView.setMRMLTableNode(parameters.measures)
-            self.ui.measuresView.resizeColumnsToContents()
         self.write(self.ui.summary, self._summary(situation))
 
     def _summary(self, situation: Any) -> str:
