@@ -20,7 +20,7 @@ import SimpleITK as sitk
 from MRDeltaNetLib.case import Case, Prepared, Result, Timepoint
 from MRDeltaNetLib.config import GateLimits, PreprocessingConfig, RegistrationConfig, RunConfig
 from MRDeltaNetLib.errors import InputError, Notice, OutOfMemory, UsageError
-from MRDeltaNetLib.imaging import measures, preprocessing, registration, segmentation
+from MRDeltaNetLib.imaging import measures, outline_place, preprocessing, registration, segmentation
 from MRDeltaNetLib.imaging.registration.similarity import linear_parts
 from MRDeltaNetLib.io.bundle import Bundle, load_network
 from MRDeltaNetLib.io.gate.pair import two_visits
@@ -118,6 +118,8 @@ def _aligned_and_measured(case: Case, config: RunConfig, transform: sitk.Transfo
     """The way that a single run and a cohort share: the case with its masks, the alignment, and the measures."""
     two_visits(case.timepoints)
     align = "align" in config.steps
+    for role, scan in (("pre", case.pre), ("post", case.post)):
+        story.notices += outline_place.check_place(scan, role, config.limits)
     if _wants_masks(config) and case.pre.mask is None:
         segmentation.complete_masks(case.pre, case.post, IDENTITY)     # refuses, before minutes go into the alignment
     with story.step("align", asdict(config.registration) if align else {"method": "handed in"}) as bar:

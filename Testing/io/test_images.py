@@ -235,10 +235,10 @@ def test_a_segment_that_is_not_there_is_refused_with_the_names_that_are(tmp_path
     assert caught.value.code == "MRD-E312" and "Tumour" in caught.value.found and "names" in caught.value.fix
 
 
-def test_a_mask_as_dicom_is_refused_with_a_way_out(tmp_path):
+def test_a_folder_without_a_segmentation_is_no_mask(tmp_path):
     with pytest.raises(InputError) as caught:
         read_mask(tmp_path, image(), role="pre")
-    assert caught.value.code == "MRD-E145" and "NRRD" in caught.value.fix
+    assert caught.value.code == "MRD-E323" and "segmentation" in caught.value.fix
 
 
 # ---- writing
