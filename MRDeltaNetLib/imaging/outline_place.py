@@ -42,5 +42,5 @@ def _place(marked, inside, role: str, limits: GateLimits) -> tuple[Notice, ...]:
                          fix="look at the outline on the scan: it may be mirrored, moved, or drawn on another scan")
     if outside <= limits.warn_outside_body_fraction:
         return ()
-    return (Notice("MRD-W310", f"{start(name)} lies outside the patient's body by {100 * outside:.0f} percent",
+    return (Notice("MRD-W310", f"{start(name)}: {100 * outside:.0f} percent of it lies outside the patient's body",
                    fix="look at the outline on the scan and erase what lies in the air; if all of it is moved, export it with this scan as reference geometry"),)
