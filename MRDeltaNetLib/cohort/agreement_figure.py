@@ -37,7 +37,7 @@ def _panel(axis, title: str, pairs: np.ndarray) -> None:
     axis.axhline(0, color="black", linewidth=0.8)
     axis.plot(means, differences, "o", color=POINT, markersize=5, alpha=0.7, markeredgewidth=0)
     found = limits_of_agreement(differences)
-    for value, style, name in ((found.bias, "-", "mean"), (found.lower, "--", "-1.96 SD"), (found.upper, "--", "+1.96 SD")):
+    for value, style, name in ((found.bias, "-", "mean"), (found.lower, "--", "lower limit"), (found.upper, "--", "upper limit")):
         if value is not None:
             axis.axhline(value, color=LINE, linewidth=1.3, linestyle=style)
             axis.annotate(f"{name} {value:+.1f}", (1.0, value), xycoords=("axes fraction", "data"), xytext=(-3, 3), textcoords="offset points", ha="right",

@@ -81,7 +81,7 @@ def shape(mask: sitk.Image) -> dict[str, float]:
     elongation   root of the ratio of the second to the largest principal moment; 1: as wide as long, near 0: a rod
     flatness     root of the ratio of the least to the largest; near 0: flat or a rod
 
-    On ellipsoids of 8 to 30 mm the surface is right within 3 % with slices of up to 3 mm. A rough outline on thick slices has no true surface.
+    On ellipsoids of 8 to 30 mm the surface is right within 4 % with slices of up to 3 mm. A rough outline on thick slices has no true surface.
     """
     label = sitk.LabelShapeStatisticsImageFilter()
     label.Execute(mask)

@@ -447,3 +447,30 @@ def test_the_manifest_alone_is_written_last_by_whoever_adds_files(tmp_path):
 
 def test_a_result_of_version_1_stays_readable():
     follows(json.loads((Path(__file__).parent / "archive" / "result-1.json").read_text(encoding="utf-8")), "result-1.schema.json")
+
+
+def test_measures_are_a_table_too_sizes_first_with_units_classes_and_the_readers_grade(tmp_path):
+    import csv
+    result = replace(made_up(), measures={"pre_volume_ml": 20.0, "post_volume_ml": 5.0, "volume_change_ml": -15.0, "volume_change_percent": -75.0,
+                                          "pre_short_axis_mm": 20.0, "post_short_axis_mm": 10.0, "short_axis_change_mm": -10.0, "short_axis_change_percent": -50.0,
+                                          "residual_volume_ml": None})
+    write_results(result, tmp_path, manifest=MANIFEST_FACTS)
+    with open(tmp_path / MEASURES, newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    volume = next(row for row in rows if row["measure"] == "volume")
+    assert volume == {"structure": "tumour bed", "measure": "volume", "unit": "mL", "before": "20.0", "after": "5.0", "change": "-15.0", "change_percent": "-75.0", "class": "smaller"}
+    assert [row["measure"] for row in rows] == ["longest_in_plane_diameter", "short_axis", "longest_3d_diameter", "volume", "mrTRG", "surface", "sphericity"]
+    assert (rows[4]["structure"], rows[4]["after"], rows[5]["unit"], rows[5]["after"]) == ("reader's opinion", "2", "mm2", "900.0")
+    assert not any(row["structure"] == "residual tumour" for row in rows)
+    assert MEASURES in json.loads((tmp_path / MANIFEST).read_text())["outputs"]
+
+
+def test_a_run_without_masks_has_no_table_of_measures(tmp_path):
+    assert MEASURES not in write_results(replace(made_up(), measures={}), tmp_path, manifest=MANIFEST_FACTS)
+
+
+@pytest.mark.parametrize("change", [{"mrtrg": 6}, {"mrtrg": 2.5}, {"response": {"lesion_size_bed": "partial response", "scope": "", "nadir": "", "thresholds": {}}},
+                                    {"features": {"pre": {"roundness": 1.0}}}, {"features": {"before": {}}}])
+def test_the_schema_refuses_grades_classes_and_features_that_there_are_not(change):
+    with pytest.raises(jsonschema.ValidationError):
+        follows({**result_json(made_up()), **change}, "result-1.schema.json")
