@@ -22,7 +22,7 @@ STRUCTURES = {"bed": "post", "residual": "residual"}
 """What the tumour before treatment is compared with -> prefix of its measures."""
 
 SCOPE = "one lesion; never a response category of a patient"
-NADIR = ("growth is counted from the smallest size so far, and with two visits that is the size before treatment: a tumour that shrank and grew again "
+NADIR = ("Growth is counted from the smallest size so far, and with two visits that is the size before treatment: a tumour that shrank and grew again "
          "between them is not seen")
 
 _ROUNDING = 1e-9
