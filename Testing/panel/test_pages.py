@@ -173,7 +173,7 @@ def test_the_readers_grade_goes_into_the_job_and_ages_the_report_not_the_predict
     from MRDeltaNetPanel.parameters import Grade
     panel.logic.setMask(panel.parameters, "pre", simulated.pre_mask)
     panel.go("report")
-    pair = inputs.read(panel.parameters)
+    pair = inputs.read(panel.parameters, panel.logic.kept)
     before = {step: panel.logic.fingerprint(step, pair, panel.parameters) for step in ("report", "align")}
     box = ui(panel, "report").gradeBox
     assert box.currentText == "Not given" and "mrtrg" not in panel.logic._job("report", pair, panel.parameters, panel.logic.session.path("x"))
