@@ -229,6 +229,24 @@ def test_bytes_cut_off_or_compressed_are_refused(tmp_path):
     assert refused(packed, scan).code == "MRD-E324"
 
 
+def test_no_damage_of_a_header_comes_out_as_anything_but_a_refusal(tmp_path):
+    """Bytes of the header changed at random, 60 times: either the mask is still read, or it is refused in words without a name in them."""
+    folder = series(tmp_path / "scan")
+    scan, whole = read_image(folder), written_by_highdicom(tmp_path / "seg.dcm", folder, ragged()).read_bytes()
+    rng, refusals = np.random.default_rng(5), 0
+    for _ in range(60):
+        content = bytearray(whole)
+        for place in rng.integers(132, 9000, 12):
+            content[place] = rng.integers(256)
+        (tmp_path / "broken.dcm").write_bytes(content)
+        try:
+            read_mask(tmp_path / "broken.dcm", scan.image, role="pre", frame_uid=scan.frame_uid)
+        except InputError as problem:
+            refusals += 1
+            assert problem.fix and not [word for word in SECRETS if word in problem.text()]
+    assert refusals > 20
+
+
 # Out.
 
 def outline(key: str, values: np.ndarray, opened, origin: str = "manual", algorithm=None) -> Outline:

@@ -81,8 +81,7 @@ def read_segment(path: Path | str, scan: sitk.Image, label: int | str | None = N
     raises   InputError MRD-E145 (another DICOM object), E311 and E312 (choice), E321 to E324; MissingPackage without highdicom
     """
     file = _the_segmentation(Path(path), limits)
-    seg = _opened(file, limits)
-    described = tuple(_facts(item) for item in seg.SegmentSequence)
+    seg, described = _opened(file, limits)
     chosen = _chosen(described, label)
     image = _placed(seg, chosen.number, scan)
     return ReadSegment(image, str(seg.get("FrameOfReferenceUID") or "") or None, chosen)
@@ -130,8 +129,8 @@ def _refuse_other_object(file: DicomFile) -> None:
                      fix="give a DICOM segmentation (SEG), or the mask as NRRD or NIfTI")
 
 
-def _opened(file: DicomFile, limits: GateLimits) -> Any:
-    """highdicom's Segmentation. Whatever it stumbles over in a file that passed the walk means that the file is damaged."""
+def _opened(file: DicomFile, limits: GateLimits) -> tuple[Any, tuple[SegmentFacts, ...]]:
+    """highdicom's Segmentation, and what it says of its segments. Whatever it stumbles over in a file that passed the walk means that the file is damaged."""
     hd_seg = require("highdicom.seg", "Reading DICOM segmentations", INSTALL)
     content = file.path.read_bytes()
     structure = read_structure(io.BytesIO(content), len(content), limits, Structure())
@@ -145,7 +144,7 @@ def _opened(file: DicomFile, limits: GateLimits) -> Any:
         with quiet():
             seg = hd_seg.segread(io.BytesIO(content))
             _refuse_too_large(seg, limits)
-            return seg
+            return seg, tuple(_facts(item) for item in seg.SegmentSequence)
     except MRDeltaNetError:
         raise
     except Exception as cause:
