@@ -102,8 +102,14 @@ def _outlines(run: FinishedRun, visit: str, making: Making) -> list[Outline]:
     for key in MASKS[visit]:
         source = sources.get(key.removesuffix("_mask"))
         if key in files and source is not None:
-            origin, algorithm = ("semiautomatic", CARRIED) if source == "carried" else (making.origin, making.algorithm)
-            found.append(Outline(key, run.image(IMAGE_FILES[key]), origin, algorithm))
+            found.append(Outline(key, run.image(IMAGE_FILES[key]), *_origin(source, making)))
     if not found:
         raise InputError("The run has no outline of this visit to write", code="MRD-E838", found=f"no mask of '{visit}'", fix="run with masks, then write the segmentation")
     return found
+
+
+def _origin(source: str, making: Making) -> tuple[str, tuple[str, str] | None]:
+    """How an outline came about: what was given to the run is as the user says; what the run itself made never passes for a person's."""
+    if source == "drawn":
+        return making.origin, making.algorithm
+    return ("semiautomatic", CARRIED) if source == "carried" else ("automatic", (f"MRDeltaNet: {source}", __version__))

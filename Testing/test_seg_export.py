@@ -109,3 +109,9 @@ def test_a_run_without_masks_has_nothing_to_write(tmp_path, run):
     assert json.loads((folder / "bare" / "manifest.json").read_text())["inputs"]
     done = call(folder / "bare", "--pre", places["pre"], "--out", folder / "dicom", "--with-patient-data")
     assert done.exit_code == 3 and "MRD-E838" in done.output
+
+
+def test_what_the_program_made_never_passes_for_a_persons_work():
+    from MRDeltaNetLib.seg_export import Making, _origin
+    assert _origin("drawn", Making()) == ("manual", None)
+    assert _origin("carried", Making())[0] == "semiautomatic" and _origin("segmented", Making())[0] == "automatic"

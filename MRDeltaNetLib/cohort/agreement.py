@@ -41,7 +41,8 @@ DEFINITIONS = {
     "volume_difference_ml": "B minus A, mL; every pair, an empty outline counts as 0 mL; limits of agreement are mean plus and minus 1.96 standard deviations",
     "icc": "ICC(2,1): two-way random effects, absolute agreement, single measures (Shrout and Fleiss 1979); every pair, an empty outline counts as 0 mL; ci from "
            "the F distribution, bootstrap_ci over patients",
-    "volume_change_percent": "change of the volume from the tumour before treatment to the bed after it, each reader's own, %; patients with both outlines of both readers",
+    "volume_change_percent": "change of the volume from the tumour before treatment to the bed after it, each reader's own, %; patients with both "
+                             "outlines of both readers",
     "drawn": "pairs with an empty outline have no Dice and no distance: two empty outlines neither agree by overlap nor disagree, and one empty outline is another "
              "kind of disagreement; both are counted instead",
     "ci": f"95 %, percentile bootstrap of {RESAMPLES} resamples of patients; null with fewer than {LEAST_PATIENTS} patients",
@@ -136,12 +137,13 @@ def _volumes(pairs: Sequence[tuple[float, float]], seed: int, *, unit: str) -> d
     """Difference B minus A with limits of agreement, and ICC(2,1), of (A, B)."""
     differences = [b - a for a, b in pairs]
     found = limits_of_agreement(differences)
+    limits = None if found.lower is None else [found.lower, found.upper]
     part = lambda name: interval(pairs, lambda sample: getattr(limits_of_agreement([b - a for a, b in sample]), name), seed=seed)
     icc = icc_2_1(np.array(pairs)) if len(pairs) > 1 else None
-    return {"volume_difference": {"unit": unit, "n": len(pairs), "mean": found.bias, "mean_ci": part("bias"), "sd": found.sd, "limits_of_agreement":
-                                  None if found.lower is None else [found.lower, found.upper], "lower_limit_ci": part("lower"), "upper_limit_ci": part("upper")},
-            "icc": {"n": len(pairs), "value": None if icc is None else icc.value, "ci": None if icc is None or icc.lower is None else [icc.lower, icc.upper],
-                    "bootstrap_ci": interval(pairs, _icc_of, seed=seed)}}
+    return {"volume_difference": {"unit": unit, "n": len(pairs), "mean": found.bias, "mean_ci": part("bias"), "sd": found.sd, "limits_of_agreement": limits,
+                                  "lower_limit_ci": part("lower"), "upper_limit_ci": part("upper")},
+            "icc": {"n": len(pairs), "value": None if icc is None else icc.value,
+                    "ci": None if icc is None or icc.lower is None else [icc.lower, icc.upper], "bootstrap_ci": interval(pairs, _icc_of, seed=seed)}}
 
 
 def _icc_of(sample: Sequence[tuple[float, float]]) -> float | None:
@@ -152,8 +154,8 @@ def _changes(compared: Sequence[Compared]) -> list[tuple[float, float]]:
     """Each reader's change of volume, %, of the patients whose tumour and bed both readers drew."""
     by_role: dict[str, dict[str, Agreement]] = {role: {entry.row.id: entry.found for entry in compared if entry.row.role == role and entry.found.drawn == BOTH}
                                                 for role in ("pre", "post")}
-    return [tuple(100 * (getattr(by_role["post"][id], name) / getattr(before, name) - 1) for name in ("volume_a_ml", "volume_b_ml"))
-            for id, before in by_role["pre"].items() if id in by_role["post"]]
+    return [tuple(100 * (getattr(by_role["post"][patient], name) / getattr(before, name) - 1) for name in ("volume_a_ml", "volume_b_ml"))
+            for patient, before in by_role["pre"].items() if patient in by_role["post"]]
 
 
 def page(numbers: Mapping[str, Any]) -> str:

@@ -126,8 +126,8 @@ def describe(scan: Timepoint, masks: Mapping[str, sitk.Image | None], settings: 
     try:
         normal = _normalised(scan.image, [masks[name] for name in marked], settings)
     except InputError as reason:
-        return found, (Notice("MRD-W313", f"The intensities inside the outlines are not described, because the scan cannot be normalised: {reason.what[:1].lower()}{reason.what[1:]}",
-                              fix=reason.fix),)
+        because = f"{reason.what[:1].lower()}{reason.what[1:]}"
+        return found, (Notice("MRD-W313", f"The intensities inside the outlines are not described, because the scan cannot be normalised: {because}", reason.fix),)
     for name, inside in marked.items():
         told = first_order(normal[inside])
         found[name] |= {"mean_z": told["mean"], "sd_z": told["sd"], "p10_z": told["p10"], "median_z": told["median"], "p90_z": told["p90"],

@@ -134,6 +134,14 @@ def test_c74_a_mask_cropped_to_its_segment_and_stored_otherwise_is_the_scans_own
     assert notices == () and np.array_equal(voxels(found), box(image)) and same_grid(found, image)
 
 
+def test_c74_a_cropped_mask_with_a_rounded_header_is_told():
+    image = scan()
+    cropped = as_mask(box(image), image)[9:30, 11:25, 6:14]
+    cropped.SetOrigin([o + 0.03 for o in cropped.GetOrigin()])
+    found, notices = check_mask(cropped, image, role="pre", limits=LIMITS)
+    assert codes(notices) == ["MRD-W303"] and np.array_equal(voxels(found), box(image))
+
+
 def test_c74_half_a_voxel_beside_the_scans_voxels_is_resampled_and_told():
     image = scan()
     cropped = as_mask(box(image), image)[9:30, 11:25, 6:14]

@@ -180,9 +180,7 @@ def _on_grid(mask: sitk.Image, image: sitk.Image, name: str) -> tuple[sitk.Image
     if difference_mm <= SAME_GRID_MM:
         return _with_grid_of(sitk.GetArrayViewFromImage(mask), image), ()
     if difference_mm <= ROUNDED_HEADER_VOXELS * min(image.GetSpacing()):
-        return _with_grid_of(sitk.GetArrayViewFromImage(mask), image), (
-            Notice("MRD-W303", f"The place of {name} differs from the scan's by up to {difference_mm:.3f} mm, less than a tenth of a voxel; "
-                   "it was taken as the scan's own grid", fix="nothing, if the outline fits the scan"),)
+        return _with_grid_of(sitk.GetArrayViewFromImage(mask), image), (_rounded_header(name),)
     _refuse_lost_place(mask, image, name, difference_mm)
     z_y_x = np.argwhere(sitk.GetArrayViewFromImage(mask))
     covered = inside(image, points_mm(mask, z_y_x[:, ::-1].astype(float)))
@@ -194,7 +192,8 @@ def _on_grid(mask: sitk.Image, image: sitk.Image, name: str) -> tuple[sitk.Image
     if (indices := on_lattice(mask, image, z_y_x[:, ::-1], ROUNDED_HEADER_VOXELS)) is not None:
         same = np.zeros(image.GetSize()[::-1], np.uint8)           # cropped, flipped or permuted, yet voxel for voxel the scan's own
         same[tuple(indices[:, ::-1].T)] = 1
-        return _with_grid_of(same, image), ()
+        exact = on_lattice(mask, image, z_y_x[:, ::-1], SAME_GRID_MM / min(image.GetSpacing())) is not None
+        return _with_grid_of(same, image), () if exact else (_rounded_header(name),)
     placed = sitk.Resample(mask, image, sitk.Transform(3, sitk.sitkIdentity), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
     if not sitk.GetArrayViewFromImage(placed).any():
         raise InputError(f"{start(name)} falls between the voxels of its scan and vanishes there", code="MRD-E306",
@@ -202,6 +201,11 @@ def _on_grid(mask: sitk.Image, image: sitk.Image, name: str) -> tuple[sitk.Image
     return placed, (Notice("MRD-W302", f"{start(name)} was drawn on another grid and was brought to the scan's voxels by nearest neighbour: "
                            f"{volume_ml(mask):.2f} mL before, {volume_ml(placed):.2f} mL after",
                            fix="look at the outline on the scan; export the mask with this scan as reference geometry to avoid this"),)
+
+
+def _rounded_header(name: str) -> Notice:
+    return Notice("MRD-W303", f"The place of {name} differs from the scan's by less than a tenth of a voxel; it was taken as the scan's own grid",
+                  fix="nothing, if the outline fits the scan")
 
 
 def _refuse_lost_place(mask: sitk.Image, image: sitk.Image, name: str, difference_mm: float) -> None:

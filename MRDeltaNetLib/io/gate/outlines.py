@@ -60,7 +60,8 @@ def check_growth(pre: sitk.Image | None, bed: sitk.Image | None, residual: sitk.
     for name, mask in (("tumour bed", bed), ("residual tumour", residual)):
         after = 0.0 if mask is None else volume_ml(mask)
         if before > 0 and after > limits.max_growth_ratio * before:
-            notices.append(Notice("MRD-W311", f"The {name} after treatment is {after / before:.1f} times as large as the tumour was before it ({after:.1f} mL, {before:.1f} mL)",
+            notices.append(Notice("MRD-W311", f"The {name} after treatment is {after / before:.1f} times as large as the tumour was before it "
+                                  f"({after:.1f} mL, {before:.1f} mL)",
                                   fix="see that the two scans and their masks are not swapped, that both masks show the same site, and that no other label "
                                   "(rectum, body) was taken; a tumour that did grow so much is rare"))
     return tuple(notices)
@@ -92,7 +93,8 @@ def _slices(mask: sitk.Image, array: np.ndarray, role: str, limits: GateLimits) 
     notices = []
     if len(drawn) < limits.min_mask_slices and role != "residual":
         notices.append(Notice("MRD-W308", f"{start(name)} is drawn on {len(drawn)} slice{'' if len(drawn) == 1 else 's'} only, of {limits.min_mask_slices} or more "
-                              "that a tumour on a staging scan shows", fix="draw it on every slice that shows it; with so few, volume and length are mostly slice thickness"))
+                              "that a tumour on a staging scan shows",
+                              fix="draw it on every slice that shows it; with so few, volume and length are mostly slice thickness"))
     gaps = int(drawn[-1] - drawn[0] + 1 - len(drawn))
     if gaps > limits.max_mask_gaps:
         notices.append(Notice("MRD-W309", f"{start(name)} leaves out {gaps} slice{'' if gaps == 1 else 's'} between others that are drawn on",
