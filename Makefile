@@ -27,7 +27,7 @@ $(STAMP): constraints.txt pyproject.toml Makefile
 	echo "Making the environment in $(VENV) with $$($$python --version); this takes a few minutes once."; \
 	$$python -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[scene,cohort,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[scene,cohort,dicom,test]'
 	@touch $(STAMP)
 
 demo: env  ## simulate one pelvis pair and run the whole job on it, into demo-out/ (OUT=folder)

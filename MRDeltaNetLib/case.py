@@ -84,11 +84,14 @@ class Case:
     timepoints         two or more Timepoint; the first is before treatment, the last after it
     clinical           clinical values by name (numbers or text)
     complete_response  True if the reader says that no viable tumour is left
+    mrtrg              the reader's magnetic resonance tumour regression grade after treatment, 1 (no tumour signal left) to 5 (no regression);
+                       None if none was given
     """
 
     timepoints: tuple[Timepoint, ...]
     clinical: Mapping[str, Any] = field(default_factory=dict)
     complete_response: bool = False
+    mrtrg: int | None = None
 
     @property
     def pre(self) -> Timepoint:
@@ -172,6 +175,9 @@ class Result:
     threshold        the bundle's locked threshold on p_pcr; at or above it the class is "pCR"
     predicted_class  "pCR" or "non-pCR"; None with a carried tumour bed, which nobody drew
     measures         name with unit -> number or None (pre_volume_ml, volume_change_percent, ...)
+    response         lesion-level classes of the change in size and volume, see imaging/response_scales; empty without both masks
+    features         "pre", "post", "residual", "change" -> intensity and shape features by name with unit, see imaging/features
+    mrtrg            the reader's own grade, as it was given; never computed
     registration     name with unit -> number or text (method, mutual_information_before_nats, rotation_deg, ...)
     warnings         notices of every step
     images           name -> SimpleITK.Image; keys are the names of the files written (io/results.IMAGE_FILES)
@@ -196,6 +202,9 @@ class Result:
     threshold: float | None = None
     predicted_class: str | None = None
     measures: Mapping[str, float | None] = field(default_factory=dict)
+    response: Mapping[str, Any] = field(default_factory=dict)
+    features: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    mrtrg: int | None = None
     registration: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[Notice, ...] = ()
     images: Mapping[str, sitk.Image] = field(default_factory=dict)

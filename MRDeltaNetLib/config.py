@@ -50,6 +50,11 @@ class GateLimits:
     min_mask_voxels: int = 10
     small_mask_ml: float = 1.0                    # below: warning
     max_mask_components: int = 1                  # above: warning
+    min_mask_slices: int = 3                      # drawn on; fewer: warning
+    max_mask_gaps: int = 0                        # slices left out between others that are drawn on; more: warning
+    warn_outside_body_fraction: float = 0.05      # of a mask in the air around the patient; above: warning
+    max_outside_body_fraction: float = 0.5        # above: refused
+    max_growth_ratio: float = 2.0                 # volume after treatment over that of the tumour before it; above: warning
     min_overlap_fraction: float = 0.5             # of the smaller field of view after alignment; below: refused
     warn_overlap_fraction: float = 0.8
     min_interval_days: int = 14                   # outside: warning

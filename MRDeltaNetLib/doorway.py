@@ -111,6 +111,7 @@ def failed(error: BaseException, mode: str) -> int:
 
 def describe_outcome(outcome: Any) -> list[str]:
     """What a finished run says in a few lines: the probability first, then where things are."""
+    from MRDeltaNetLib.report.tables import class_lines
     from MRDeltaNetLib.response.uncertainty import varied
     result, out = outcome.result, outcome.out
     lines = [f"Warning {notice.code}: {notice.text}." + (f" {notice.fix[0].upper()}{notice.fix[1:]}." if notice.fix else "")
@@ -125,9 +126,12 @@ def describe_outcome(outcome: Any) -> list[str]:
     change = result.measures.get("volume_change_percent")
     if change is not None:
         lines.append(f"Tumour {result.measures['pre_volume_ml']:.1f} mL before, tumour bed {result.measures['post_volume_ml']:.1f} mL after ({change:+.0f} %)")
+    lines += [f"{line}." for line in class_lines(result.response)]
+    if result.mrtrg is not None:
+        lines.append(f"mrTRG {result.mrtrg}, the reader's opinion.")
     labels = {"report.html": "Report", "scene.mrb": "Scene for 3D Slicer", "attention_post.nrrd": "Attention on the post-treatment scan",
               "attention_pre.nrrd": "Attention on the pre-treatment scan", "change_post.nrrd": "Change on the post-treatment scan", "correspondence.safetensors": "Where places look (mrdeltanet query)",
-              "registration.tfm": "Transform", "result.json": "Numbers", "manifest.json": "Manifest"}
+              "registration.tfm": "Transform", "result.json": "Numbers", "measures.csv": "Sizes, form and intensity as a table", "manifest.json": "Manifest"}
     lines += [f"{label + ':':38} {out / name}" for name, label in labels.items() if name in outcome.files]
     return lines + [RESEARCH_USE]
 

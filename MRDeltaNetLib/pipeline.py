@@ -20,7 +20,7 @@ import SimpleITK as sitk
 from MRDeltaNetLib.case import Case, Prepared, Result, Timepoint
 from MRDeltaNetLib.config import GateLimits, PreprocessingConfig, RegistrationConfig, RunConfig
 from MRDeltaNetLib.errors import InputError, Notice, OutOfMemory, UsageError
-from MRDeltaNetLib.imaging import measures, preprocessing, registration, segmentation
+from MRDeltaNetLib.imaging import features, measures, outline_place, preprocessing, registration, response_scales, segmentation
 from MRDeltaNetLib.imaging.registration.similarity import linear_parts
 from MRDeltaNetLib.io.bundle import Bundle, load_network
 from MRDeltaNetLib.io.gate.pair import two_visits
@@ -53,7 +53,8 @@ def run(case: Case, config: RunConfig, *, bundle: Bundle | None = None, transfor
     """
     story = _Story(list(notices), progress)
     case, alignment, found = _aligned_and_measured(case, config, transform, story)
-    result = Result(measures=found, registration=_registration_facts(alignment, case, left_out), transform=alignment.transform,
+    result = Result(measures=found, response=response_scales.classes(found), features=_features(case, story), mrtrg=case.mrtrg,
+                    registration=_registration_facts(alignment, case, left_out), transform=alignment.transform,
                     images=_images(case, alignment), interval_days=case.interval_days,
                     mask_sources=_mask_sources(case))
     if "predict" in config.steps:
@@ -118,6 +119,8 @@ def _aligned_and_measured(case: Case, config: RunConfig, transform: sitk.Transfo
     """The way that a single run and a cohort share: the case with its masks, the alignment, and the measures."""
     two_visits(case.timepoints)
     align = "align" in config.steps
+    for role, scan in (("pre", case.pre), ("post", case.post)):
+        story.notices += outline_place.check_place(scan, role, config.limits)
     if _wants_masks(config) and case.pre.mask is None:
         segmentation.complete_masks(case.pre, case.post, IDENTITY)     # refuses, before minutes go into the alignment
     with story.step("align", asdict(config.registration) if align else {"method": "handed in"}) as bar:
@@ -129,6 +132,18 @@ def _aligned_and_measured(case: Case, config: RunConfig, transform: sitk.Transfo
         found = measures.compare(case.pre.mask, drawn_bed, case.post.residual, case.complete_response)
         bar(1.0, "Tumour measured")
     return case, alignment, found
+
+
+def _features(case: Case, story: "_Story") -> dict[str, dict[str, float | None]]:
+    """Intensity and shape of what was drawn, and the changes against the tumour before treatment; empty without any mask."""
+    bed = None if case.post.mask_source == "carried" else case.post.mask
+    if case.pre.mask is None:
+        return {}
+    found, notices = features.describe(case.pre, {"pre": case.pre.mask})
+    after, more = features.describe(case.post, {"post": bed, "residual": case.post.residual})
+    story.notices += (*notices, *more)
+    found |= after
+    return found | {f"{name}_change": features.changes(found["pre"], found[name]) for name in after}
 
 
 def _prepared(case: Case, transform: sitk.Transform, settings: PreprocessingConfig, story: "_Story") -> Prepared:

@@ -113,10 +113,15 @@ def _manifest(result: Result, job: Job, case: Case, bundle: Bundle | None, secon
     return {"versions": versions(), "system": system(), "device": (result.model or {}).get("device", "cpu"), "seed": job.seed,
             "config": json.loads(json.dumps(asdict(run_config(job)))),
             "options": {"complete_response": job.complete_response, "volume_index": job.volume_index, "assume_ras": job.assume_ras,
-                        "labels": {"pre": job.pre_label, "post": job.post_label, "residual": job.residual_label}},
+                        "labels": {role: _shown_label(getattr(job, f"{role}_label")) for role in ("pre", "post", "residual")}},
             "model": None if bundle is None else {"name": bundle.own["name"], "version": bundle.metadata["version"],
                                                   "bundle_sha256": bundle.sha256, "weights_sha256": bundle.weights_sha256},
             "inputs": inputs, "seconds": seconds}
+
+
+def _shown_label(label: int | str | None) -> int | str | None:
+    """A label's number; a segment's name, which may be anybody's, stays out of the manifest: the mask's digest stands for it."""
+    return "by name" if isinstance(label, str) else label
 
 
 def _inputs(job: Job) -> tuple[Path, ...]:

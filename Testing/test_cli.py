@@ -389,3 +389,25 @@ def test_a_stop_that_comes_too_late_breaks_nothing_off():
             "def work():\n    doorway.stoppable(lambda *_: None)(0.0, 'begun')\n    signal.raise_signal(signal.SIGTERM)\n    return 0\n"
             "status = guarded(work)\ntime.sleep(0.5)\nraise SystemExit(status)\n")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0
+
+
+def test_check_takes_a_label_by_number_or_name_a_grade_and_says_what_is_wrong_with_an_outline(scans, tmp_path):
+    """The tumour's label map with a second label; a number of digits is a label's value, any other text a segment's name."""
+    import numpy as np
+    import SimpleITK as sitk
+
+    mask = sitk.ReadImage(scans["pre_mask"])
+    values = sitk.GetArrayFromImage(mask)
+    values[8:11, 1:7, 1:7] = 2                                                  # in the air
+    two = sitk.GetImageFromArray(values)
+    two.CopyInformation(mask)
+    sitk.WriteImage(two, str(tmp_path / "two.nrrd"))
+    assert (values == 1).any() and np.any(values == 2)
+    given = ("check", "--pre", scans["pre"], "--post", scans["post"], "--pre-mask", tmp_path / "two.nrrd")
+    assert call(*given).returncode == 3 and "MRD-E311" in call(*given).stderr
+    good = call(*given, "--pre-label", "1", "--mrtrg", "2")
+    assert good.returncode == 0 and "Nothing is refused" in good.stdout and "MRD-E" not in good.stderr
+    assert "MRD-E319" in call(*given, "--pre-label", "2").stderr
+    assert "MRD-E312" in call(*given, "--pre-label", "tumour").stderr
+    wrong = call(*given, "--pre-label", "1", "--mrtrg", "6")
+    assert wrong.returncode == 2 and "MRD-E406" in wrong.stderr and "from 1 to 5" in wrong.stderr

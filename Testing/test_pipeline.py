@@ -107,6 +107,39 @@ def test_volumes_are_those_of_the_masks(result, pair):
     assert result.measures["pre_volume_ml"] == pytest.approx(sitk.GetArrayFromImage(pair.pre_mask).sum() * voxel_ml)
 
 
+def test_form_signal_and_classes_are_those_of_what_was_drawn(result, pair):
+    """Of three structures of 22, and none of a class that measures would not give."""
+    from MRDeltaNetLib.imaging import features, response_scales
+    assert set(result.features) == {"pre", "post", "residual", "post_change", "residual_change"}
+    alone, _ = features.describe(case_of(pair).pre, {"pre": pair.pre_mask})
+    assert result.features["pre"] == alone["pre"] and all(value is not None for value in alone["pre"].values())
+    assert result.features["post_change"]["sphericity"] == pytest.approx(result.features["post"]["sphericity"] - alone["pre"]["sphericity"])
+    assert result.response == response_scales.classes(result.measures) and result.response["lesion_size_bed"] in response_scales.CLASSES
+    assert result.mrtrg is None
+
+
+def test_a_carried_bed_has_neither_form_nor_class_and_a_reader_s_grade_is_kept(pair):
+    case = replace(without_bed(case_of(pair), pair.residual_mask), mrtrg=2)
+    found = pipeline.run(case, RunConfig(steps=("masks",)), transform=pair.transform_pre_to_post)
+    assert set(found.features["post"].values()) == set(found.features["post_change"].values()) == {None} and found.response["lesion_size_bed"] is None
+    assert found.features["residual"]["sphericity"] is not None and found.response["lesion_size_residual"] is not None and found.mrtrg == 2
+
+
+def test_an_outline_in_the_air_is_refused_before_anything_is_aligned_and_one_partly_there_is_told(pair, monkeypatch):
+    case = case_of(pair)
+    air = sitk.GetArrayFromImage(pair.pre_mask) * 0
+    air[8:12, 1:8, 1:8] = 1
+    away = sitk.GetImageFromArray(air)
+    away.CopyInformation(pair.pre_mask)
+    monkeypatch.setattr(pipeline.registration, "align", lambda *args, **more: pytest.fail("aligned"))
+    with pytest.raises(InputError) as caught:
+        pipeline.run(replace(case, timepoints=(replace(case.pre, mask=away), case.post)), RunConfig(steps=("align", "masks")))
+    assert caught.value.code == "MRD-E319"
+    part = sitk.Or(away, pair.pre_mask)
+    found = pipeline.run(replace(case, timepoints=(replace(case.pre, mask=part), case.post)), RunConfig(steps=("masks",)), transform=pair.transform_pre_to_post)
+    assert "MRD-W310" in {notice.code for notice in found.warnings}
+
+
 def test_history_names_each_step_once_in_order(result):
     assert [entry["step"] for entry in result.history] == ["align", "masks", "predict", "explain"]
 

@@ -173,3 +173,24 @@ def test_the_manifest_names_every_input_by_its_digest(prostate):
     manifest = json.loads((outcome.out / "manifest.json").read_text())
     assert len(manifest["inputs"]["pre_sha256"]) == len(list(series.glob("*.dcm")))
     assert len(manifest["inputs"]["post_sha256"]) == 1
+
+
+def test_the_outline_of_a_real_pelvis_leaves_as_a_dicom_segmentation_and_comes_back_voxel_for_voxel(prostate, tmp_path):
+    """Only where it was agreed to, into a folder of its own; read back by highdicom alone and as the mask of another run."""
+    highdicom = pytest.importorskip("highdicom", reason="highdicom is not installed, so DICOM segmentations cannot be written")
+    from MRDeltaNetLib.errors import UsageError
+    from MRDeltaNetLib.io.images import read_image, read_mask
+    from MRDeltaNetLib.seg_export import export_segmentations
+    series, _, _, tumour, outcome = prostate
+    with pytest.raises(UsageError):
+        export_segmentations(outcome.out, tmp_path / "dicom", {"pre": series})
+    assert export_segmentations(outcome.out, tmp_path / "dicom", {"pre": series}, patient_data=True) == ("pre_segmentation.dcm",)
+    seg = highdicom.seg.segread(tmp_path / "dicom" / "pre_segmentation.dcm")
+    volume = seg.get_volume(segment_numbers=[1])
+    indices = np.argwhere(volume.array[..., 0])
+    places = (np.c_[indices, np.ones(len(indices))] @ volume.affine.T)[:, :3]
+    found = {tumour.TransformPhysicalPointToIndex(place) for place in places.tolist()}
+    assert found == {tuple(map(int, index[::-1])) for index in np.argwhere(sitk.GetArrayViewFromImage(tumour))}
+    scan = read_image(series)
+    again, notices = read_mask(tmp_path / "dicom" / "pre_segmentation.dcm", scan.image, role="pre", frame_uid=scan.frame_uid)
+    assert np.array_equal(sitk.GetArrayFromImage(again), sitk.GetArrayFromImage(tumour)) and [notice.code for notice in notices] == ["MRD-W306"]

@@ -12,6 +12,7 @@ from MRDeltaNetLib import workflow
 from MRDeltaNetLib.case import Timepoint
 from MRDeltaNetLib.errors import MRDeltaNetError, Notice
 from MRDeltaNetLib.io.dicom import read_scan_header, with_header
+from MRDeltaNetLib.io.gate.outlines import check_growth, check_outline
 from MRDeltaNetLib.mrml import alignment, outlines
 from MRDeltaNetLib.mrml.kept import Kept, scan_key, segment_key
 from MRDeltaNetLib.mrml.scans import Scan, known_scan
@@ -150,6 +151,22 @@ def outlined(parameters: Any, kept: Kept) -> Outlined:
         if drawn[role] is Outline.DRAWN:
             masks[role], digests[role] = mask, _maskDigest(parameters, role, mask, kept)
     return Outlined(drawn, masks, digests, tuple(notices), tuple(errors))
+
+
+def judged(outlined: Outlined, kept: Kept) -> Outlined:
+    """The outlines with what a run would say of their size, slices, pieces, borders and growth. Whether they lie in the patient, only a run says."""
+    notices, errors = kept.value("judged", tuple(sorted(outlined.digests.items())), lambda: _judgement(outlined.masks))
+    return replace(outlined, notices=outlined.notices + notices, errors=outlined.errors + errors)
+
+
+def _judgement(masks: Mapping[str, sitk.Image]) -> tuple[tuple[Notice, ...], tuple[MRDeltaNetError, ...]]:
+    notices, errors = [], []
+    for role, mask in masks.items():
+        try:
+            notices += check_outline(mask, role)
+        except MRDeltaNetError as error:
+            errors.append(error)
+    return (*notices, *check_growth(*(masks.get(role) for role in OUTLINES))), tuple(errors)
 
 
 def visit(parameters: Any, role: str, kept: Kept) -> Timepoint:

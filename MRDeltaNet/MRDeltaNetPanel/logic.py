@@ -147,7 +147,7 @@ class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Alignin
         if step == "align":
             return pair.fingerprint(options={"registration": parameters.registration.value})
         if step == "report":
-            return pair.fingerprint(completeResponse=parameters.completeResponse)
+            return pair.fingerprint(completeResponse=parameters.completeResponse, options={"mrtrg": parameters.mrtrg.value} if parameters.mrtrg.value else None)
         return pair.fingerprint(completeResponse=parameters.completeResponse, model=self._modelDigest(),
                                 options={"outlineStepMm": parameters.outlineStepMm, "allMembers": parameters.allMembers})
 
@@ -242,6 +242,7 @@ class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Alignin
         job: dict[str, Any] = {"out": str(out), "registration": parameters.registration.value, "complete_response": parameters.completeResponse,
                                "steps": list(workflow.job_steps(step)), "device": parameters.device.value,
                                "no_scene": True}
+        job |= {"mrtrg": parameters.mrtrg.value} if parameters.mrtrg.value else {}
         job |= {role: str(self.session.write(role, image)) for role, image in pair.scans.items()}
         job |= {f"{role}_mask": str(self.session.write(f"{role}_mask", mask)) for role, mask in pair.masks.items()}
         job |= {f"{role}_header": str(path) for role, path in pair.headers.items() if path is not None}

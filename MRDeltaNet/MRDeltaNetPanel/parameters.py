@@ -42,6 +42,22 @@ class Device(enum.Enum):
         return {"auto": _("Automatic"), "cpu": _("CPU"), "cuda": _("NVIDIA GPU (CUDA)"), "mps": _("Apple GPU (MPS)")}[self.value]
 
 
+class Grade(enum.Enum):
+    """The reader's magnetic resonance tumour regression grade; values as in a job, 0 for none."""
+
+    NOT_GIVEN = 0
+    ONE = 1
+    TWO = 2
+    THREE = 3
+    FOUR = 4
+    FIVE = 5
+
+    def label(self) -> str:
+        """The text in the panel."""
+        return {0: _("Not given"), 1: _("1: no tumour signal, thin scar"), 2: _("2: dense fibrosis, no obvious tumour"), 3: _("3: mostly fibrosis, some tumour"),
+                4: _("4: mostly tumour"), 5: _("5: no regression, or regrowth")}[self.value]
+
+
 class Map(enum.Enum):
     """Which of the network's maps is shown; values are the names of result files."""
 
@@ -69,6 +85,7 @@ class MRDeltaNetParameterNode:
     report                             the report's HTML
     point, answer                      where a reader asked, and where the network looked
     completeResponse                   the reader sees no viable tumour after treatment
+    mrtrg                              the reader's regression grade: an opinion, kept and shown, never computed
     outlineStepMm                      how far outlines are moved for the range of P(pCR), mm
     allMembers                         whether every network of an ensemble answers, or the first alone
     mapThreshold                       fraction of the map's largest value below which it is not shown
@@ -90,6 +107,7 @@ class MRDeltaNetParameterNode:
     answer: slicer.vtkMRMLMarkupsFiducialNode
     registration: Annotated[Registration, Default(Registration.RIGID)]
     completeResponse: bool = False
+    mrtrg: Annotated[Grade, Default(Grade.NOT_GIVEN)]
     device: Annotated[Device, Default(Device.AUTO)]
     outlineStepMm: Annotated[float, WithinRange(0.5, 10.0)] = 2.0
     allMembers: bool = True
@@ -99,7 +117,7 @@ class MRDeltaNetParameterNode:
     legend: bool = True
 
 
-ENUMS = {"registration": Registration, "device": Device, "shownMap": Map}
+ENUMS = {"registration": Registration, "mrtrg": Grade, "device": Device, "shownMap": Map}
 """Parameters that a scene of another version may hold a value of that is not known here."""
 
 

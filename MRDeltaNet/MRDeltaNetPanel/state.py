@@ -23,7 +23,7 @@ def situation(logic: Any, parameters: Any, reading: Reading, kept: Kept) -> Situ
     reading  of the scans that are chosen now
     kept     what is known of things that have not changed
     """
-    findings, outlined = reading.findings, reading.outlined
+    findings, outlined = reading.findings, given.judged(reading.outlined, kept)
     chosen = dict(pre_chosen=parameters.preVolume is not None, post_chosen=parameters.postVolume is not None,
                   same_scan=parameters.preVolume is not None and parameters.preVolume is parameters.postVolume)
     return Situation(**chosen, scans_checked=chosen["pre_chosen"] and chosen["post_chosen"] and not chosen["same_scan"],

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import typer
 
-from MRDeltaNetLib.cli import cohort, model, patient, query, study
+from MRDeltaNetLib.cli import agree, cohort, dicom, model, patient, query, study
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Treatment response from MRI before and after neoadjuvant treatment. Research use only.")
 for command in (patient.run, patient.check, patient.demo, patient.simulate, query.query, study.train, study.pretrain, study.ablate, study.controls, study.predict, model.info):
     app.command()(command)
+app.command("dicom-seg")(dicom.dicom_seg)
 
 model_app = typer.Typer(no_args_is_help=True, help="Model bundles.")
 model_app.command()(model.verify)
@@ -22,3 +23,7 @@ cohort_app = typer.Typer(no_args_is_help=True, help="Tables of patients.")
 cohort_app.command()(cohort.check)
 cohort_app.command()(cohort.prepare)
 app.add_typer(cohort_app, name="cohort")
+
+segment_app = typer.Typer(no_args_is_help=True, help="Outlines of the tumour.")
+segment_app.command()(agree.agree)
+app.add_typer(segment_app, name="segment")

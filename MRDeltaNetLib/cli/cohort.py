@@ -16,17 +16,20 @@ Table = Annotated[Path, typer.Argument(metavar="COHORT.csv", help="The table: on
 def check(table: Table,
           config: Annotated[Optional[Path], typer.Option("--config", metavar="CONFIG.toml", help="Judge events and folds as this study would: its [validation].")] = None,
           prediction: Annotated[bool, typer.Option("--for-prediction", help="The table is for predict only: outcomes may be missing.")] = False,
+          images: Annotated[bool, typer.Option("--images", help="Read every scan and mask too, and say what a run would say of them before its alignment; seconds a patient.")] = False,
           write_dictionary: Annotated[bool, typer.Option("--write-dictionary", help="Write a first draft of the data dictionary beside the table, to be edited.")] = False) -> None:
-    """Say what a table holds, what is refused, and what looks wrong; every refusal names line and column. Reads no image."""
+    """Say what a table holds, what is refused, and what looks wrong; every refusal names line and column. Reads no image unless asked to."""
 
     def examine() -> int:
         from MRDeltaNetLib.cohort import checking
+        from MRDeltaNetLib.doorway import progress_for, stoppable
         from MRDeltaNetLib.io.study import read_study
         study = None if config is None else read_study(config)
         wanted = {} if study is None else {"validation": study.validation, "seed": study.training.seed}
         if write_dictionary:
             typer.echo(f"Data dictionary to edit: {checking.write_dictionary(table)}")
-        report = checking.check_cohort(table, **wanted, require_outcome=not prediction)
+        with progress_for("bar" if images else "none") as bar:
+            report = checking.check_cohort(table, **wanted, require_outcome=not prediction, images=images, progress=stoppable(bar))
         for line in report.lines:
             typer.echo(line)
         tell(report.notices)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from MRDeltaNetLib.cli.options import (
-    AssumeRas, BiasChoice, Clinical, CompleteResponse, Device, DeviceChoice, Members, MembersChoice, NoScene, Out, OutlineStep, Post, PostHeader, PostLabel,
+    AssumeRas, BiasChoice, Clinical, CompleteResponse, Device, DeviceChoice, Members, MembersChoice, Mrtrg, NoScene, Out, OutlineStep, Post, PostHeader, PostLabel,
     PostMask, PostSeries, Pre, PreHeader, PreLabel, PreMask, PreSeries, Progress, ProgressChoice, RegistrationChoice, ResidualLabel, ResidualMask,
     ScannersChoice, Seed, SettingChoice, VolumeIndex, Workers, guarded, tell)
 from MRDeltaNetLib.errors import UsageError
@@ -18,7 +18,7 @@ from MRDeltaNetLib.errors import UsageError
 def run(job: Annotated[Optional[Path], typer.Argument(metavar="[JOB.json]", help="A job file instead of the options.")] = None,
         pre: Pre = None, post: Post = None, pre_series: PreSeries = None, post_series: PostSeries = None, pre_header: PreHeader = None,
         post_header: PostHeader = None, pre_mask: PreMask = None, post_mask: PostMask = None, residual_mask: ResidualMask = None, pre_label: PreLabel = None, post_label: PostLabel = None,
-        residual_label: ResidualLabel = None, complete_response: CompleteResponse = False, volume_index: VolumeIndex = None,
+        residual_label: ResidualLabel = None, complete_response: CompleteResponse = False, mrtrg: Mrtrg = None, volume_index: VolumeIndex = None,
         assume_ras: AssumeRas = False, clinical: Clinical = None,
         model: Annotated[Optional[str], typer.Option("--model", metavar="BUNDLE", help="Model bundle (folder). Default: the demo model.")] = None,
         out: Out = None,
@@ -35,14 +35,15 @@ def run(job: Annotated[Optional[Path], typer.Argument(metavar="[JOB.json]", help
 
 def check(pre: Pre = None, post: Post = None, pre_series: PreSeries = None, post_series: PostSeries = None, pre_header: PreHeader = None,
           post_header: PostHeader = None, pre_mask: PreMask = None, post_mask: PostMask = None, residual_mask: ResidualMask = None, pre_label: PreLabel = None, post_label: PostLabel = None,
-          residual_label: ResidualLabel = None, complete_response: CompleteResponse = False, volume_index: VolumeIndex = None,
+          residual_label: ResidualLabel = None, complete_response: CompleteResponse = False, mrtrg: Mrtrg = None, volume_index: VolumeIndex = None,
           assume_ras: AssumeRas = False, clinical: Clinical = None) -> None:
     """Say what was found in both scans, what is refused or warned about, and how to mend it. Writes nothing."""
     given = dict(locals())
 
     def inspect_job() -> int:
+        from MRDeltaNetLib.imaging.outline_place import check_place
         from MRDeltaNetLib.io.cases import inspect
-        found = inspect(_job(given | {"out": "."}, "check"))
+        found = inspect(_job(given | {"out": "."}, "check"), look=check_place)
         for line in found.lines:
             typer.echo(line)
         tell(found.notices)
@@ -96,6 +97,7 @@ def _job(given: dict[str, Any], command: str):
     """The one validation of a job, shared with job files; command is named in the remedy."""
     from MRDeltaNetLib.io.jobs import job_from_mapping
     values = {name: value.value if isinstance(value, Enum) else value for name, value in given.items()}
+    values |= {name: int(values[name]) for name in ("pre_label", "post_label", "residual_label") if (values.get(name) or "").isdecimal()}
     missing = [f"--{name}" for name in ("pre", "post", "out") if not values.get(name)]
     if missing:
         raise UsageError("The command lacks " + ", ".join(missing), code="MRD-E401", fix=f"see mrdeltanet {command} --help")

@@ -11,11 +11,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from MRDeltaNetLib.errors import InputError
+from MRDeltaNetLib.io.gate.outlines import through_plane
 
 DIAMETERS = ("longest_in_plane_diameter_mm", "longest_3d_diameter_mm", "short_axis_mm")
-
-SAME_SPACING = 1e-3
-"""Two spacings are equal when they differ by less than this fraction."""
 
 SAME_LENGTH_MM = 1e-6
 """Two diameters are equal when they differ by less than this."""
@@ -45,7 +43,8 @@ def measure(mask: sitk.Image | None) -> dict[str, float | None]:
     volume_ml = float(np.count_nonzero(array)) * float(np.prod(mask.GetSpacing())) / 1000
     if volume_ml == 0:
         return dict.fromkeys(("volume_ml", *DIAMETERS), 0.0)
-    order = _slices_first(mask)
+    through = through_plane(mask)
+    order = [through] + [axis for axis in range(3) if axis != through]
     spacing = np.array(mask.GetSpacing())[order]
     array = _trimmed(np.transpose(array, [2 - axis for axis in order]))
     hulls = [_hull(_row_ends(part)) * spacing[1:] for part in array if part.any()]
@@ -90,15 +89,6 @@ def _change(before: float | None, after: float | None) -> tuple[float | None, fl
     if before is None or after is None:
         return None, None
     return after - before, 100 * (after - before) / before if before else None
-
-
-def _slices_first(mask: sitk.Image) -> list[int]:
-    """The axes (0 = x) with the through-plane axis first."""
-    spacing = np.array(mask.GetSpacing())
-    toward_head = np.abs(np.array(mask.GetDirection()).reshape(3, 3)[2])
-    thick = spacing >= spacing.max() * (1 - SAME_SPACING)
-    through = int(np.argmax(np.where(thick, toward_head, -1.0)))
-    return [through] + [axis for axis in range(3) if axis != through]
 
 
 def _trimmed(array: np.ndarray) -> np.ndarray:

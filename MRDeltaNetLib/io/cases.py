@@ -15,7 +15,7 @@ from MRDeltaNetLib.errors import InputError, MRDeltaNetError, Notice
 from MRDeltaNetLib.io.gate.facts import OneVolumeOnly
 from MRDeltaNetLib.io.gate.headers import check_header, is_dicom
 from MRDeltaNetLib.io.gate.masks import MASK_ROLES
-from MRDeltaNetLib.io.gate.pair import check_masks_given, check_pair, pair_checks
+from MRDeltaNetLib.io.gate.pair import check_grade, check_masks_given, check_pair, pair_checks
 from MRDeltaNetLib.io.images import read_image, read_mask
 from MRDeltaNetLib.io.jobs import Job
 from MRDeltaNetLib.io.tables import read_clinical
@@ -64,11 +64,15 @@ def read_case(job: Job, limits: GateLimits = GateLimits()) -> tuple[Case, tuple[
         check_masks_given(pre, post)                         # the pipeline warns of the mask that it carries over, once it has
     notices = check_pair(pre, post, registration=job.registration, limits=limits, complete_response=job.complete_response)
     clinical = read_clinical(Path(job.clinical), limits) if job.clinical else {}
-    return Case((pre, post), clinical, job.complete_response), (*pre.notices, *post.notices, *notices)
+    notices += check_grade(job.mrtrg, post.residual, job.complete_response)
+    return Case((pre, post), clinical, job.complete_response, job.mrtrg), (*pre.notices, *post.notices, *notices)
 
 
-def inspect(job: Job, limits: GateLimits = GateLimits()) -> Inspection:
-    """Try everything and stop at nothing, so that one call names every problem. Writes nothing."""
+def inspect(job: Job, limits: GateLimits = GateLimits(), *, look: Callable[[Timepoint, str, GateLimits], tuple[Notice, ...]] | None = None) -> Inspection:
+    """Try everything and stop at nothing, so that one call names every problem. Writes nothing.
+
+    look  a further check of each scan with its masks, which stands on a higher floor: (scan, role, limits) -> warnings, or raises InputError
+    """
     lines: list[str] = []
     notices: list[Notice] = []
     errors: list[MRDeltaNetError] = []
@@ -82,6 +86,8 @@ def inspect(job: Job, limits: GateLimits = GateLimits()) -> Inspection:
                 scan = _attempt(lambda: _with_mask(scan, job, mask_role, limits), errors) or scan
         if scan is not None:
             scans[role] = scan
+            if look is not None:
+                notices += _attempt(lambda: look(scan, role, limits), errors) or ()
             lines.append(f"{role:4}  {describe(scan, _named_masks(job, role))}")
             notices += scan.notices
     if len(scans) == 2:
@@ -97,7 +103,7 @@ def inspect(job: Job, limits: GateLimits = GateLimits()) -> Inspection:
 
 def _checks_of_both(job: Job, pre: Timepoint, post: Timepoint, limits: GateLimits) -> tuple[Callable[[], tuple[Notice, ...]], ...]:
     """What can be said of two scans that were read; of missing masks only if none was refused."""
-    checks = [lambda: _refuse_unused_index(job, pre, post),
+    checks = [lambda: _refuse_unused_index(job, pre, post), lambda: check_grade(job.mrtrg, post.residual, job.complete_response),
               *pair_checks(pre, post, registration=job.registration, limits=limits, complete_response=job.complete_response)]
     if (job.pre_mask is None or pre.mask is not None) and (job.post_mask is None or post.mask is not None):
         checks.append(lambda: check_masks_given(pre, post))
@@ -179,7 +185,7 @@ def _with_mask(scan: Timepoint, job: Job, mask_role: str, limits: GateLimits) ->
     """The scan with one of the masks that the job names: "pre", "post" or "residual"."""
     mask, notices = _named(MASK_ROLES[mask_role], lambda: read_mask(
         Path(getattr(job, f"{mask_role}_mask")), scan.image, role=mask_role, label=getattr(job, f"{mask_role}_label"),
-        may_be_empty=mask_role == "residual", assume_ras=job.assume_ras, limits=limits))
+        may_be_empty=mask_role == "residual", assume_ras=job.assume_ras, limits=limits, frame_uid=scan.frame_uid))
     notices = (*scan.notices, *notices)
     if mask_role == "residual":
         return replace(scan, residual=mask, notices=notices)
@@ -188,6 +194,9 @@ def _with_mask(scan: Timepoint, job: Job, mask_role: str, limits: GateLimits) ->
 
 def _check_mask_file(job: Job, mask_role: str, limits: GateLimits) -> None:
     """As much of a mask as can be judged without its scan: whether its file can be read."""
+    path = Path(getattr(job, f"{mask_role}_mask"))
+    if path.is_dir() or is_dicom(path):                        # a segment has its place only beside its scan
+        return
     _named(MASK_ROLES[mask_role], lambda: check_header(Path(getattr(job, f"{mask_role}_mask")), limits, assume_ras=job.assume_ras))
 
 

@@ -83,13 +83,15 @@ def _read_dicom(path: Path, series: str | None, volume_index: int | None, limits
 
 
 def read_mask(path: Path | str, image: sitk.Image, *, role: str, label: int | str | None = None, may_be_empty: bool = False,
-              assume_ras: bool = False, limits: GateLimits = GateLimits()) -> tuple[sitk.Image, tuple[Notice, ...]]:
-    """Read a mask for a scan.
+              assume_ras: bool = False, limits: GateLimits = GateLimits(), frame_uid: str | None = None) -> tuple[sitk.Image, tuple[Notice, ...]]:
+    """Read a mask for a scan: a label map (NIfTI, NRRD, MetaImage), a segmentation of 3D Slicer (.seg.nrrd), or a DICOM segmentation.
 
     image         sitk.Image, 3-D: the scan that the mask was drawn on
     role          "pre", "post" or "residual": how messages name the mask
-    label         label value, or name of a segment in a segmentation file of 3D Slicer; None where there is only one
+    label         label value (DICOM: segment number), name of a segment, or in DICOM the code of what it is ("SCT:86049000"); None where there is
+                  only one
     may_be_empty  True for residual tumour, whose absence is a finding
+    frame_uid     the scan's frame of reference, which a DICOM segmentation must share; None if unknown
     returns       sitk.Image uint8 {0, 1} on the scan's grid, and warnings
     raises        InputError MRD-E1xx (the file), MRD-E3xx (the mask)
     """
@@ -97,8 +99,7 @@ def read_mask(path: Path | str, image: sitk.Image, *, role: str, label: int | st
     path = Path(path)
     try:
         if path.is_dir() or is_dicom(path):
-            raise InputError("Masks are not read from DICOM here", code="MRD-E145", found="a DICOM folder or file",
-                             fix="export the segmentation as NRRD or NIfTI, for example with 3D Slicer's Segmentations module")
+            return _read_dicom_mask(path, image, role, label, may_be_empty, limits, frame_uid)
         facts = check_header(path, limits, assume_ras=assume_ras)
         layer, value = _chosen_segment(facts, label)
         mask = _load(facts, path, layer) if facts.volumes == 1 or layer is not None else _all_layers(facts, path)
@@ -109,6 +110,20 @@ def read_mask(path: Path | str, image: sitk.Image, *, role: str, label: int | st
     placed, notices = check_mask(mask, image, role=role, label=value, may_be_empty=may_be_empty, limits=limits,
                                  label_names={segment.label: segment.name for segment in facts.segments})
     return placed, facts.notices + notices
+
+
+def _read_dicom_mask(path: Path, image: sitk.Image, role: str, label: int | str | None, may_be_empty: bool, limits: GateLimits,
+                     frame_uid: str | None) -> tuple[sitk.Image, tuple[Notice, ...]]:
+    """A segment of a DICOM segmentation, judged by the same rules as any other mask."""
+    from MRDeltaNetLib.io.dicom.seg_reading import check_frame, read_segment
+    from MRDeltaNetLib.io.gate.masks import MASK_ROLES, check_mask
+    found = read_segment(path, image, label, limits)
+    notices = check_frame(found.frame_uid, frame_uid)
+    if found.facts.algorithm == "AUTOMATIC":
+        notices += (Notice("MRD-W321", f"The DICOM segmentation says that no person drew {MASK_ROLES.get(role, role)}: its segment was made automatically",
+                           fix="look at the outline on every slice and correct it before you believe a number"),)
+    placed, more = check_mask(found.image, image, role=role, may_be_empty=may_be_empty, limits=limits)
+    return placed, notices + more
 
 
 def read_plain(path: Path | str, limits: GateLimits = GateLimits()) -> sitk.Image:

@@ -27,7 +27,10 @@ MAX_THREADS = 1024
 MAX_LABEL = 2**31 - 1
 MAX_VOLUME_INDEX = 10**6
 MAX_UID_CHARACTERS = 128
+MAX_LABEL_CHARACTERS = 64
 OUTLINE_STEPS_MM = (0.5, 10.0)
+MRTRG = (1, 5)
+"""Magnetic resonance tumour regression grade: 1 no tumour signal is left, 5 no regression."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,10 @@ class Job:
     pre_header, post_header  one DICOM file of that scan, where the scan is an image file that knows no date, scanner or sequence
     pre_mask, post_mask      the tumour before treatment; the tumour bed after it
     residual_mask            viable tumour after treatment; may be empty
-    pre_label, post_label, residual_label  which label of that mask file is meant, from 1
+    pre_label, post_label, residual_label  which label of that mask file is meant: its value from 1 (DICOM: segment number), a segment's name, or
+                             in DICOM the code of what it shows, as "SCT:86049000"
     complete_response        the reader sees no viable tumour
+    mrtrg                    the reader's magnetic resonance tumour regression grade, 1 to 5: kept as an opinion, never computed
     volume_index             which volume of a 4-D scan, from 0; a scan that holds one volume is read as it is
     assume_ras               read a NIfTI file without orientation as RAS
     clinical                 JSON file of clinical values
@@ -70,10 +75,11 @@ class Job:
     pre_mask: Path | None = None
     post_mask: Path | None = None
     residual_mask: Path | None = None
-    pre_label: int | None = None
-    post_label: int | None = None
-    residual_label: int | None = None
+    pre_label: int | str | None = None
+    post_label: int | str | None = None
+    residual_label: int | str | None = None
     complete_response: bool = False
+    mrtrg: int | None = None
     volume_index: int | None = None
     assume_ras: bool = False
     clinical: Path | None = None
@@ -94,7 +100,8 @@ class Job:
 _PATHS = ("pre", "post", "out", "pre_header", "post_header", "pre_mask", "post_mask", "residual_mask", "clinical", "model", "transform")
 _TEXTS = ("pre_series", "post_series")
 _SWITCHES = ("complete_response", "assume_ras", "no_scene")
-_NUMBERS = {"pre_label": (1, MAX_LABEL), "post_label": (1, MAX_LABEL), "residual_label": (1, MAX_LABEL),
+_LABELS = ("pre_label", "post_label", "residual_label")
+_NUMBERS = {"pre_label": (1, MAX_LABEL), "post_label": (1, MAX_LABEL), "residual_label": (1, MAX_LABEL), "mrtrg": MRTRG,
             "volume_index": (0, MAX_VOLUME_INDEX), "seed": (0, MAX_SEED), "threads": (0, MAX_THREADS)}
 _CHOICES = {"registration": REGISTRATION_METHODS, "bias_correction": BIAS_CORRECTIONS, "members": MEMBERS, "device": DEVICES, "progress": PROGRESS}
 _NEEDED = ("pre", "post", "out")
@@ -168,6 +175,8 @@ def _refuse_other_schema(given: Mapping[str, Any]) -> None:
 def _checked(name: str, value: Any, base: Path | None) -> Any:
     if name in _PATHS:
         return _path(name, value, base)
+    if name in _LABELS and isinstance(value, str):
+        return label_name(name, value)
     if name in _NUMBERS:
         return _number(name, value)
     if name == "outline_step_mm":
@@ -202,12 +211,20 @@ def _path(name: str, value: Any, base: Path | None) -> Path:
 
 def _number(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise _wrong_type(name, value, "a whole number")
+        raise _wrong_type(name, value, "a whole number" + (", or a segment's name as text" if name in _LABELS else ""))
     low, high = _NUMBERS[name]
     if not low <= value <= high:
         raise UsageError(f"'{name}' is out of range", code="MRD-E406", found=short(str(value)) if abs(value) < 10**20 else "a huge number",
                          fix=f"choose a whole number from {low} to {high}")
     return value
+
+
+def label_name(name: str, value: str) -> str:
+    """A segment's name or code as a label; raises UsageError MRD-E406 for what cannot be one."""
+    if not value.strip() or len(value) > MAX_LABEL_CHARACTERS or not value.isprintable():
+        raise UsageError(f"'{name}' is neither a label nor a segment's name", code="MRD-E406", found=f"a text of {len(value)} characters",
+                         fix=f"write the label's number, or the segment's name or code in at most {MAX_LABEL_CHARACTERS} characters")
+    return value.strip()
 
 
 def _outline_step(value: Any) -> float:

@@ -26,10 +26,12 @@ from MRDeltaNetLib.errors import EnvironmentProblem, MRDeltaNetError
 from MRDeltaNetLib.io import correspondence
 from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX, atomic, folder_to_disk, output_problem, replace, sha256, write_text
 from MRDeltaNetLib.io.images import write_image
-from MRDeltaNetLib.io.tables import is_unicode
+from MRDeltaNetLib.io.measure_rows import COLUMNS as MEASURE_COLUMNS
+from MRDeltaNetLib.io.measure_rows import measure_rows
+from MRDeltaNetLib.io.tables import is_unicode, write_csv
 from MRDeltaNetLib.io.transforms import write_transform
 
-RESULT, MANIFEST = "result.json", "manifest.json"
+RESULT, MANIFEST, MEASURES = "result.json", "manifest.json", "measures.csv"
 REPORT, SCENE = "report.html", "scene.mrb"
 TRANSFORM, BENT_TRANSFORM = "registration.tfm", "registration.h5"
 """Rigid and affine transforms as text; those that bend as HDF5. Both: pre LPS -> post LPS, mm (resamples post onto pre)."""
@@ -38,7 +40,7 @@ IMAGE_FILES = {name: f"{name}.nrrd" for name in ("pre_common", "post_common", "p
                                                  "attention_pre", "attention_post", "change_post")}
 """Key of Result.images -> file. Scans on the common grid (the pre scan's); masks and maps each on its own scan's grid."""
 
-OWN_FILES = frozenset({*IMAGE_FILES.values(), RESULT, MANIFEST, REPORT, SCENE, TRANSFORM, BENT_TRANSFORM, correspondence.FILE})
+OWN_FILES = frozenset({*IMAGE_FILES.values(), RESULT, MEASURES, MANIFEST, REPORT, SCENE, TRANSFORM, BENT_TRANSFORM, correspondence.FILE})
 """Every name that a run may write into its output folder."""
 
 RESULT_SCHEMA, MANIFEST_SCHEMA = "mrdeltanet.result/1", "mrdeltanet.manifest/1"
@@ -157,6 +159,9 @@ def result_json(result: Result) -> dict[str, Any]:
         "predicted_class": result.predicted_class,
         "threshold": result.threshold,
         "measures": result.measures,
+        "response": result.response or None,
+        "features": result.features or None,
+        "mrtrg": result.mrtrg,
         "registration": result.registration,
         "mask_sources": result.mask_sources,
         "interval_days": result.interval_days,
@@ -188,6 +193,9 @@ def _write_files(result: Result, folder: Path) -> tuple[str, ...]:
     if result.transform is not None:
         names.append(_transform_name(result.transform))
         _write_transform(result.transform, folder / names[-1])
+    if result.measures:
+        write_csv(folder / MEASURES, measure_rows(result), MEASURE_COLUMNS)
+        names.append(MEASURES)
     write_text(folder / RESULT, _as_text(result_json(result), RESULT))
     return (*names, RESULT)
 

@@ -11,7 +11,7 @@ from MRDeltaNetLib.mrml.alignment import follow
 from MRDeltaNetLib.mrml.bootstrap import FEATURE, INSTALL
 from MRDeltaNetLib.mrml.nodes import LPS_TO_RAS, make_ours, ours
 from MRDeltaNetLib.mrml.outlines import show_only_in
-from MRDeltaNetLib.report.tables import sizes
+from MRDeltaNetLib.report.tables import class_rows, sizes
 from MRDeltaNetLib.report.words import number
 
 COLUMNS = ("Measure", "Compared after treatment", "Unit", "Before treatment", "After treatment", "Change", "Change in percent")
@@ -23,12 +23,16 @@ def measures_table(scene: Any, result: Mapping[str, Any], pre: Any) -> Any:
 
     result   result.json as a dict
     pre      volume node of the pre scan: whose table it is
-    returns  vtkMRMLTableNode, locked; columns COLUMNS, text; one row a size; without masks it has no row
+    returns  vtkMRMLTableNode, locked; columns COLUMNS, text; one row a size, then the classes of one lesion and the reader's grade; without masks
+             it has no row
     """
     node = ours(scene, "vtkMRMLTableNode", "measures", pre=pre)
     if node is None:
         node = make_ours(scene.AddNewNodeByClass("vtkMRMLTableNode", "MRDeltaNet measures"), "measures", pre=pre)
     rows = [(row.label, group.after, row.unit, *_numbers(row)) for group in sizes(result.get("measures") or {}) for row in group.rows]
+    rows += [(label, after, "", "", found, "", "") for label, after, found in class_rows(result.get("response") or {})]
+    if result.get("mrtrg") is not None:
+        rows.append(("mrTRG, the reader's opinion", "", "grade 1 to 5", "", str(result["mrtrg"]), "", ""))
     was_modified = node.StartModify()
     node.RemoveAllColumns()
     for index, name in enumerate(COLUMNS):

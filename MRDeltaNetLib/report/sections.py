@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.report.certainty import light_line, range_words
-from MRDeltaNetLib.report.tables import measures_table, registration_table
+from MRDeltaNetLib.report.tables import MRTRG_WORDS, class_lines, features_table, measures_table, registration_table
 from MRDeltaNetLib.report.words import millimetres, number, sentence, text
 from MRDeltaNetLib.response.uncertainty import probability
 from MRDeltaNetLib.versions import versions
@@ -94,7 +94,22 @@ def warnings(result: Result) -> str:
 
 def measures(result: Result) -> str:
     """Sizes before and after."""
-    return f"<section><h2>Sizes before and after treatment</h2>{measures_table(result)}</section>"
+    return f"<section><h2>Sizes before and after treatment</h2>{_opinion(result)}{_classes(result)}{measures_table(result)}{features_table(result)}</section>"
+
+
+def _opinion(result: Result) -> str:
+    if result.mrtrg is None:
+        return ""
+    return (f'<p>mrTRG by the reader: <strong>{result.mrtrg}</strong> of 5 ({MRTRG_WORDS.get(result.mrtrg, "")}). This is the reader&#8217;s opinion, as it was given; '
+            "nothing here computes it, and agreement of mrTRG with pathology is only fair.</p>")
+
+
+def _classes(result: Result) -> str:
+    lines = "".join(f"<li>{sentence(line)}</li>" for line in class_lines(result.response))
+    if not lines:
+        return ""
+    return (f"<ul>{lines}</ul><p>The thresholds of the diameter are those of RECIST 1.1, those of the volume what they make of a ball. They are applied to one lesion: "
+            f"this is no response category of the patient. {sentence(result.response.get('nadir', ''))}</p>")
 
 
 def registration(result: Result) -> str:

@@ -26,6 +26,22 @@ _REGISTRATION_NAMES = {
 _UNITS = {"_ml": "mL", "_mm": "mm", "_deg": "°", "_percent": "%", "_days": "days", "_seconds": "s", "_nats": "nats"}
 
 
+_CLASSED = {"residual": "residual viable tumour", "bed": "tumour bed"}
+"""What the reader wants to see first comes first: what is left of the tumour, then its bed."""
+
+_CLASS_WORDS = {
+    "lesion_size": {"gone": "gone", "smaller": "smaller in diameter (by 30 % or more)", "little changed": "little changed in diameter",
+                    "larger": "larger in diameter (by 20 % and 5 mm or more)"},
+    "lesion_volume": {"gone": "gone", "smaller": "smaller in volume (by 65.7 % or more)", "little changed": "little changed in volume",
+                      "larger": "larger in volume (by 72.8 % or more)"}}
+MRTRG_WORDS = {1: "no or a thin scar, no tumour signal", 2: "dense fibrosis, no obvious tumour signal", 3: "mostly fibrosis, visible tumour signal",
+               4: "mostly tumour, some fibrosis", 5: "no fibrosis, or regrowth"}
+_FEATURES = (("surface_mm2", "Surface", "mm\u00b2", 0), ("sphericity", "Sphericity (1: ball)", "", 2), ("elongation", "Elongation (1: as wide as long)", "", 2),
+             ("flatness", "Flatness (1: not flat)", "", 2), ("mean_z", "Signal, mean", "SD", 2), ("sd_z", "Signal, standard deviation", "SD", 2),
+             ("p10_z", "Signal, 10th percentile", "SD", 2), ("median_z", "Signal, median", "SD", 2), ("p90_z", "Signal, 90th percentile", "SD", 2),
+             ("skewness", "Signal, skewness", "", 2), ("excess_kurtosis", "Signal, excess kurtosis", "", 2), ("entropy_bits", "Signal, entropy", "bit", 2))
+
+
 @dataclass(frozen=True)
 class Size:
     """One size before and after treatment: its name, unit, values (None if not known), and the names of its values in the measures."""
@@ -61,6 +77,44 @@ def sizes(measures: Mapping[str, float | None]) -> list[Sizes]:
         if rows:
             groups.append(Sizes(title, after_name, tuple(rows)))
     return groups
+
+
+def class_lines(response: Mapping[str, Any]) -> list[str]:
+    """How one lesion changed, a sentence (without full stop) a structure: by diameter and by volume."""
+    lines = []
+    for short, name in _CLASSED.items():
+        said = [words[found] for kind, words in _CLASS_WORDS.items() if (found := response.get(f"{kind}_{short}")) in words]
+        if said:
+            lines.append(f"One lesion, {name} against the tumour before treatment: " + ", ".join(dict.fromkeys(said)))
+    return lines
+
+
+def class_rows(response: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The classes for a table: what was classed, of which structure, and its class in a word or two."""
+    kinds = (("lesion_size", "One lesion, class of diameter"), ("lesion_volume", "One lesion, class of volume"))
+    return [(label, name, response[f"{kind}_{short}"]) for short, name in _CLASSED.items() for kind, label in kinds if response.get(f"{kind}_{short}")]
+
+
+def features_table(result: Result) -> str:
+    """Form and intensity before, after and their change; empty without any."""
+    bodies = []
+    for later, _, title, _ in _GROUPS:
+        before, after, change = (result.features.get(name) or {} for name in ("pre", later, f"{later}_change"))
+        rows = "".join(f'<tr><th scope="row">{label}</th>' + "".join(f'<td class="n">{_figure(part.get(key), unit, digits, signed)}</td>'
+                       for part, signed in ((before, False), (after, False), (change, True))) + "</tr>"
+                       for key, label, unit, digits in _FEATURES if after.get(key) is not None)
+        bodies += [f'<tbody><tr><th scope="rowgroup" colspan="4">{title}</th></tr>{rows}</tbody>'] if rows else []
+    if not bodies:
+        return ""
+    return ('<details><summary>Form and signal of what was drawn</summary><table><caption>Signal in standard deviations (SD) of the normal tissue of the same scan; '
+            'no bias field corrected; entropy with bins of 0.25 SD. They describe and are no finding.</caption><thead><tr><th scope="col">Feature</th>'
+            '<th scope="col" class="n">Before treatment</th><th scope="col" class="n">After treatment</th><th scope="col" class="n">Change</th></tr></thead>'
+            f'{"".join(bodies)}</table></details>')
+
+
+def _figure(value: float | None, unit: str, digits: int, signed: bool) -> str:
+    shown = number(value, digits, signed=signed)
+    return shown if shown == "not available" or not unit else f"{shown}&nbsp;{unit}"
 
 
 def measures_table(result: Result) -> str:

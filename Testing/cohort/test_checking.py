@@ -17,6 +17,7 @@ from MRDeltaNetLib.cohort.simulation import simulate_cohort
 from MRDeltaNetLib.config import ValidationConfig
 from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.io.cohort_table import read_cohort
+from Testing.simulated import small_pair, write_pair
 from Testing.io.cohort_files import DICTIONARY, FILES, good_rows, spoiled, write_table
 
 COUNT = 60
@@ -368,3 +369,32 @@ def test_a_simulated_cohort_passes(tmp_path):
     assert not report.errors and "4 patients" in report.lines
     assert read_cohort(path).dictionary["age_years"].unit == "years" and set(read_cohort(path).rows[0].clinical) == {
         "age_years", "sex", "cea_ng_ml", "ct_stage", "cn_stage", "distance_to_anal_verge_mm"}
+
+
+def test_masks_are_looked_at_on_their_scans_when_asked_for_and_told_by_line(tmp_path):
+    """Line 3: a tumour on two slices; line 4: a mask in the air; line 2 is let alone. Without --images nothing of it is seen."""
+    import SimpleITK as sitk
+
+    pairs = [write_pair(small_pair(seed), tmp_path / str(seed)) for seed in (5, 6, 7)]
+    thin, away = (sitk.ReadImage(pairs[line]["pre_mask"]) for line in (1, 2))
+    drawn = np.flatnonzero(sitk.GetArrayFromImage(thin).any(axis=(1, 2)))
+    thin[:, :, :int(drawn[2])] = 0
+    thin[:, :, int(drawn[2]) + 2:] = 0
+    away = away * 0
+    away[2:9, 2:9, 8:12] = 1
+    for line, mask in ((1, thin), (2, away)):
+        sitk.WriteImage(mask, pairs[line]["pre_mask"])
+    rows = [{"id": f"P{n}", "outcome": str(n % 2), "mrtrg": "2", **{name: pair[name] for name in ("pre", "post", "pre_mask", "post_mask", "residual_mask")}} for n, pair in enumerate(pairs)]
+    quick, whole = (check(tmp_path, rows, images=images) for images in (False, True))
+    assert not {"MRD-W308", "MRD-E319"} & {n.code for n in (*quick.notices, *quick.errors)}
+    assert any("Line 3" in n.text for n in told(whole, "MRD-W308")) and "Line 2" not in "".join(n.text for n in told(whole, "MRD-W308"))
+    assert [e.what[:6] for e in whole.errors if e.code == "MRD-E319"] == ["Line 4"]
+    assert "Scans and masks read: 3 of 3 patients" in whole.lines and "mrTRG by readers: 3 of 3 known" in whole.lines
+
+
+def test_the_readers_grades_alone_are_given_their_auc(tmp_path, rows):
+    for row in rows:
+        row["mrtrg"] = "1" if row["outcome"] == "1" else "4"
+    rows[0]["mrtrg"] = ""
+    line = next(line for line in check(tmp_path, rows).lines if line.startswith("mrTRG"))
+    assert "59 of 60 known; alone AUC 1.00" in line

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from MRDeltaNetLib.cohort.statistics import auc_with_ci, sigmoid
 from MRDeltaNetLib.cohort.tabular import crossed, features, fit_tabular, fusion, names, tabular_logits
-from MRDeltaNetLib.cohort.tabular.delta_radiomics import first_order, shape
+from MRDeltaNetLib.imaging.features import first_order, voxel_shape
 from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.io.table_model import read_table_model, write_table_model
 
@@ -211,7 +211,7 @@ def test_first_order_features_of_the_ibsi_phantom_are_the_published_ones():
 
 
 def test_shape_features_of_the_ibsi_phantom_are_the_published_ones():
-    found = shape(IBSI > 0, (2.0, 2.0, 2.0))
+    found = voxel_shape(IBSI > 0, (2.0, 2.0, 2.0))
     expected = {"volume_ml": 0.592, "major_axis_mm": 11.4, "minor_axis_mm": 9.31, "least_axis_mm": 8.54, "elongation": 0.816, "flatness": 0.749}
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, rel=5e-3), name
@@ -220,12 +220,12 @@ def test_shape_features_of_the_ibsi_phantom_are_the_published_ones():
 def test_the_faces_of_a_box_and_a_single_row():
     box = np.zeros((4, 5, 6), bool)
     box[1:3, 1:4, 1:5] = True                                             # 2 x 3 x 4 voxels of 3 x 2 x 1 mm: 6 x 6 x 4 mm
-    found = shape(box, (1.0, 2.0, 3.0))
+    found = voxel_shape(box, (1.0, 2.0, 3.0))
     assert found["face_surface_mm2"] == pytest.approx(2 * (36 + 24 + 24)) and found["volume_ml"] == pytest.approx(0.144)
     assert 0 < found["face_sphericity"] < 1
     row = np.zeros((3, 3, 9), bool)
     row[1, 1] = True
-    assert shape(row, (1, 1, 1))["elongation"] == 0
+    assert voxel_shape(row, (1, 1, 1))["elongation"] == 0
 
 
 def test_an_empty_roi_is_a_gap_and_no_crash():

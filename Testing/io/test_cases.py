@@ -251,3 +251,30 @@ def test_no_odd_input_gets_past_check_or_names_its_path(files, tmp_path, name, k
     found = inspect(job(files, *{"pre_mask", "post_mask", "residual_mask"} - {name}, **{name: str(place)}))
     assert found.errors and all(error.fix and "Doe" not in str(error) for error in found.errors)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_growth_and_a_grade_that_contradicts_the_outlines_are_told_by_a_run_and_by_check(files, tmp_path):
+    values = np.zeros(SIZE[::-1], np.uint8)
+    values[3:12, 6:36, 8:38] = 1
+    large = sitk.GetImageFromArray(values)
+    large.SetSpacing(SPACING_MM)
+    sitk.WriteImage(large, str(tmp_path / "large.nrrd"))
+    told = {"MRD-W311", "MRD-W312"}
+    given = job(files, "pre_mask", "residual_mask", post_mask=str(tmp_path / "large.nrrd"), mrtrg=1)
+    assert told <= {n.code for n in read_case(given)[1]} and told <= {n.code for n in inspect(given).notices}
+    quiet = job(files, "pre_mask", "post_mask", "residual_mask", mrtrg=3)
+    assert not told & {n.code for n in read_case(quiet)[1]} and read_case(quiet)[0].mrtrg == 3
+
+
+def test_check_takes_a_look_from_a_higher_floor(files):
+    """Its warnings and refusals are told like any other, and it sees each scan with its masks."""
+    seen = []
+
+    def look(scan, role, limits):
+        seen.append((role, scan.mask is not None))
+        if role == "post":
+            raise InputError("Made up", code="MRD-E319", fix="nothing")
+        return ()
+
+    found = inspect(job(files, "pre_mask"), look=look)
+    assert seen == [("pre", True), ("post", False)] and [e.code for e in found.errors] == ["MRD-E319"]

@@ -346,9 +346,10 @@ def test_a_mask_is_a_file_and_a_scan_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("cells, column", [({"pre_label": "0"}, "pre_label"), ({"pre_label": "1.0"}, "pre_label"), ({"volume_index": "-1"}, "volume_index"),
-                                           ({"pre_series": "1" * 200}, "pre_series"), ({"pre_label": "1", "pre_mask": ""}, "pre_label")])
+                                           ({"pre_series": "1" * 200}, "pre_series"), ({"pre_label": "1", "pre_mask": ""}, "pre_label"),
+                                           ({"pre_label": "tumour"}, "pre_label"), ({"mrtrg": "0"}, "mrtrg"), ({"mrtrg": "6"}, "mrtrg"), ({"mrtrg": "2.5"}, "mrtrg")])
 def test_options_that_choose_nothing_are_refused(tmp_path, cells, column):
-    refused(spoiled(tmp_path, {4: cells}, more={"pre_label": "", "volume_index": "", "pre_series": ""}), "MRD-E454", f"Line 4, column '{column}'")
+    refused(spoiled(tmp_path, {4: cells}, more={"pre_label": "", "volume_index": "", "pre_series": "", "mrtrg": ""}), "MRD-E454", f"Line 4, column '{column}'")
 
 
 # D99: ranges and categories

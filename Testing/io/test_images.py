@@ -235,10 +235,27 @@ def test_a_segment_that_is_not_there_is_refused_with_the_names_that_are(tmp_path
     assert caught.value.code == "MRD-E312" and "Tumour" in caught.value.found and "names" in caught.value.fix
 
 
-def test_a_mask_as_dicom_is_refused_with_a_way_out(tmp_path):
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+def test_the_chosen_label_of_a_label_map_is_the_mask_in_every_format(tmp_path, suffix):
+    scan = image()
+    labels = sitk.GetImageFromArray(ball() * 3)
+    labels.CopyInformation(scan)
+    values = sitk.GetArrayFromImage(labels)
+    values[:2] = 1
+    other = sitk.GetImageFromArray(values)
+    other.CopyInformation(scan)
+    write_image(other, tmp_path / f"labels{suffix}")
+    found, _ = read_mask(tmp_path / f"labels{suffix}", scan, role="pre", label=3)
+    assert np.array_equal(sitk.GetArrayFromImage(found), values == 3)
+    with pytest.raises(InputError) as caught:
+        read_mask(tmp_path / f"labels{suffix}", scan, role="pre")
+    assert caught.value.code == "MRD-E311" and "1, 3" in caught.value.found
+
+
+def test_a_folder_without_a_segmentation_is_no_mask(tmp_path):
     with pytest.raises(InputError) as caught:
         read_mask(tmp_path, image(), role="pre")
-    assert caught.value.code == "MRD-E145" and "NRRD" in caught.value.fix
+    assert caught.value.code == "MRD-E323" and "segmentation" in caught.value.fix
 
 
 # ---- writing

@@ -42,7 +42,7 @@ def test_paths_in_a_job_file_are_relative_to_the_file(tmp_path, monkeypatch):
 
 
 FULL = {**LEAST, "pre_series": "1.2.3", "post_series": "1.2.4", "pre_header": "a.dcm", "post_header": "b.dcm", "pre_mask": "m", "post_mask": "n", "residual_mask": "r", "pre_label": 2, "post_label": 3,
-        "residual_label": 4, "complete_response": True, "volume_index": 1, "assume_ras": True, "clinical": "c.json", "model": "bundle", "registration": "affine",
+        "residual_label": "SCT:86049000", "complete_response": True, "mrtrg": 3, "volume_index": 1, "assume_ras": True, "clinical": "c.json", "model": "bundle", "registration": "affine",
         "transform": "registration.tfm", "bias_correction": "fast", "outline_step_mm": 3.5, "members": "first", "device": "cpu", "seed": 2**32 - 1, "threads": 4, "steps": ["align", "predict", "explain"], "no_scene": True, "progress": "json"}
 
 
@@ -113,11 +113,23 @@ def test_a_value_of_the_wrong_type_is_refused(name, value, wanted):
     assert problem.code == "MRD-E405" and wanted in problem.fix and name in problem.what
 
 
-@pytest.mark.parametrize("name, value", [("threads", -1), ("threads", 10**9), ("seed", -1), ("seed", 2**32), ("seed", 10**30), ("volume_index", -1), ("pre_label", 0), ("pre_label", -1)],
+@pytest.mark.parametrize("name, value", [("threads", -1), ("threads", 10**9), ("seed", -1), ("seed", 2**32), ("seed", 10**30), ("volume_index", -1), ("pre_label", 0), ("pre_label", -1), ("mrtrg", 0), ("mrtrg", 6)],
                          ids=lambda v: f"D102-{v}")
 def test_a_number_out_of_range_is_refused_with_the_range(name, value):
     problem = refused(**{name: value, "pre_mask": "m"})
     assert problem.code == "MRD-E406" and "choose a whole number from" in problem.fix
+
+
+@pytest.mark.parametrize("label", ["", "  ", "x" * 65, "a\nb"])
+def test_a_text_that_can_be_no_segments_name_is_refused(label):
+    problem = refused(pre_mask="m", pre_label=label)
+    assert problem.code == "MRD-E406" and "number" in problem.fix
+
+
+def test_a_label_is_a_number_a_name_or_a_code():
+    for label in (3, "tumour bed", "SCT:86049000"):
+        assert job_from_mapping({**LEAST, "pre_mask": "m", "pre_label": label}).pre_label == label
+    assert refused(pre_mask="m", pre_label=[1]).code == "MRD-E405"
 
 
 @pytest.mark.parametrize("value", [0.4, 10.1, -2.0, 2.001, 10**30, float("nan"), float("inf")])

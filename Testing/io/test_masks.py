@@ -10,6 +10,8 @@ from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.io.gate.grids import inside, overlap_fraction, points_mm, same_grid
 from MRDeltaNetLib.io.gate.masks import check_mask, check_residual
+from MRDeltaNetLib.io.gate.outlines import check_growth, check_outline
+from Testing.imaging.shapes import STORAGES, stored
 
 LIMITS = GateLimits()
 OBLIQUE = sitk.Euler3DTransform((0, 0, 0), 0.2, -0.3, 0.4).GetMatrix()
@@ -119,7 +121,32 @@ def test_c74_a_flipped_storage_order_of_the_same_place_gives_the_same_mask():
     image = scan()
     flipped = sitk.Flip(as_mask(box(image, x=slice(5, 9)), image), (True, False, True), False)
     found, notices = check_mask(flipped, image, role="pre", limits=LIMITS)
-    assert codes(notices) == ["MRD-W302"] and np.array_equal(voxels(found), box(image, x=slice(5, 9)))
+    assert notices == () and np.array_equal(voxels(found), box(image, x=slice(5, 9)))
+
+
+@DIRECTIONS
+@pytest.mark.parametrize("order, backwards", STORAGES.values(), ids=STORAGES)
+def test_c74_a_mask_cropped_to_its_segment_and_stored_otherwise_is_the_scans_own_voxels(direction, order, backwards):
+    """As Slicer's .seg.nrrd, which ends where the segment ends: nothing is resampled, so nothing is warned of."""
+    image = scan(direction=direction)
+    cropped = as_mask(box(image), image)[9:30, 11:25, 6:14]
+    found, notices = check_mask(stored(cropped, order, backwards), image, role="pre", limits=LIMITS)
+    assert notices == () and np.array_equal(voxels(found), box(image)) and same_grid(found, image)
+
+
+def test_c74_a_cropped_mask_with_a_rounded_header_is_told():
+    image = scan()
+    cropped = as_mask(box(image), image)[9:30, 11:25, 6:14]
+    cropped.SetOrigin([o + 0.03 for o in cropped.GetOrigin()])
+    found, notices = check_mask(cropped, image, role="pre", limits=LIMITS)
+    assert codes(notices) == ["MRD-W303"] and np.array_equal(voxels(found), box(image))
+
+
+def test_c74_half_a_voxel_beside_the_scans_voxels_is_resampled_and_told():
+    image = scan()
+    cropped = as_mask(box(image), image)[9:30, 11:25, 6:14]
+    cropped.SetOrigin([o + 0.4 * s for o, s in zip(cropped.GetOrigin(), image.GetSpacing())])
+    assert codes(check_mask(cropped, image, role="pre", limits=LIMITS)[1]) == ["MRD-W302"]
 
 
 def test_c74_a_mask_that_vanishes_between_the_scans_voxels_is_refused():
@@ -310,7 +337,7 @@ def test_c81_fewer_than_ten_voxels_are_refused_except_for_residual_tumour():
 def test_c81_less_than_a_millilitre_is_a_warning_with_the_volume():
     image = scan()
     _, notices = check_mask(as_mask(box(image, z=slice(8, 10), y=slice(12, 18), x=slice(10, 16)), image), image, role="pre", limits=LIMITS)
-    assert codes(notices) == ["MRD-W304"] and "0.26 mL" in notices[0].text
+    assert codes(notices) == ["MRD-W304", "MRD-W308"] and "0.26 mL" in notices[0].text
 
 
 # C82
@@ -319,7 +346,7 @@ def test_c82_several_pieces_are_a_warning_and_a_shared_corner_joins_them():
     values = box(image)
     values[7 - 1, 12 - 1, 10 - 1] = 1
     assert check_mask(as_mask(values, image), image, role="pre", limits=LIMITS)[1] == ()
-    values[2, 2, 2] = 1
+    values[8, 2, 2] = 1
     _, notices = check_mask(as_mask(values, image), image, role="pre", limits=LIMITS)
     assert codes(notices) == ["MRD-W305"] and "2 separate pieces" in notices[0].text
 
@@ -394,3 +421,49 @@ def test_overlap_is_that_of_two_boxes():
         second = scan((40, 40, 20), (1, 1, 3), origin=(-20.0 + shift, 5.0, 11.0))
         assert overlap_fraction(first, second) == pytest.approx(expected, abs=0.03)
     assert overlap_fraction(first, scan((80, 80, 60), (1, 1, 3), origin=(-40.0, -15.0, -20.0))) == 1.0
+
+
+# What makes an outline hard to believe: each limit is tripped by one outline and let alone by another.
+@pytest.mark.parametrize("slices, told", [(range(7, 8), True), (range(7, 9), True), (range(7, 10), False)])
+def test_an_outline_on_fewer_than_three_slices_is_a_warning(slices, told):
+    image = scan()
+    notices = check_mask(as_mask(box(image, z=slice(slices[0], slices[-1] + 1)), image), image, role="pre", limits=LIMITS)[1]
+    assert ("MRD-W308" in codes(notices)) is told
+    if told:
+        notice = next(n for n in notices if n.code == "MRD-W308")
+        assert f"on {len(slices)} slice" in notice.text and "every slice" in notice.fix
+        remnant = check_outline(as_mask(box(image, z=slice(slices[0], slices[-1] + 1)), image), "residual", LIMITS)
+        assert "MRD-W308" not in codes(remnant)                  # it may be so small
+
+
+@pytest.mark.parametrize("left_out, told", [((), False), ((9,), True), ((9, 10), True), ((7, 12), False)], ids=["none", "one", "two", "only ends"])
+def test_slices_left_out_between_others_are_a_warning(left_out, told):
+    image = scan()
+    values = box(image)
+    values[list(left_out)] = 0
+    notices = check_mask(as_mask(values, image), image, role="pre", limits=LIMITS)[1]
+    assert ("MRD-W309" in codes(notices)) is told
+    if told:
+        notice = next(n for n in notices if n.code == "MRD-W309")
+        assert f"leaves out {len(left_out)} slice" in notice.text and "Fill between slices" in notice.fix
+
+
+@DIRECTIONS
+@pytest.mark.parametrize("order, backwards", STORAGES.values(), ids=STORAGES)
+def test_slices_are_counted_across_the_thick_axis_however_the_scan_is_stored(direction, order, backwards):
+    image = scan(direction=direction)
+    values = box(image)
+    values[10] = 0
+    assert codes(check_outline(stored(as_mask(values, image), order, backwards), "pre", LIMITS)) == ["MRD-W305", "MRD-W309"]
+
+
+@pytest.mark.parametrize("times, told", [(1, False), (2, False), (2.5, True), (6, True)])
+def test_a_bed_or_residual_tumour_much_larger_than_the_tumour_is_a_warning(times, told):
+    image = scan()
+    pre = as_mask(box(image, z=slice(7, 9)), image)
+    grown = as_mask(box(image, z=slice(4, 4 + int(2 * times))), image)
+    for bed, residual, name in ((grown, None, "tumour bed"), (None, grown, "residual tumour")):
+        notices = check_growth(pre, bed, residual, LIMITS)
+        assert codes(notices) == (["MRD-W311"] if told else [])
+        assert not told or (f"{times:.1f} times" in notices[0].text and name in notices[0].text and "swapped" in notices[0].fix)
+    assert check_growth(None, grown, grown, LIMITS) == () and check_growth(pre, None, None, LIMITS) == ()

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from MRDeltaNetLib.case import ScanFacts, Timepoint
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError
-from MRDeltaNetLib.io.gate.pair import check_masks_given, check_pair, two_visits
+from MRDeltaNetLib.io.gate.pair import check_grade, check_masks_given, check_pair, two_visits
 
 OBLIQUE = sitk.Euler3DTransform((0, 0, 0), 0.2, -0.3, 0.4).GetMatrix()
 GEOMETRIES = pytest.mark.parametrize("direction", [(1, 0, 0, 0, 1, 0, 0, 0, 1), OBLIQUE, (-1, 0, 0, 0, 1, 0, 0, 0, 1), (0, 0, 1, 1, 0, 0, 0, 1, 0)],
@@ -185,3 +185,12 @@ def test_c83_a_run_starts_from_the_tumour_before_treatment():
     (notice,) = check_masks_given(replace(PRE, mask=mask), POST)
     assert notice.code == "MRD-W339" and "carried over" in notice.text and "correct" in notice.fix
     assert check_masks_given(replace(PRE, mask=mask), replace(POST, mask=mask)) == ()
+
+
+@pytest.mark.parametrize("grade, drawn, stated, told", [(None, 1, True, False), (1, 0, True, False), (1, None, False, False), (1, 1, False, True), (2, 1, False, False), (3, 0, True, False),
+                                                        (4, 0, False, True), (5, None, True, True), (5, 1, False, False), (5, None, False, False)])
+def test_a_readers_grade_is_compared_with_what_the_reader_drew_and_stated(grade, drawn, stated, told):
+    residual = None if drawn is None else sitk.Image([8, 8, 8], sitk.sitkUInt8) + drawn
+    notices = check_grade(grade, residual, stated)
+    assert [n.code for n in notices] == (["MRD-W312"] if told else [])
+    assert not told or (f"mrTRG is {grade}" in notices[0].text and "kept as they were given" in notices[0].fix)

@@ -22,7 +22,7 @@ from MRDeltaNetLib.io import atomic as atomic_module
 from MRDeltaNetLib.io import results
 from MRDeltaNetLib.io.atomic import sha256
 from MRDeltaNetLib.io.correspondence import read_correspondence
-from MRDeltaNetLib.io.results import (IMAGE_FILES, MANIFEST, RESULT, check_output_folder, result_json, staged, write_images_and_numbers,
+from MRDeltaNetLib.io.results import (IMAGE_FILES, MANIFEST, MEASURES, RESULT, check_output_folder, result_json, staged, write_images_and_numbers,
                                       write_manifest, write_results)
 from MRDeltaNetLib.resources import resource
 from Testing.made_up_result import FAMILIARITY, SPREAD
@@ -54,6 +54,9 @@ def made_up(direction=OBLIQUE):
     facts = {"formula": "s_i / max s", "unit": "share", "resolution_mm": (6.0, 6.0, 6.0), "sees_image_content": True, "largest_token": np.float32(0.25)}
     return Result(p_pcr=np.float32(0.75), p_pcr_low=np.float32(0.5), p_pcr_high=0.875, spread=SPREAD, familiarity=FAMILIARITY, logit=1.0986, threshold=0.5, predicted_class="pCR",
                   measures={"pre_volume_ml": 20.0, "post_volume_ml": np.float64(5.0), "volume_change_percent": -75.0, "residual_volume_ml": None},
+                  response={"lesion_size_bed": "smaller", "lesion_volume_bed": "smaller", "lesion_size_residual": None, "lesion_volume_residual": None,
+                            "scope": "one lesion", "nadir": "two visits", "thresholds": {"diameter_decrease_percent": -30.0}},
+                  features={name: {"surface_mm2": np.float64(900.0), "sphericity": 0.8, "mean_z": None} for name in ("pre", "post", "post_change")}, mrtrg=2,
                   registration={"method": "rigid", "refined_without_tumour": True, "rotation_deg": 3.25, "masks_left_out_sha256": {"pre": SHA, "post": None}},
                   warnings=(Notice("MRD-W338", "The visits are 400 days apart <b>&", "look"),), images=masks | others,
                   transform=sitk.Euler3DTransform((1, 2, 3), 0.1, 0.2, 0.1 / 3, (0.1, 1e-9, 1 / 3)),
@@ -78,7 +81,7 @@ def contents(folder):
 
 def test_every_file_is_there_the_manifest_last_and_nothing_else(tmp_path):
     names = write_results(made_up(), tmp_path / "out", manifest=MANIFEST_FACTS)
-    assert names[-1] == MANIFEST and set(names) == {*IMAGE_FILES.values(), RESULT, MANIFEST, "registration.tfm"}
+    assert names[-1] == MANIFEST and set(names) == {*IMAGE_FILES.values(), RESULT, MANIFEST, MEASURES, "registration.tfm"}
     assert set(os.listdir(tmp_path / "out")) == set(names)
 
 
@@ -444,3 +447,30 @@ def test_the_manifest_alone_is_written_last_by_whoever_adds_files(tmp_path):
 
 def test_a_result_of_version_1_stays_readable():
     follows(json.loads((Path(__file__).parent / "archive" / "result-1.json").read_text(encoding="utf-8")), "result-1.schema.json")
+
+
+def test_measures_are_a_table_too_sizes_first_with_units_classes_and_the_readers_grade(tmp_path):
+    import csv
+    result = replace(made_up(), measures={"pre_volume_ml": 20.0, "post_volume_ml": 5.0, "volume_change_ml": -15.0, "volume_change_percent": -75.0,
+                                          "pre_short_axis_mm": 20.0, "post_short_axis_mm": 10.0, "short_axis_change_mm": -10.0, "short_axis_change_percent": -50.0,
+                                          "residual_volume_ml": None})
+    write_results(result, tmp_path, manifest=MANIFEST_FACTS)
+    with open(tmp_path / MEASURES, newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    volume = next(row for row in rows if row["measure"] == "volume")
+    assert volume == {"structure": "tumour bed", "measure": "volume", "unit": "mL", "before": "20.0", "after": "5.0", "change": "-15.0", "change_percent": "-75.0", "class": "smaller"}
+    assert [row["measure"] for row in rows] == ["longest_in_plane_diameter", "short_axis", "longest_3d_diameter", "volume", "mrTRG", "surface", "sphericity"]
+    assert (rows[4]["structure"], rows[4]["after"], rows[5]["unit"], rows[5]["after"]) == ("reader's opinion", "2", "mm2", "900.0")
+    assert not any(row["structure"] == "residual tumour" for row in rows)
+    assert MEASURES in json.loads((tmp_path / MANIFEST).read_text())["outputs"]
+
+
+def test_a_run_without_masks_has_no_table_of_measures(tmp_path):
+    assert MEASURES not in write_results(replace(made_up(), measures={}), tmp_path, manifest=MANIFEST_FACTS)
+
+
+@pytest.mark.parametrize("change", [{"mrtrg": 6}, {"mrtrg": 2.5}, {"response": {"lesion_size_bed": "partial response", "scope": "", "nadir": "", "thresholds": {}}},
+                                    {"features": {"pre": {"roundness": 1.0}}}, {"features": {"before": {}}}])
+def test_the_schema_refuses_grades_classes_and_features_that_there_are_not(change):
+    with pytest.raises(jsonschema.ValidationError):
+        follows({**result_json(made_up()), **change}, "result-1.schema.json")

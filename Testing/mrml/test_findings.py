@@ -163,3 +163,10 @@ def test_the_panel_knows_the_nodes_of_a_scene_that_a_run_wrote(load, tmp_path, k
     file_scans(again, {"pre": pre, "post": post})
     hierarchy = hierarchy_of(again)
     assert hierarchy.GetItemName(hierarchy.GetItemParent(hierarchy.GetItemParent(hierarchy.GetItemByDataNode(post)))) == CASE
+
+
+def test_classes_of_one_lesion_and_the_readers_grade_stand_below_the_sizes(scene, pair):
+    classes = {"lesion_size_bed": "little changed", "lesion_volume_bed": None, "lesion_size_residual": "smaller", "lesion_volume_residual": "smaller"}
+    rows = cells(measures_table(scene, result_json(dataclasses.replace(complete_result(), response=classes, mrtrg=2)), pair[0]))
+    assert len(rows) == 12 and rows[8] == ["One lesion, class of diameter", "residual viable tumour", "", "", "smaller", "", ""]
+    assert rows[10][4] == "little changed" and rows[11] == ["mrTRG, the reader's opinion", "", "grade 1 to 5", "", "2", "", ""]

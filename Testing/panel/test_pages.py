@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from MRDeltaNetLib import workflow
@@ -147,6 +148,39 @@ def test_complete_response_is_a_statement_that_drawn_residual_tumour_denies(appl
     box.click()
     panel.refresh()
     assert not panel.parameters.completeResponse and not box.enabled and "clear that outline first" in box.toolTip
+
+
+def test_what_a_run_would_say_of_an_outline_stands_on_the_page(application, panel, scans, simulated):
+    """A tumour on two slices with one left out, and a bed of more than twice its size; good outlines have no such remark."""
+    import SimpleITK as sitk
+    panel.go("tumour")
+    panel.logic.setMask(panel.parameters, "pre", simulated.pre_mask)
+    panel.logic.setMask(panel.parameters, "post", simulated.post_mask)
+    codes = lambda: {notice.code for notice in panel.logic.situation(panel.parameters).outline_notices}
+    assert not {"MRD-W308", "MRD-W309", "MRD-W311"} & codes()
+    values = sitk.GetArrayFromImage(simulated.pre_mask)
+    drawn = np.flatnonzero(values.any(axis=(1, 2)))
+    values[[index for index in drawn if index not in (drawn[1], drawn[3])]] = 0
+    thin = sitk.GetImageFromArray(values)
+    thin.CopyInformation(simulated.pre_mask)
+    panel.logic.setMask(panel.parameters, "pre", thin)
+    panel.logic.setMask(panel.parameters, "post", sitk.BinaryDilate(simulated.post_mask, (4, 4, 1)))
+    assert {"MRD-W308", "MRD-W309", "MRD-W311"} <= codes()
+
+
+def test_the_readers_grade_goes_into_the_job_and_ages_the_report_not_the_prediction(application, panel, scans, simulated):
+    from MRDeltaNetPanel import inputs
+    from MRDeltaNetPanel.parameters import Grade
+    panel.logic.setMask(panel.parameters, "pre", simulated.pre_mask)
+    panel.go("report")
+    pair = inputs.read(panel.parameters, panel.logic.kept)
+    before = {step: panel.logic.fingerprint(step, pair, panel.parameters) for step in ("report", "align")}
+    box = ui(panel, "report").gradeBox
+    assert box.currentText == "Not given" and "mrtrg" not in panel.logic._job("report", pair, panel.parameters, panel.logic.session.path("x"))
+    box.currentIndex = 2
+    application.process_events(0.2)
+    assert panel.parameters.mrtrg is Grade.TWO and panel.logic._job("report", pair, panel.parameters, panel.logic.session.path("x"))["mrtrg"] == 2
+    assert panel.logic.fingerprint("report", pair, panel.parameters) != before["report"] and panel.logic.fingerprint("align", pair, panel.parameters) == before["align"]
 
 
 def test_measures_follow_what_is_drawn(application, panel, scans, simulated):

@@ -58,8 +58,8 @@ def whole(panel):
 
 
 def change_choices(parameters):
-    from MRDeltaNetPanel.parameters import Device, Map, Registration
-    parameters.registration, parameters.device, parameters.shownMap = Registration.AFFINE, Device.CPU, Map.CHANGE_POST
+    from MRDeltaNetPanel.parameters import Device, Grade, Map, Registration
+    parameters.registration, parameters.device, parameters.shownMap, parameters.mrtrg = Registration.AFFINE, Device.CPU, Map.CHANGE_POST, Grade.FOUR
     parameters.outlineStepMm, parameters.allMembers, parameters.mapThreshold, parameters.mapOpacity, parameters.legend = 3.5, False, 0.4, 0.7, False
 
 
@@ -241,7 +241,8 @@ def test_a5_every_choice_with_named_members_is_looked_after(panel):
 
 def test_a5_names_of_choices_that_scenes_hold_are_never_renamed(panel):
     from MRDeltaNetPanel.parameters import ENUMS
-    kept = {"registration": "RIGID AFFINE DEFORMABLE NONE", "device": "AUTO CPU CUDA MPS", "shownMap": "ATTENTION_POST ATTENTION_PRE CHANGE_POST NONE"}
+    kept = {"registration": "RIGID AFFINE DEFORMABLE NONE", "device": "AUTO CPU CUDA MPS", "shownMap": "ATTENTION_POST ATTENTION_PRE CHANGE_POST NONE",
+            "mrtrg": "NOT_GIVEN ONE TWO THREE FOUR FIVE"}
     assert {name: set(names.split()) <= set(ENUMS[name].__members__) for name, names in kept.items()} == dict.fromkeys(kept, True)
 
 

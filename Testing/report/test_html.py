@@ -414,3 +414,28 @@ def test_a_browser_shows_it_without_a_request_a_complaint_or_a_sideways_scroll(t
             assert view.evaluate("document.documentElement.scrollWidth") <= width
         assert view.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
         browser.close()
+
+
+def test_classes_of_one_lesion_come_first_and_are_no_patients_category():
+    classes = {"lesion_size_bed": "little changed", "lesion_volume_bed": "smaller", "lesion_size_residual": "gone", "lesion_volume_residual": "gone",
+               "scope": "one lesion", "nadir": "growth is counted from the size before treatment"}
+    words = " ".join(Page(page(dataclasses.replace(complete_result(), response=classes))).words)
+    assert "One lesion, residual viable tumour against the tumour before treatment: gone." in words
+    assert "little changed in diameter, smaller in volume (by 65.7 % or more)." in words
+    assert words.index("residual viable tumour against") < words.index("tumour bed against") < words.index("Longest diameter in plane")
+    assert "no response category of the patient" in words and "growth is counted" in words.lower()
+    assert "One lesion," not in page(complete_result())
+
+
+def test_a_readers_grade_is_shown_as_an_opinion():
+    words = " ".join(Page(page(dataclasses.replace(complete_result(), mrtrg=3))).words)
+    assert "mrTRG by the reader: 3 of 5" in " ".join(words.split()) and "opinion" in words and "nothing here computes it" in words
+    assert "mrTRG" not in page(complete_result())
+
+
+def test_form_and_signal_are_there_for_who_opens_them():
+    features = {"pre": {"sphericity": 0.81, "mean_z": 1.5}, "post": {"sphericity": 0.62, "mean_z": None}, "post_change": {"sphericity": -0.19, "mean_z": None}}
+    read = Page(page(dataclasses.replace(complete_result(), features=features)))
+    words = " ".join(read.words)
+    assert not read.problems and "Form and signal of what was drawn" in words and "Sphericity (1: ball)" in words and "\N{MINUS SIGN}0.19" in words
+    assert "Signal, mean" not in words and "Form and signal" not in page(complete_result())

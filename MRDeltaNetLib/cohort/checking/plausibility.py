@@ -36,7 +36,7 @@ MANY_MISSING = 0.3
 MEDIAN_VOLUME_ML = (1.0, 300.0)
 """Where the median volume of rectal tumours before treatment lies in any cohort; outside, the unit is probably another one."""
 
-BED_GROWTH = 2.0
+BED_GROWTH = GateLimits.max_growth_ratio
 """A tumour bed of more than this many times the tumour is not what the mask was meant to show."""
 
 
@@ -60,7 +60,20 @@ def check_plausibility(cohort: Cohort, limits: GateLimits = GateLimits()) -> Fin
             notices += _sexes(known, name, women)
     notices += _intervals(rows, limits) + _future(rows) + _entered_twice(cohort)
     volume_lines, volume_notices = _volumes(rows)
-    return lines + volume_lines, notices + volume_notices, []
+    return lines + volume_lines + _grades(rows), notices + volume_notices, []
+
+
+def _grades(rows: tuple[Row, ...]) -> list[str]:
+    """The readers' mrTRG: how many there are, and what they alone say about the outcome (a low grade means little tumour)."""
+    known = [row for row in rows if row.mrtrg is not None]
+    if not known:
+        return []
+    line = f"mrTRG by readers: {len(known)} of {len(rows)} known"
+    judged = [row for row in known if row.outcome is not None]
+    outcome = np.array([row.outcome for row in judged])
+    if judged and min((outcome == 1).sum(), (outcome == 0).sum()) >= 5:
+        line += "; alone AUC {:.2f} (95 % interval {:.2f} to {:.2f})".format(*auc_with_ci(outcome, [-row.mrtrg for row in judged]))
+    return [line]
 
 
 def _described(known: list[Row], name: str, column: Column) -> str:

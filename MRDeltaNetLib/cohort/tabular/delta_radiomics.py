@@ -14,56 +14,14 @@ from typing import Any, Sequence
 import numpy as np
 
 from MRDeltaNetLib.cohort.tabular import features
+from MRDeltaNetLib.imaging.features import LEAST_VOXELS, first_order, voxel_shape
 from MRDeltaNetLib.io.table_model import TableModel, Value
 
 NAME = "delta_radiomics"
 READS_SCANS = True
 
-BIN_WIDTH = 0.25
-"""Of entropy and uniformity, z-score units."""
-
-LEAST_VOXELS = 8
-"""A ROI with fewer has no distribution: its features are missing."""
-
 SIZES = ("volume_ml", "face_surface_mm2", "major_axis_mm", "minor_axis_mm", "least_axis_mm")
 """Features whose change is a ratio."""
-
-
-def first_order(intensity: np.ndarray, bin_width: float = BIN_WIDTH) -> dict[str, float]:
-    """Intensity statistics of voxels (n,), in their unit.
-
-    mean, sd, skewness, excess kurtosis (0 where there is no spread), median, 10th and 90th percentile, interquartile range, mean
-    absolute deviation, robust one (between these percentiles), root mean square, entropy in bits and uniformity of a histogram
-    whose bins begin at multiples of bin_width
-    """
-    x = np.asarray(intensity, dtype=float)
-    p10, p25, median, p75, p90 = np.percentile(x, [10, 25, 50, 75, 90])
-    centred, sd = x - x.mean(), float(x.std())
-    robust = x[(x >= p10) & (x <= p90)]
-    share = np.unique(np.floor(x / bin_width), return_counts=True)[1] / len(x)
-    return {"mean": float(x.mean()), "sd": sd, "skewness": float((centred**3).mean() / sd**3) if sd else 0.0,
-            "kurtosis": float((centred**4).mean() / sd**4 - 3) if sd else 0.0, "median": float(median), "p10": float(p10), "p90": float(p90),
-            "interquartile_range": float(p75 - p25), "mean_absolute_deviation": float(np.abs(centred).mean()),
-            "robust_mean_absolute_deviation": float(np.abs(robust - robust.mean()).mean()), "root_mean_square": float(np.sqrt((x**2).mean())),
-            "entropy": float(-(share * np.log2(share)).sum()), "uniformity": float((share**2).sum())}
-
-
-def shape(mask: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float]:
-    """Size and form of a mask (z, y, x); spacing_mm (x, y, z).
-
-    volume by counting voxels; face_surface of their outer faces; face_sphericity = surface of the ball of equal volume over it; axis
-    lengths 4 * root of the eigenvalues of the voxel centres' covariance, elongation = minor over major, flatness = least over major
-    """
-    steps = np.array(spacing_mm, dtype=float)[::-1]
-    inside = np.pad(np.asarray(mask, dtype=bool), 1)
-    voxel_mm3 = float(np.prod(steps))
-    surface = sum(float(np.abs(np.diff(inside.astype(np.int8), axis=axis)).sum()) * voxel_mm3 / steps[axis] for axis in range(3))
-    volume = float(inside.sum()) * voxel_mm3
-    places = np.argwhere(inside) * steps
-    axes = 4 * np.sqrt(np.clip(np.linalg.eigvalsh(np.cov(places.T)), 0, None))[::-1]
-    return {"volume_ml": volume / 1000, "face_surface_mm2": surface, "face_sphericity": (36 * math.pi * volume**2) ** (1 / 3) / surface,
-            "major_axis_mm": float(axes[0]), "minor_axis_mm": float(axes[1]), "least_axis_mm": float(axes[2]),
-            "elongation": float(axes[1] / axes[0]) if axes[0] else 0.0, "flatness": float(axes[2] / axes[0]) if axes[0] else 0.0}
 
 
 def visit(t2: np.ndarray, roi: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, float] | None:
@@ -71,7 +29,7 @@ def visit(t2: np.ndarray, roi: np.ndarray, spacing_mm: Sequence[float]) -> dict[
     mask = np.asarray(roi, dtype=np.float32) >= 0.5
     if mask.sum() < LEAST_VOXELS:
         return None
-    return first_order(np.asarray(t2, dtype=np.float64)[mask]) | shape(mask, spacing_mm)
+    return first_order(np.asarray(t2, dtype=np.float64)[mask]) | voxel_shape(mask, spacing_mm)
 
 
 def values(prepared, *, spacing_mm: Sequence[float], **_: Any) -> list[dict[str, Value]]:

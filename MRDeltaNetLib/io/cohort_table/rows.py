@@ -12,7 +12,7 @@ from MRDeltaNetLib.io.cohort_table import values
 from MRDeltaNetLib.io.cohort_table.cells import Table
 from MRDeltaNetLib.io.cohort_table.dictionary import LATENT_PREFIX, Column
 from MRDeltaNetLib.io.cohort_table.problems import CellProblem, Problems
-from MRDeltaNetLib.io.jobs import MAX_LABEL, MAX_UID_CHARACTERS, MAX_VOLUME_INDEX
+from MRDeltaNetLib.io.jobs import MAX_UID_CHARACTERS, MAX_VOLUME_INDEX, MRTRG
 from MRDeltaNetLib.io.tables import short
 
 SETS = ("train", "internal", "external")
@@ -27,7 +27,7 @@ TIME, EVENT = "_time_months", "_event"
 """How the two columns of a follow-up endpoint end: death_time_months and death_event."""
 
 VOLUMES = ("pre_volume_ml", "post_volume_ml")
-OWN_COLUMNS = frozenset({"id", "centre", "set", "fold", *SCANS, *MASKS, *SERIES.values(), "volume_index", "complete_response", "pre_date",
+OWN_COLUMNS = frozenset({"id", "centre", "set", "fold", "mrtrg", *SCANS, *MASKS, *SERIES.values(), "volume_index", "complete_response", "pre_date",
                          "post_date", "interval_days", "outcome", "transform_pre_to_post", *VOLUMES})
 """Columns that the table's schema defines, beside the follow-up's."""
 
@@ -44,6 +44,7 @@ class Row:
     fold         the user's own fold, None if there is none
     outcome      1 for pathological complete response, 0 for none, None if unknown
     complete_response  a reader sees no viable tumour after treatment
+    mrtrg        a reader's magnetic resonance tumour regression grade, 1 to 5; None if unknown. An opinion, no input of any model
     files        those of pre, post, pre_mask, post_mask, residual_mask that are named; absolute paths
     options      those of pre_series, post_series, pre_label, post_label, residual_label, volume_index that are given
     dates        pre_date, post_date and the dictionary's dates that are given
@@ -67,6 +68,7 @@ class Row:
     clinical: Mapping[str, float | str | None] = field(default_factory=dict)
     follow_up: Mapping[str, tuple[float, int]] = field(default_factory=dict)
     volumes_ml: Mapping[str, float] = field(default_factory=dict)
+    mrtrg: int | None = None
 
 
 def endpoints(header: tuple[str, ...]) -> tuple[str, ...]:
@@ -137,7 +139,8 @@ class _RowReader:
             self._refuse("outcome", "the outcome is unknown", code="MRD-E449", fix="leave out patients without an outcome, or give them to `predict` only")
         response = self._take("complete_response", lambda c: values.binary(c, "complete_response", "1 if a reader sees no viable tumour after treatment, else 0"))
         return Row(line, self._take("id", values.identifier) or "", self._take("centre", values.identifier), self._set(), self._fold(), outcome, bool(response),
-                   self._files(), self._options(), *self._dates(), self._clinical(), self._follow_up(), self._volumes())
+                   self._files(), self._options(), *self._dates(), self._clinical(), self._follow_up(), self._volumes(),
+                   self._take("mrtrg", lambda c: values.whole(c, *MRTRG, "the mrTRG", code="MRD-E454")))
 
     def _text(self, name: str) -> str:
         return self.cells[self.place[name]] if name in self.place else ""
@@ -197,10 +200,9 @@ class _RowReader:
             self._refuse(name, "a folder is named where a mask file is needed", code="MRD-E452", fix="name the label map's file")
 
     def _options(self) -> dict[str, Any]:
-        limits = {name: (1, MAX_LABEL) for name in SERIES.values() if name.endswith("_label")} | {"volume_index": (0, MAX_VOLUME_INDEX)}
-        options: dict[str, Any] = {}
-        for name, (low, high) in limits.items():
-            options[name] = self._take(name, lambda c: values.whole(c, low, high, f"'{name}'", code="MRD-E454"))
+        options: dict[str, Any] = {"volume_index": self._take("volume_index", lambda c: values.whole(c, 0, MAX_VOLUME_INDEX, "'volume_index'", code="MRD-E454"))}
+        for name in (name for name in SERIES.values() if name.endswith("_label")):
+            options[name] = self._take(name, lambda c: values.label(c, f"'{name}'"))
         for name in ("pre_series", "post_series"):
             options[name] = self._text(name) or None
             if len(self._text(name)) > MAX_UID_CHARACTERS:

@@ -14,6 +14,7 @@ from datetime import date
 
 from MRDeltaNetLib.io.cohort_table.dictionary import Column
 from MRDeltaNetLib.io.cohort_table.problems import CellProblem
+from MRDeltaNetLib.io.jobs import MAX_LABEL
 from MRDeltaNetLib.io.tables import neutral, short
 
 MISSING_CODES = frozenset({"na", "n/a", "n.a.", "#n/a", "nan", "none", "null", "nil", "missing", "-", "--", "\u2013", "\u2014", "?", "??", "."})
@@ -27,6 +28,7 @@ MAX_DAYS = 36525
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"[0-9]{1,10}")
+_SEGMENT_CODE = re.compile(r"(SCT|SRT|DCM|99[A-Z0-9_]{1,14}):[A-Z0-9.-]{1,24}")
 _COMMA = re.compile(r"[+-]?[0-9.]*[0-9],[0-9]+")
 _ISO = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
 _DAY_OR_MONTH = re.compile(r"([0-9]{1,2})[./-]([0-9]{1,2})[./-]([0-9]{2}|[0-9]{4})")
@@ -171,6 +173,14 @@ def whole(cell: str, low: int, high: int, what: str, *, code: str) -> int | None
         raise CellProblem(f"{what} is not a whole number from {low} to {high}", code=code, found=seen(cell),
                           fix="write it with digits only, without a decimal point, or leave the cell empty")
     return int(cell)
+
+
+def label(cell: str, what: str) -> int | str | None:
+    """A label of a mask file: a whole number from 1, or the code of a DICOM segment ("SCT:86049000"); None for an empty cell.
+
+    A segment's free name is not taken here: in a table, a text may be anybody's name in the wrong column. raises CellProblem E443 or E454
+    """
+    return cell if _SEGMENT_CODE.fullmatch(cell) else whole(cell, 1, MAX_LABEL, what, code="MRD-E454")
 
 
 def months(cell: str) -> float | None:

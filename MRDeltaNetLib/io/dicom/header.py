@@ -126,7 +126,7 @@ def _described(stream: BinaryIO, path: Path, size: int, changed: int, structure:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep pydicom from warning and logging: its texts repeat header values, which may name the patient."""
     log = logging.getLogger("pydicom")
     was_disabled, log.disabled = log.disabled, True
@@ -142,7 +142,7 @@ def _values(header: bytes, path: Path, size: int, changed: int, structure: Struc
     require("pydicom", "Reading DICOM")
     from pydicom.filereader import read_dataset
 
-    with _quiet():
+    with quiet():
         dataset = read_dataset(io.BytesIO(header), structure.implicit, structure.little)
         frames = frames_of(dataset)
         acquired, bad_date = _acquired(dataset)

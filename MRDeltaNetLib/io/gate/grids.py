@@ -45,6 +45,25 @@ def inside(image: sitk.Image, places_mm: np.ndarray) -> np.ndarray:
     return ((indices >= -0.5 - slack) & (indices <= np.array(image.GetSize()) - 0.5 + slack)).all(axis=1)
 
 
+def on_lattice(image: sitk.Image, grid: sitk.Image, indices: np.ndarray, tolerance_voxels: float) -> np.ndarray | None:
+    """Voxels of one image as voxels of a grid, where both are the same voxels in another order or another field of view.
+
+    indices  (n, 3) int, x y z order, of the image
+    returns  (n, 3) int, x y z order, of the grid; None if the voxels are of another size or direction, or lie between the grid's by more than
+             the tolerance (parts of a voxel) somewhere in the image; indices may lie outside the grid
+    """
+    axes, own = (np.array(i.GetDirection()).reshape(3, 3) * np.array(i.GetSpacing()) for i in (grid, image))
+    steps = np.linalg.solve(axes, own)
+    offset = np.linalg.solve(axes, np.array(image.GetOrigin()) - np.array(grid.GetOrigin()))
+    whole = np.rint(steps)
+    if not (np.abs(whole).sum(0) == 1).all() or not (np.abs(whole).sum(1) == 1).all():
+        return None
+    corners = np.array(list(itertools.product(*((0, n - 1) for n in image.GetSize()))), float)
+    if np.abs(corners @ (steps - whole).T + (offset - np.rint(offset))).max() > tolerance_voxels:
+        return None
+    return (indices @ whole.T + np.rint(offset)).astype(int)
+
+
 def overlap_fraction(first: sitk.Image, second: sitk.Image) -> float:
     """How much of the smaller of two fields of view lies in the other, 0 to 1, to about 2 percent (sampled on a lattice)."""
     small, large = sorted((first, second), key=_extent_mm3)

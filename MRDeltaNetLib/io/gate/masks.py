@@ -18,12 +18,9 @@ import SimpleITK as sitk
 from MRDeltaNetLib.case import SAME_GRID_MM
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError, Notice
-from MRDeltaNetLib.io.gate.grids import corner_difference_mm, inside, overlap_fraction, points_mm
+from MRDeltaNetLib.io.gate.grids import corner_difference_mm, inside, on_lattice, overlap_fraction, points_mm
+from MRDeltaNetLib.io.gate.outlines import MASK_ROLES, check_outline, start, volume_ml
 from MRDeltaNetLib.io.tables import short
-
-MASK_ROLES = {"pre": "the pre-treatment tumour mask", "post": "the post-treatment tumour bed mask",
-              "residual": "the residual tumour mask"}
-"""How messages name the masks."""
 
 LABEL_TOLERANCE = 1e-3
 """A value this near to a whole number is that number (masks saved as floating point)."""
@@ -33,9 +30,6 @@ ROUNDED_HEADER_VOXELS = 0.1
 
 MAX_LABELS = 1000
 """No segmentation has more labels; a scan has."""
-
-MAX_FRACTION = 0.5
-"""A mask of more than this part of the scan has tumour and background swapped, or is the body."""
 
 LISTED_LABELS = 12
 
@@ -51,7 +45,7 @@ def check_mask(mask: sitk.Image, image: sitk.Image, *, role: str, label: int | N
     label         which of several label values is meant
     may_be_empty  True for the residual mask only
     label_names   names of the label values, where a header gives them
-    returns       sitk.Image uint8 {0, 1} with the image's grid, and warnings MRD-W301 to W306
+    returns       sitk.Image uint8 {0, 1} with the image's grid, and warnings MRD-W301 to W306, W308, W309
     raises        InputError MRD-E301 to E317
     """
     name = MASK_ROLES.get(role, role)
@@ -60,7 +54,7 @@ def check_mask(mask: sitk.Image, image: sitk.Image, *, role: str, label: int | N
     if not chosen.any():
         return _empty(mask, image, role, name, may_be_empty)
     placed, notices = _on_grid(_with_grid_of(chosen, mask), image, name)
-    notices += _plausible(placed, role, name, limits)
+    notices += check_outline(placed, role, limits)
     return placed, notices
 
 
@@ -72,7 +66,7 @@ def check_residual(residual: sitk.Image | None, bed: sitk.Image | None, *, compl
     drawn = residual is not None and bool(sitk.GetArrayViewFromImage(residual).any())
     if complete_response and drawn:
         raise InputError("A complete response was stated, yet the residual tumour mask is not empty", code="MRD-E318",
-                         found=f"{_volume_ml(residual):.2f} mL of residual tumour",
+                         found=f"{volume_ml(residual):.2f} mL of residual tumour",
                          fix="clear the residual mask, or do not state a complete response")
     if not drawn or bed is None:
         return ()
@@ -87,7 +81,7 @@ def check_residual(residual: sitk.Image | None, bed: sitk.Image | None, *, compl
 def _one_layer(mask: sitk.Image, name: str, label: int | None, label_names: Mapping[int, str]) -> np.ndarray:
     """The mask's values, (z, y, x); of several layers the one that alone holds the chosen label."""
     if "complex" in mask.GetPixelIDTypeAsString():
-        raise InputError(f"{_start(name)} holds complex numbers, not labels", code="MRD-E310", fix="save it as a label map of whole numbers")
+        raise InputError(f"{start(name)} holds complex numbers, not labels", code="MRD-E310", fix="save it as a label map of whole numbers")
     array = sitk.GetArrayViewFromImage(mask)
     layers = mask.GetNumberOfComponentsPerPixel()
     if mask.GetDimension() == 4:
@@ -95,13 +89,13 @@ def _one_layer(mask: sitk.Image, name: str, label: int | None, label_names: Mapp
         array = array if layers > 1 else array[0]
         array = np.moveaxis(array, 0, -1) if layers > 1 else array
     elif mask.GetDimension() != 3:
-        raise InputError(f"{_start(name)} has {mask.GetDimension()} dimensions; a mask has three", code="MRD-E316",
+        raise InputError(f"{start(name)} has {mask.GetDimension()} dimensions; a mask has three", code="MRD-E316",
                          fix="save the mask as one volume with as many slices as the scan")
     if layers == 1:
         return array
     holders = [k for k in range(layers) if label is not None and label != 0 and (array[..., k] == label).any()]
     if len(holders) != 1:
-        raise InputError(f"{_start(name)} holds {layers} overlapping segments, so it is not clear which one is meant", code="MRD-E313",
+        raise InputError(f"{start(name)} holds {layers} overlapping segments, so it is not clear which one is meant", code="MRD-E313",
                          found=_listed(_labels_of(array), label_names),
                          fix=f"{_option(name)} if only one layer holds it, or save the one segment on its own as a label map, in Slicer: Segmentations, Export")
     return array[..., holders[0]]
@@ -115,7 +109,7 @@ def _whole_numbers(values: np.ndarray, image: sitk.Image, name: str) -> np.ndarr
     if values.dtype.kind != "f":
         return values
     if not np.isfinite(values).all():
-        raise InputError(f"{_start(name)} holds values that are not numbers (NaN or infinite)", code="MRD-E310",
+        raise InputError(f"{start(name)} holds values that are not numbers (NaN or infinite)", code="MRD-E310",
                          found=f"{int((~np.isfinite(values)).sum())} such voxels", fix="save it as a label map of whole numbers")
     rounded = np.rint(values)
     broken = np.abs(values - rounded) > LABEL_TOLERANCE
@@ -124,11 +118,11 @@ def _whole_numbers(values: np.ndarray, image: sitk.Image, name: str) -> np.ndarr
     low, high = float(values.min()), float(values.max())
     found = f"{int(broken.sum())} voxels between whole numbers, values from {low:.4g} to {high:.4g}"
     if low >= -LABEL_TOLERANCE and high <= 1 + LABEL_TOLERANCE:
-        raise InputError(f"{_start(name)} is a probability map or a smoothed mask, not a mask of 0 and 1", code="MRD-E308", found=found,
+        raise InputError(f"{start(name)} is a probability map or a smoothed mask, not a mask of 0 and 1", code="MRD-E308", found=found,
                          fix="apply a threshold yourself, usually 0.5 (in Slicer: Segment Editor, Threshold), look at the outline, and save the result")
     if len(np.unique(rounded)) > MAX_LABELS:
         raise _is_a_scan(name, found)
-    raise InputError(f"{_start(name)} holds values that are no labels", code="MRD-E310", found=found,
+    raise InputError(f"{start(name)} holds values that are no labels", code="MRD-E310", found=found,
                      fix="save it as a label map of whole numbers without interpolation")
 
 
@@ -138,7 +132,7 @@ def _chosen(values: np.ndarray, name: str, label: int | None, label_names: Mappi
     if len(labels) > MAX_LABELS:
         raise _is_a_scan(name, f"{len(labels)} different values")
     if labels and labels[0] < 0:
-        raise InputError(f"{_start(name)} holds negative labels, whose meaning is not defined", code="MRD-E309",
+        raise InputError(f"{start(name)} holds negative labels, whose meaning is not defined", code="MRD-E309",
                          found=_listed(labels, label_names), fix="set background to 0 and the structure to 1, and save it again")
     if label is not None and label < 1:
         raise InputError(f"The label chosen for {name} is not a structure: labels are whole numbers from 1 upward, 0 is background",
@@ -146,10 +140,10 @@ def _chosen(values: np.ndarray, name: str, label: int | None, label_names: Mappi
     if label is not None and labels and label not in labels:
         if may_be_empty and label in label_names:
             return np.zeros(values.shape, bool)
-        raise InputError(f"{_start(name)} does not hold the chosen label", code="MRD-E312", found=f"label {label} was chosen, the mask holds "
+        raise InputError(f"{start(name)} does not hold the chosen label", code="MRD-E312", found=f"label {label} was chosen, the mask holds "
                          + _listed(labels, label_names), fix="choose a label that the mask holds")
     if label is None and len(labels) > 1:
-        raise InputError(f"{_start(name)} holds several labels, so it is not clear which one is meant", code="MRD-E311",
+        raise InputError(f"{start(name)} holds several labels, so it is not clear which one is meant", code="MRD-E311",
                          found=_listed(labels, label_names), fix=f"{_option(name)}, or save the one structure on its own")
     return values > 0 if label is None else values == label
 
@@ -159,13 +153,13 @@ def _empty(mask: sitk.Image, image: sitk.Image, role: str, name: str, may_be_emp
         _refuse_other_place(_with_grid_of(np.zeros(mask.GetSize()[2::-1], bool), mask), image, name)
         empty = sitk.Image(image.GetSize(), sitk.sitkUInt8)
         empty.CopyInformation(image)
-        return empty, (Notice("MRD-W301", f"{_start(name)} is empty; it is taken to say that no viable tumour is left (complete response)",
+        return empty, (Notice("MRD-W301", f"{start(name)} is empty; it is taken to say that no viable tumour is left (complete response)",
                               fix="leave the mask out if it was simply not drawn"),)
     if role == "post":
-        raise InputError(f"{_start(name)} is empty, but the bed is the whole original tumour site and is there even after a complete response",
+        raise InputError(f"{start(name)} is empty, but the bed is the whole original tumour site and is there even after a complete response",
                          code="MRD-E302", fix="outline the original site with its fibrosis, or leave this mask out to have the "
                          "pre-treatment mask carried over; say 'no tumour left' with an empty residual mask or the complete-response choice")
-    raise InputError(f"{_start(name)} is empty, so there is no tumour to look at", code="MRD-E301",
+    raise InputError(f"{start(name)} is empty, so there is no tumour to look at", code="MRD-E301",
                      fix="draw the tumour on the pre-treatment scan and save the mask again" if role == "pre"
                      else "draw the structure and save the mask again")
 
@@ -186,24 +180,32 @@ def _on_grid(mask: sitk.Image, image: sitk.Image, name: str) -> tuple[sitk.Image
     if difference_mm <= SAME_GRID_MM:
         return _with_grid_of(sitk.GetArrayViewFromImage(mask), image), ()
     if difference_mm <= ROUNDED_HEADER_VOXELS * min(image.GetSpacing()):
-        return _with_grid_of(sitk.GetArrayViewFromImage(mask), image), (
-            Notice("MRD-W303", f"The place of {name} differs from the scan's by up to {difference_mm:.3f} mm, less than a tenth of a voxel; "
-                   "it was taken as the scan's own grid", fix="nothing, if the outline fits the scan"),)
+        return _with_grid_of(sitk.GetArrayViewFromImage(mask), image), (_rounded_header(name),)
     _refuse_lost_place(mask, image, name, difference_mm)
     z_y_x = np.argwhere(sitk.GetArrayViewFromImage(mask))
     covered = inside(image, points_mm(mask, z_y_x[:, ::-1].astype(float)))
     if not covered.any():
         raise _outside(name, "no marked voxel is inside the scan")
     if not covered.all():
-        raise InputError(f"{_start(name)} reaches beyond its scan", code="MRD-E304", found=f"{100 * covered.mean():.1f} percent of the "
+        raise InputError(f"{start(name)} reaches beyond its scan", code="MRD-E304", found=f"{100 * covered.mean():.1f} percent of the "
                          "marked voxels are inside the scan", fix="see that it was drawn on this scan; export it again with this scan as reference geometry")
+    if (indices := on_lattice(mask, image, z_y_x[:, ::-1], ROUNDED_HEADER_VOXELS)) is not None:
+        same = np.zeros(image.GetSize()[::-1], np.uint8)           # cropped, flipped or permuted, yet voxel for voxel the scan's own
+        same[tuple(indices[:, ::-1].T)] = 1
+        exact = on_lattice(mask, image, z_y_x[:, ::-1], SAME_GRID_MM / min(image.GetSpacing())) is not None
+        return _with_grid_of(same, image), () if exact else (_rounded_header(name),)
     placed = sitk.Resample(mask, image, sitk.Transform(3, sitk.sitkIdentity), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
     if not sitk.GetArrayViewFromImage(placed).any():
-        raise InputError(f"{_start(name)} falls between the voxels of its scan and vanishes there", code="MRD-E306",
-                         found=f"{_volume_ml(mask):.4f} mL on its own grid, none on the scan's", fix="draw it on the scan itself")
-    return placed, (Notice("MRD-W302", f"{_start(name)} was drawn on another grid and was brought to the scan's voxels by nearest neighbour: "
-                           f"{_volume_ml(mask):.2f} mL before, {_volume_ml(placed):.2f} mL after",
+        raise InputError(f"{start(name)} falls between the voxels of its scan and vanishes there", code="MRD-E306",
+                         found=f"{volume_ml(mask):.4f} mL on its own grid, none on the scan's", fix="draw it on the scan itself")
+    return placed, (Notice("MRD-W302", f"{start(name)} was drawn on another grid and was brought to the scan's voxels by nearest neighbour: "
+                           f"{volume_ml(mask):.2f} mL before, {volume_ml(placed):.2f} mL after",
                            fix="look at the outline on the scan; export the mask with this scan as reference geometry to avoid this"),)
+
+
+def _rounded_header(name: str) -> Notice:
+    return Notice("MRD-W303", f"The place of {name} differs from the scan's by less than a tenth of a voxel; it was taken as the scan's own grid",
+                  fix="nothing, if the outline fits the scan")
 
 
 def _refuse_lost_place(mask: sitk.Image, image: sitk.Image, name: str, difference_mm: float) -> None:
@@ -215,44 +217,9 @@ def _refuse_lost_place(mask: sitk.Image, image: sitk.Image, name: str, differenc
     no_place = np.allclose(mask.GetDirection(), np.eye(3).ravel()) and np.allclose(mask.GetOrigin(), 0) and np.allclose(mask.GetSpacing(), 1)
     if no_place or (same_axes and same_spacing):
         moved = ", ".join(f"{b - a:+.2f}" for a, b in zip(image.GetOrigin(), mask.GetOrigin()))
-        raise InputError(f"{_start(name)} has as many voxels as its scan but lies elsewhere, so either its header or its outline is wrong",
+        raise InputError(f"{start(name)} has as many voxels as its scan but lies elsewhere, so either its header or its outline is wrong",
                          code="MRD-E305", found=f"origin moved by {moved} mm (left, posterior, superior), corners by up to {difference_mm:.2f} mm",
                          fix="load both in Slicer, see where the outline lies, and export the mask again with this scan as reference geometry")
-
-
-def _plausible(mask: sitk.Image, role: str, name: str, limits: GateLimits) -> tuple[Notice, ...]:
-    """Size, pieces and borders of a mask on its scan's grid, not empty."""
-    array = sitk.GetArrayViewFromImage(mask)
-    voxels, volume_ml = int(array.sum()), _volume_ml(mask)
-    if voxels > MAX_FRACTION * array.size:
-        raise InputError(f"{_start(name)} covers more than half of the scan", code="MRD-E315", found=f"{100 * voxels / array.size:.0f} percent of the voxels",
-                         fix="see that inside and outside are not swapped and that it is not a body mask")
-    if voxels < limits.min_mask_voxels and role != "residual":
-        raise InputError(f"{_start(name)} is too small to be measured", code="MRD-E314", found=f"{voxels} voxels, {volume_ml:.3f} mL; "
-                         f"{limits.min_mask_voxels} voxels are needed", fix="complete the outline on every slice that shows the structure")
-    notices = []
-    if volume_ml < limits.small_mask_ml:
-        notices.append(Notice("MRD-W304", f"{_start(name)} is small ({volume_ml:.2f} mL, {voxels} voxels), so its measures are uncertain",
-                              fix="see that the outline is complete on every slice"))
-    pieces = _pieces(mask)
-    if pieces > limits.max_mask_components:
-        notices.append(Notice("MRD-W305", f"{_start(name)} has {pieces} separate pieces", fix="remove stray voxels, or keep them if the pieces are real"))
-    if _touches_border(array):
-        notices.append(Notice("MRD-W306", f"{_start(name)} touches the border of the scan, so part of the structure may be missing",
-                              fix="see whether the structure goes on outside the scan; volume and diameters are then too small"))
-    return tuple(notices)
-
-
-def _pieces(mask: sitk.Image) -> int:
-    """Number of parts that do not touch, not even at a corner."""
-    labelled = sitk.ConnectedComponentImageFilter()
-    labelled.FullyConnectedOn()
-    labelled.Execute(mask)
-    return int(labelled.GetObjectCount())
-
-
-def _touches_border(array: np.ndarray) -> bool:
-    return any(np.take(array, [0, -1], axis=axis).any() for axis in range(3))
 
 
 def _labels_of(values: np.ndarray) -> list[int]:
@@ -276,12 +243,12 @@ def _option(name: str) -> str:
 
 
 def _is_a_scan(name: str, found: str) -> InputError:
-    return InputError(f"{_start(name)} is a scan, not a mask", code="MRD-E307", found=found,
+    return InputError(f"{start(name)} is a scan, not a mask", code="MRD-E307", found=found,
                       fix="choose the file that holds the outline (0 outside, 1 inside)")
 
 
 def _outside(name: str, found: str) -> InputError:
-    return InputError(f"{_start(name)} lies wholly outside its scan", code="MRD-E303", found=found,
+    return InputError(f"{start(name)} lies wholly outside its scan", code="MRD-E303", found=found,
                       fix="see that it was drawn on this scan and not on the other one or before a registration")
 
 
@@ -293,11 +260,3 @@ def _with_grid_of(inside_or_not: np.ndarray, grid: sitk.Image) -> sitk.Image:
     mask.SetOrigin(grid.GetOrigin()[:3])
     mask.SetDirection(np.array(grid.GetDirection()).reshape(n, n)[:3, :3].ravel().tolist())
     return mask
-
-
-def _volume_ml(mask: sitk.Image) -> float:
-    return float(sitk.GetArrayViewFromImage(mask).sum(dtype=np.int64) * np.prod(mask.GetSpacing()) / 1000)
-
-
-def _start(name: str) -> str:
-    return name[:1].upper() + name[1:]

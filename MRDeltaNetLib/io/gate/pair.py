@@ -12,6 +12,7 @@ from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError, Notice
 from MRDeltaNetLib.io.gate.grids import overlap_fraction
 from MRDeltaNetLib.io.gate.masks import check_residual
+from MRDeltaNetLib.io.gate.outlines import check_growth
 from MRDeltaNetLib.io.tables import short
 
 SCAN_IDENTITY = "sop"
@@ -19,6 +20,9 @@ SCAN_IDENTITY = "sop"
 
 FIELD_STRENGTH_TOLERANCE_T = 0.2
 """1.494 T and 1.5 T are one field strength."""
+
+NO_TUMOUR, MUCH_TUMOUR = 1, 4
+"""mrTRG 1: a thin scar and no tumour signal; 4 and 5: mostly tumour, or no regression."""
 
 TIMING_TOLERANCE = 0.5
 """Echo or repetition times that differ by more than this fraction of the larger one are told."""
@@ -41,7 +45,7 @@ def check_pair(pre: Timepoint, post: Timepoint, *, registration: str, limits: Ga
     """Check what two visits say about each other before any registration; masks only where there are some.
 
     registration  "none" if the scans are taken to lie in one space already, else the method
-    returns       warnings MRD-W330 to W340, W307
+    returns       warnings MRD-W330 to W340, W307, W311
     raises        InputError MRD-E318, E330 to E335
     """
     return tuple(notice for check in pair_checks(pre, post, registration=registration, limits=limits, complete_response=complete_response)
@@ -54,7 +58,8 @@ def pair_checks(pre: Timepoint, post: Timepoint, *, registration: str, limits: G
     checks = [lambda: _two_dates(pre, post, limits), lambda: _patients(pre, post), lambda: _acquisition(pre, post)]
     if registration == "none":
         checks.append(lambda: _one_space(pre, post, limits))
-    return *checks, lambda: check_residual(post.residual, post.mask, complete_response=complete_response)
+    return (*checks, lambda: check_residual(post.residual, post.mask, complete_response=complete_response),
+            lambda: check_growth(pre.mask, post.mask, post.residual, limits))
 
 
 def check_masks_given(pre: Timepoint, post: Timepoint) -> tuple[Notice, ...]:
@@ -72,6 +77,21 @@ def check_masks_given(pre: Timepoint, post: Timepoint) -> tuple[Notice, ...]:
         return (Notice("MRD-W339", "There is no tumour bed mask for the post-treatment scan; the pre-treatment mask is carried over through the "
                        "registration as a suggestion", fix="look at the carried outline and correct it"),)
     return ()
+
+
+def check_grade(mrtrg: int | None, residual: sitk.Image | None, complete_response: bool) -> tuple[Notice, ...]:
+    """Whether a reader's grade agrees with what the same reader drew or stated: warning MRD-W312. residual: None if nobody drew it."""
+    if mrtrg is None:
+        return ()
+    drawn = residual is not None and bool(sitk.GetArrayViewFromImage(residual).any())
+    gone = complete_response or (residual is not None and not drawn)
+    if mrtrg >= MUCH_TUMOUR and gone:
+        found = "no viable tumour is said to be left"
+    elif mrtrg == NO_TUMOUR and drawn:
+        found = "residual tumour is drawn"
+    else:
+        return ()
+    return (Notice("MRD-W312", f"The reader's mrTRG is {mrtrg}, yet {found}", fix="see which of the two the reader means; both are kept as they were given"),)
 
 
 def _two_dates(pre: Timepoint, post: Timepoint, limits: GateLimits) -> tuple[Notice, ...]:
