@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from MRDeltaNetLib.cli import cohort, model, patient, query, study
+from MRDeltaNetLib.cli import cohort, model, patient, query, segment, study
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Treatment response from MRI before and after neoadjuvant treatment. Research use only.")
@@ -22,3 +22,5 @@ cohort_app = typer.Typer(no_args_is_help=True, help="Tables of patients.")
 cohort_app.command()(cohort.check)
 cohort_app.command()(cohort.prepare)
 app.add_typer(cohort_app, name="cohort")
+
+app.add_typer(segment.segment_app, name="segment")
