@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import qt
 import slicer
@@ -159,15 +159,16 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def run(self, step: str) -> None:
         """Start a step's run."""
-        if self.pages[self.step].guarded(lambda: (self.logic.start(step, self.parameters), True)[1]):
-            self._runStarts()
-        else:
-            self.walk.stop()
+        self.follow(lambda: self.logic.start(step, self.parameters))
 
     def walkThrough(self) -> None:
         """Load the sample pair and go through all steps with it, to the report."""
         self.walk.begin()
-        if self.pages[self.step].guarded(lambda: (self.logic.startSample(), True)[1]):
+        self.follow(self.logic.startSample)
+
+    def follow(self, start: Callable[[], None]) -> None:
+        """Start a run of the logic and listen to it; what it is refused with is told, and ends the walk."""
+        if self.pages[self.step].guarded(lambda: (start(), True)[1]):
             self._runStarts()
         else:
             self.walk.stop()

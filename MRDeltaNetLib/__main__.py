@@ -1,4 +1,4 @@
-"""`python -m MRDeltaNetLib run JOB.json` needs no command-line library; every other command is in cli.py."""
+"""`python -m MRDeltaNetLib run JOB.json` and `segment JOB.json` need no command-line library; every other command is in cli/."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ def main() -> None:
     arguments = sys.argv[1:]
     if len(arguments) == 2 and arguments[0] == "run" and not arguments[1].startswith("-"):
         sys.exit(run_job_file(Path(arguments[1])))
+    if len(arguments) == 2 and arguments[0] == "segment" and arguments[1].endswith(".json"):
+        sys.exit(run_segment_file(Path(arguments[1])))
     try:
         require("typer", "The command line", "pip install 'mrdeltanet', or use: python -m MRDeltaNetLib run JOB.json")
     except MissingPackage as error:
@@ -48,6 +50,18 @@ def run_job_file(path: Path) -> int:
         return failed(error, "none")
     with progress_for(job.progress) as progress:
         return finish(lambda: run_job(job, stoppable(progress)), job.progress)
+
+
+def run_segment_file(path: Path) -> int:
+    """Do the segmentation of one job file; returns the exit status."""
+    from MRDeltaNetLib.doorway import draw_and_tell, failed, guarded, interruptible
+    from MRDeltaNetLib.io.segment_jobs import read_segment_job
+    interruptible()
+    try:
+        job = read_segment_job(path)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 failed() tells every kind apart
+        return failed(error, "none")
+    return guarded(lambda: draw_and_tell(job), job.progress)
 
 
 if __name__ == "__main__":

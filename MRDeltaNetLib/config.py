@@ -12,6 +12,8 @@ STEPS = ("align", "masks", "predict", "explain", "report")
 REGISTRATION_METHODS = ("none", "rigid", "affine", "deformable")
 BIAS_CORRECTIONS = ("off", "fast", "full")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+ROLES = ("pre", "post")
+"""Which scan of the pair one is."""
 MEMBERS = ("all", "first")
 """Which members of an ensemble answer."""
 

@@ -93,6 +93,19 @@ def finish(action: Callable[[], Any], mode: str) -> int:
     return guarded(told, mode)
 
 
+def draw_and_tell(job: Any) -> int:
+    """Do one automatic segmentation (io.segment_jobs.SegmentJob) and tell how it ended; returns the exit status."""
+    from MRDeltaNetLib.segmenting import as_summary, describe, run_segmentation
+    with progress_for(job.progress) as progress:
+        done = run_segmentation(job, stoppable(progress))
+    settled()
+    if job.progress == "json":
+        print(json.dumps({"finished": as_summary(done)}, ensure_ascii=False), flush=True)
+    else:
+        print("\n".join([*(_warning(notice) for notice in done.notices), *describe(done)]))
+    return 0
+
+
 def failed(error: BaseException, mode: str) -> int:
     """Tell what stopped the work; returns the exit status. A fault of ours is named by its place in the code only."""
     if isinstance(error, BrokenPipeError):                # whoever read our output has left; there is nobody to tell
@@ -114,8 +127,7 @@ def describe_outcome(outcome: Any) -> list[str]:
     from MRDeltaNetLib.report.tables import class_lines
     from MRDeltaNetLib.response.uncertainty import varied
     result, out = outcome.result, outcome.out
-    lines = [f"Warning {notice.code}: {notice.text}." + (f" {notice.fix[0].upper()}{notice.fix[1:]}." if notice.fix else "")
-             for notice in result.warnings]
+    lines = [_warning(notice) for notice in result.warnings]
     if result.p_pcr is not None:
         said = (f"class '{result.predicted_class}' at the model's threshold {result.threshold:.3f}" if result.predicted_class
                 else "no class, because nobody drew the tumour bed; the number may be far off")
@@ -170,6 +182,10 @@ def _wait_for_a_stop(seconds: float) -> None:
     """Break the work off in so many seconds; 0.0: do not."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _warning(notice: Any) -> str:
+    return f"Warning {notice.code}: {notice.text}." + (f" {notice.fix[0].upper()}{notice.fix[1:]}." if notice.fix else "")
 
 
 def _tell_error(error: MRDeltaNetError, mode: str) -> None:

@@ -18,7 +18,7 @@ class Belonging:
 
     def settleOutlines(self, parameters: Any) -> None:
         """Outlines, alignment and results go with their scans when others are chosen, outlines come back with them; an outline that was
-        carried over and is drawn on since loses the word "suggestion" in its name."""
+        carried over or drawn by a program and is drawn on since loses the word "suggestion" in its name."""
         for name in OF_A_PAIR:
             node = getattr(parameters, name)
             if node is not None and not results.ofThisPair(node, parameters):
@@ -31,8 +31,9 @@ class Belonging:
             own = None if volume is None else outlines.find_segmentation(volume, role)
             if getattr(parameters, segmentationName) is not own:
                 setattr(parameters, segmentationName, own)
-        if parameters.postSegmentation is not None:
-            try:
-                outlines.settle(parameters.postSegmentation, self.kept)
-            except InputError:                           # a segment that cannot be read is told by the outlines' own check
-                pass
+        for segmentation in (parameters.preSegmentation, parameters.postSegmentation):
+            if segmentation is not None:
+                try:
+                    outlines.settle(segmentation, self.kept)
+                except InputError:                       # a segment that cannot be read is told by the outlines' own check
+                    pass

@@ -11,7 +11,7 @@ from typing import Sequence
 import slicer
 
 from MRDeltaNetLib import __version__
-from MRDeltaNetLib.mrml.launching import library_folder
+from MRDeltaNetLib.processes.launching import library_folder
 from MRDeltaNetLib.mrml.worker import child_environment
 from MRDeltaNetLib.workflow import redacted
 from MRDeltaNetPanel import packages

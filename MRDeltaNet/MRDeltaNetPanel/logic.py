@@ -31,7 +31,7 @@ from MRDeltaNetLib.mrml.kept import Kept
 from MRDeltaNetLib.mrml.worker import Failed, Finished, Progressed, Worker
 from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
 from MRDeltaNetPanel import inputs as given
-from MRDeltaNetPanel import aligning, asking, belonging, keeping, mapping, outlining, reading, results, sample, state
+from MRDeltaNetPanel import aligning, asking, automatic, belonging, keeping, mapping, outlining, reading, results, sample, state
 from MRDeltaNetPanel.parameters import MRDeltaNetParameterNode, wrapped
 from MRDeltaNetPanel.session import Session
 from MRDeltaNetPanel.translating import libraryText
@@ -44,7 +44,7 @@ LOG_LINES = 200
 class Run:
     """A run that goes on.
 
-    step     "align", "predict", "report" or "sample"
+    step     "align", "predict", "report", "sample", or one of automatic.STEPS
     out      where it writes
     nodes    ids of both volumes: nothing else of the scene is held on to, because the user may close it meanwhile
     restsOn  fingerprint of what it was given
@@ -56,8 +56,8 @@ class Run:
     restsOn: Mapping[str, str] = field(default_factory=dict)
 
 
-class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Aligning, mapping.Maps, asking.Asking, keeping.Keeping,
-                      ScriptedLoadableModuleLogic):
+class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Aligning, mapping.Maps, asking.Asking,
+                      automatic.Automatic, keeping.Keeping, ScriptedLoadableModuleLogic):
     """One sitting with one pair of scans. Everything heavy happens in a child process; the scene is touched in poll() and in the other
     public methods only, which belong on the main thread."""
 
@@ -176,7 +176,7 @@ class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Alignin
         restsOn = self.fingerprint(step, pair, parameters)
         self._worker = Worker(self.session.path("job"))
         self._worker.start(job_from_mapping(self._job(step, pair, parameters, out)))
-        self.run = Run(step, out, _ids(parameters), restsOn)
+        self.run = self._runOf(step, out, parameters, restsOn)
 
     def startSample(self) -> None:
         """Start the simulation of the sample pair; poll() loads it when it is done."""
@@ -232,6 +232,9 @@ class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Alignin
     def _refuseSecondRun(self) -> None:
         if self.running:
             raise UsageError(_("Another run goes on"), code="MRD-E843", fix=_("wait until it is done, or cancel it"))
+
+    def _runOf(self, step: str, out: Path, parameters: MRDeltaNetParameterNode, restsOn: Mapping[str, str] | None = None) -> Run:
+        return Run(step, out, _ids(parameters), restsOn or {})
 
     def _freshFolder(self, step: str) -> Path:
         self._runs += 1
@@ -298,6 +301,10 @@ class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Alignin
         if _ids(parameters) != run.nodes:
             raise InputError(_("The scans were changed or removed while the run went on, so its result was not brought in"), code="MRD-E845",
                              fix=_("choose both scans and start again"))
+        for role, step in automatic.STEPS.items():
+            if run.step == step:
+                self.bringAutomatic(parameters, role, run.out)
+                return
         bring = results.bringAlignment if run.step == "align" else results.bringResult
         bring(parameters, run.out, run.restsOn)
         if run.step != "align":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any
 
 import slicer
 import SimpleITK as sitk
@@ -16,9 +16,6 @@ from MRDeltaNetPanel import inputs as given
 
 class Outlining:
     """Mixed into the logic; `self.kept` is the logic's."""
-
-    automaticSegmentation: Callable[[Any, str], None] | None = None
-    """The seam for automatic outlines: called with (parameters, "pre" or "post"); None where nothing is installed that could draw one."""
 
     def segmentation(self, parameters: Any, role: str, views: tuple[Any, ...] = ()) -> Any:
         """The segmentation of a scan with its coded segments, made if need be.

@@ -13,7 +13,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from MRDeltaNetLib.mrml import hierarchy
-from MRDeltaNetLib.mrml.launching import module_command
+from MRDeltaNetLib.processes.launching import module_command
 from MRDeltaNetLib.mrml.nodes import image_to_node
 from MRDeltaNetPanel.inputs import OUTLINES
 

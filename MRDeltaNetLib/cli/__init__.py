@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from MRDeltaNetLib.cli import agree, cohort, dicom, model, patient, query, study
+from MRDeltaNetLib.cli import agree, cohort, dicom, model, patient, query, segment, study
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Treatment response from MRI before and after neoadjuvant treatment. Research use only.")
@@ -24,6 +24,5 @@ cohort_app.command()(cohort.check)
 cohort_app.command()(cohort.prepare)
 app.add_typer(cohort_app, name="cohort")
 
-segment_app = typer.Typer(no_args_is_help=True, help="Outlines of the tumour.")
-segment_app.command()(agree.agree)
-app.add_typer(segment_app, name="segment")
+segment.segment_app.command()(agree.agree)
+app.add_typer(segment.segment_app, name="segment")

@@ -31,11 +31,15 @@ SEGMENTATIONS = {"pre": ("Pre-treatment segmentation", ("pre_mask",)),
 SUGGESTION = " (suggestion, carried over)"
 """What stands behind the name of a segment that nobody drew."""
 
+AUTOMATIC = " (suggestion, drawn by a program)"
+"""The same where nnU-Net drew it. A run uses it as it is: the reader who starts the run has looked at it."""
+
 SAME_VOXEL = 0.01
 """A labelmap whose voxels lie within this part of a voxel of the scan's is on the scan's grid."""
 
 _CARRIED = "MRDeltaNet.carried"
-"""Segment tag: digest of the voxels that were carried over."""
+_DRAWN = "MRDeltaNet.automatic"
+"""Segment tags: digest of the voxels that were carried over, or that a program drew."""
 
 _ROLES = {role: f"{role} segmentation" for role in SEGMENTATIONS}
 
@@ -168,6 +172,13 @@ def mark_carried(segmentation: Any, segment_id: str) -> None:
     segment.SetName(SEGMENTS[segment_id].name + SUGGESTION)
 
 
+def mark_automatic(segmentation: Any, segment_id: str) -> None:
+    """Remember that what the segment holds now was drawn by a program."""
+    segment = _segment(segmentation, segment_id)
+    segment.SetTag(_DRAWN, _digest(segmentation, segment_id))
+    segment.SetName(SEGMENTS[segment_id].name + AUTOMATIC)
+
+
 def source_of(segmentation: Any, segment_id: str, kept: Kept | None = None) -> str | None:
     """"carried" while a segment holds exactly what was carried over, "drawn" for anything else, None if it is empty or not there.
 
@@ -182,7 +193,7 @@ def source_of(segmentation: Any, segment_id: str, kept: Kept | None = None) -> s
 
 
 def settle(segmentation: Any, kept: Kept | None = None) -> bool:
-    """Take the words "suggestion, carried over" from the names of segments that a reader has changed since.
+    """Take the words "suggestion, carried over" or "drawn by a program" from the names of segments that a reader has changed since.
 
     kept     what a door keeps while nothing changes
     returns  whether a name changed. The digest stays, so that after an undo the segment counts as carried again and is named so.
@@ -190,10 +201,11 @@ def settle(segmentation: Any, kept: Kept | None = None) -> bool:
     changed = False
     for key in SEGMENTS:
         segment = segmentation.GetSegmentation().GetSegment(key)
-        if segment is None or not _tag(segmentation, key):
+        if segment is None or not (_tag(segmentation, key) or _tag(segmentation, key, _DRAWN)):
             continue
-        plain = segment.GetName().removesuffix(SUGGESTION)
-        wanted = plain + SUGGESTION if source_of(segmentation, key, kept) == "carried" else plain
+        plain, digest = segment.GetName().removesuffix(SUGGESTION).removesuffix(AUTOMATIC), _digest(segmentation, key, kept)
+        words = {_tag(segmentation, key, _DRAWN): AUTOMATIC, _tag(segmentation, key): SUGGESTION}
+        wanted = plain + (words.get(digest, "") if digest else "")
         changed |= wanted != segment.GetName()
         segment.SetName(wanted)
     return changed
@@ -215,10 +227,10 @@ def _segment(segmentation: Any, segment_id: str) -> Any:
     return segment
 
 
-def _tag(segmentation: Any, segment_id: str) -> str:
-    """The digest of what was carried into the segment, "" if nothing was."""
+def _tag(segmentation: Any, segment_id: str, name: str = _CARRIED) -> str:
+    """The digest of what was carried (or drawn by a program) into the segment, "" if nothing was."""
     found = require("vtkmodules.vtkCommonCore", FEATURE, INSTALL).reference("")
-    return found.get() if _segment(segmentation, segment_id).GetTag(_CARRIED, found) else ""
+    return found.get() if _segment(segmentation, segment_id).GetTag(name, found) else ""
 
 
 def _to_labelmaps(segmentation: Any) -> None:

@@ -3,8 +3,8 @@
 A door gathers what it knows into a `Situation` and asks `look`. Nothing here computes a result, keeps a state or knows a window.
 """
 
+from MRDeltaNetLib.redaction import own_names, redacted
 from MRDeltaNetLib.workflow.changes import PARTS, alignment_is_stale, changed, fingerprint, header_facts, image_digest, key_of, transform_digest
-from MRDeltaNetLib.workflow.redaction import own_names, redacted
 from MRDeltaNetLib.workflow.scans import Findings, check_scans, interval_text
 from MRDeltaNetLib.workflow.situation import Model, Outline, Prediction, Situation
 from MRDeltaNetLib.workflow.steps import STEPS, Step, StepState, StepView, job_steps, look, next_step, why_not_carry

@@ -16,11 +16,12 @@ import pytest
 
 from MRDeltaNetLib.errors import MRDeltaNetError, UsageError
 from MRDeltaNetLib.io.jobs import Job, read_job, write_job
-from MRDeltaNetLib.mrml import worker as module
-from MRDeltaNetLib.mrml.lines import read_line
-from MRDeltaNetLib.mrml.process import status_words
-from MRDeltaNetLib.mrml.launching import library_folder, module_command
 from MRDeltaNetLib.mrml.worker import Failed, Finished, Progressed, Stopped, Worker, child_environment, clean_environment
+from MRDeltaNetLib.processes import conversation as module
+from MRDeltaNetLib.processes.environments import LEFT_OUT_FOR_ANOTHER_PYTHON
+from MRDeltaNetLib.processes.launching import library_folder, module_command
+from MRDeltaNetLib.processes.lines import read_line
+from MRDeltaNetLib.processes.tree import status_words
 from Testing.simulated import small_pair, write_pair
 
 JOB = Job(pre=Path("pre.nrrd"), post=Path("post.nrrd"), out=Path("out"), steps=("align",))
@@ -371,10 +372,10 @@ def test_the_child_s_environment_begins_with_our_library_and_speaks_utf_8(child,
 
 
 def test_a_python_of_its_own_gets_none_of_slicer_s_variables():
-    given = {name: "x" for name in module.LEFT_OUT_FOR_ANOTHER_PYTHON} | {"HOME": "h", "Path": "p"}
+    given = {name: "x" for name in LEFT_OUT_FOR_ANOTHER_PYTHON} | {"HOME": "h", "Path": "p"}
     assert clean_environment(given) == {"HOME": "h", "Path": "p"} and len(given) == 7
     assert child_environment(clean_environment(given))["PYTHONPATH"] == str(library_folder())
-    assert clean_environment() == {name: value for name, value in os.environ.items() if name not in module.LEFT_OUT_FOR_ANOTHER_PYTHON}
+    assert clean_environment() == {name: value for name, value in os.environ.items() if name not in LEFT_OUT_FOR_ANOTHER_PYTHON}
 
 
 def test_exit_statuses_in_words():

@@ -226,17 +226,6 @@ def elsewhere(mask, parameters):
     return sitk.Resample(mask, grid, sitk.Transform(), sitk.sitkNearestNeighbor)
 
 
-def test_no_button_for_automatic_outlines_until_something_can_draw_them(application, panel, scans):
-    panel.go("tumour")
-    assert not ui(panel, "tumour").automaticButton.visible
-    asked = []
-    panel.logic.automaticSegmentation = lambda parameters, role: asked.append(role)
-    panel.refresh()
-    assert ui(panel, "tumour").automaticButton.visible
-    ui(panel, "tumour").automaticButton.click()
-    assert asked == ["pre"]
-
-
 def test_a_broken_model_folder_is_refused_and_the_earlier_choice_stays(application, panel, tmp_path):
     panel.go("predict")
     box, good, broken = ui(panel, "predict").modelBox, resource(DEMO_BUNDLE), tmp_path / "broken"

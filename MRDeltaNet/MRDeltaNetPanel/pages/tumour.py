@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import qt
+import slicer
 from slicer.i18n import tr as _
 
 from MRDeltaNetLib import workflow
@@ -70,9 +73,26 @@ class TumourPage(Page):
         self.logic.carryOver(self.parameters)
 
     def automatic(self) -> None:
-        """Let the installed model draw."""
+        """Let nnU-Net draw, by a model that the user chose and trusts."""
+        if not self._modelIsTrusted():
+            return
+        self.edit(self.role)
         self.editor.keepForUndo()
-        self.logic.automaticSegmentation(self.parameters, self.role)
+        self.panel.follow(lambda: self.logic.startAutomatic(self.parameters, self.role))
+
+    def _modelIsTrusted(self) -> bool:
+        """Ask which model, beginning with that of last time, and for trust if its bytes are not those that were approved."""
+        last = self.logic.segmentationModel
+        folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder of a trained nnU-Net model"), "" if last is None else str(last))
+        if not folder:
+            return False
+        self.logic.chooseSegmentationModel(Path(folder))
+        what = self.logic.unapproved()
+        if what is None:
+            return True
+        if trusted := userTrusts(what):
+            self.logic.approveSegmentationModel()
+        return trusted
 
     def refresh(self, situation: Any, step: Any) -> None:
         parameters = self.parameters
@@ -81,7 +101,10 @@ class TumourPage(Page):
         whyNot = workflow.why_not_carry(situation, translate=libraryText)
         self.ui.carryButton.enabled = not whyNot
         self.ui.carryButton.toolTip = whyNot or _("Lay the first outline on the second scan, as a suggestion to correct")
-        self.ui.automaticButton.visible = self.logic.automaticSegmentation is not None
+        nothing = self.logic.whyNoAutomatic()
+        scan = parameters.preVolume if self.role == "pre" else parameters.postVolume
+        self.ui.automaticButton.enabled = nothing is None and scan is not None and not self.logic.running
+        self.ui.automaticButton.toolTip = nothing or _("Let nnU-Net draw the outline: a suggestion, to be checked and corrected")
         drawn = situation.residual_outline is Outline.DRAWN
         self.ui.completeResponseBox.enabled = parameters.completeResponse or not drawn
         self.ui.completeResponseBox.toolTip = (_("Residual tumour is outlined: clear that outline first") if drawn else
@@ -89,3 +112,14 @@ class TumourPage(Page):
         sizes = self.logic.sizes(self.parameters) or {}
         self.write(self.ui.measuresLabel, sizesLine(sizes))
         self.ui.measuresLabel.toolTip = sizesTable(sizes)
+
+
+def userTrusts(what: str) -> bool:
+    """Ask whether a model may be read. what: what it is, in lines"""
+    box = qt.QMessageBox(slicer.util.mainWindow())
+    box.windowTitle = _("MRDeltaNet")
+    box.text = _("Reading an nnU-Net model runs code that its maker chose. Do you know where this one comes from, and trust it?")
+    box.informativeText = what
+    box.setStandardButtons(qt.QMessageBox.Yes | qt.QMessageBox.No)
+    box.setDefaultButton(qt.QMessageBox.No)
+    return box.exec() == qt.QMessageBox.Yes

@@ -25,13 +25,14 @@ class ProcessTree:
     streams  "stdout" and "stderr", binary pipes
     """
 
-    def __init__(self, command: Sequence[str], *, cwd: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], lifeline: bool = False) -> None:
         """Start it.
 
-        raises  OSError, ValueError if the program cannot be started
+        lifeline  its standard input is a pipe that ends when we do, however we end: a child that watches it can then end its own group
+        raises    OSError, ValueError if the program cannot be started
         """
-        self._process = subprocess.Popen(list(command), cwd=cwd, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                         stderr=subprocess.PIPE, **own_group())
+        self._process = subprocess.Popen(list(command), cwd=cwd, env=dict(environment), stdin=subprocess.PIPE if lifeline else subprocess.DEVNULL,
+                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, **own_group())
         self._owner = os.getpid()
         _alive.add(self)
 
@@ -72,6 +73,8 @@ class ProcessTree:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout_s)
             _alive.discard(self)
+            if self._process.stdin is not None:
+                self._process.stdin.close()
         return self._process.returncode
 
     def _signal(self, number: int) -> None:
