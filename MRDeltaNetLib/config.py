@@ -16,6 +16,14 @@ MEMBERS = ("all", "first")
 """Which members of an ensemble answer."""
 
 
+EXPLAIN_METHODS = ("attention", "change", "gradcam", "relevance", "integrated_gradients", "occlusion", "roi_shells", "counterfactual",
+                   "guided_gradcam", "null")
+"""Methods that make maps (response/attribution), in the order in which they are listed and shown."""
+
+NATIVE_METHODS = ("attention", "change")
+"""Those that every run with the step "explain" makes: the network's own."""
+
+
 @dataclass(frozen=True)
 class GateLimits:
     """What the gate lets through. Sizes protect the machine; spacings protect the meaning."""
