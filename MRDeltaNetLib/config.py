@@ -105,6 +105,7 @@ class RunConfig:
     bias_correction: str | None = None            # None: what the bundle was trained with
     outline_step_mm: float = 2.0                  # how far outlines are moved for the range; readers who draw rectal tumours on T2 differ by
                                                   # about this much along the border
+    explain_methods: tuple[str, ...] = NATIVE_METHODS   # maps of the step "explain"; the native ones are always made
     members: str = "all"                          # "first": the first member of an ensemble alone; faster, and the range knows one member only
     device: str = "auto"
     seed: int = 0

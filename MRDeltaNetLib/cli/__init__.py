@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from MRDeltaNetLib.cli import cohort, model, patient, query, study
+from MRDeltaNetLib.cli import cohort, explain, model, patient, query, study
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Treatment response from MRI before and after neoadjuvant treatment. Research use only.")
@@ -17,6 +17,10 @@ for command in (patient.run, patient.check, patient.demo, patient.simulate, quer
 model_app = typer.Typer(no_args_is_help=True, help="Model bundles.")
 model_app.command()(model.verify)
 app.add_typer(model_app, name="model")
+
+explain_app = typer.Typer(cls=explain.DefaultCommand, no_args_is_help=True, help="More maps of a finished run: explain RESULT_DIR.")
+explain_app.command(explain.DEFAULT)(explain.maps)
+app.add_typer(explain_app, name="explain")
 
 cohort_app = typer.Typer(no_args_is_help=True, help="Tables of patients.")
 cohort_app.command()(cohort.check)

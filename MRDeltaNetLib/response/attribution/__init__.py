@@ -6,6 +6,7 @@ Every method is a function of (network, x) alone: the same network and input giv
 and input are as before afterwards. PyTorch (and captum, for integrated gradients) load when a method is asked for.
 
 registry              METHODS, attribute, why_not
+showing               maps of both visits on one scale, with what has to be said of each
 readout               what the network's logit means: P(pCR), the side of the threshold
 native                attention, change: the network's own pooling weights and change, no gradient
 gradcam               Grad-CAM of each visit at the convolutional stage
@@ -20,6 +21,7 @@ regions, inpainting   what stands around an outline, in mm; what is put in the p
 """
 
 from MRDeltaNetLib.response.attribution.readout import Attribution, Readout
-from MRDeltaNetLib.response.attribution.registry import METHODS, Method, attribute, why_not
+from MRDeltaNetLib.response.attribution.registry import METHODS, Method, attribute, missing_package, why_not
+from MRDeltaNetLib.response.attribution.showing import shown
 
-__all__ = ["METHODS", "Attribution", "Method", "Readout", "attribute", "why_not"]
+__all__ = ["METHODS", "Attribution", "Method", "Readout", "attribute", "missing_package", "shown", "why_not"]
