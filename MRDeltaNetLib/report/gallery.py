@@ -14,7 +14,7 @@ from MRDeltaNetLib.report.pictures import (Overlay, Window, checkerboard_picture
                                            swatch)
 from MRDeltaNetLib.report.planes import (MAP_FIELD_MM, PLANES, SCAN_FIELD_MM, field, field_width_mm, image_centre, map_maximum,
                                          mask_centre)
-from MRDeltaNetLib.report.words import sentence, short_number, text
+from MRDeltaNetLib.report.words import number, sentence, short_number, text
 
 WHEN = {"pre": "before treatment", "post": "after treatment"}
 _OUTLINES_OF = {"pre": ("pre_mask",), "post": ("post_mask", "residual_mask")}
@@ -45,7 +45,7 @@ def gallery(result: Result) -> str:
              "A anterior, P posterior, H head, F foot. All pictures of a section share one scale.</p>", _key(result)]
     parts += [_scan_row(result, scan, width_mm) for scan in scans.values()]
     parts.append("</section>")
-    rows = [_map_row(result, scans[role], map_width_mm, name, label, meaning) for name, role, label, meaning in _MAPS
+    rows = [_map_row(result, scans[role], map_width_mm, name, label, meaning) for name, role, label, meaning in (*_MAPS, *_more_maps(result))
             if role in scans and images.get(name) is not None]
     parts.append("<section><h2>Where the score comes from</h2>" + ("".join(rows) or "<p>This run made no attention maps.</p>") + "</section>")
     parts.append(_alignment_check(result, scans, width_mm))
@@ -119,6 +119,17 @@ def _key(result: Result) -> str:
     return f'<ul class="key">{"".join(items)}</ul>' if items else "<p>No outlines: this run had no masks.</p>"
 
 
+def _more_maps(result: Result) -> list[tuple[str, str, str, str]]:
+    """Maps that the run was asked for: name, role, title, meaning."""
+    found = []
+    for name, facts in result.map_facts.items():
+        if name not in {own for own, *_ in _MAPS} and facts.get("label"):
+            role = name.rsplit("_", 1)[1]
+            toward = f", towards the class {facts['toward']}" if facts.get("toward") else ""
+            found.append((name, role, text(f"{facts['label']}, on the scan {WHEN[role]}"), text(f"{facts.get('formula', 'formula not stated')}{toward}")))
+    return found
+
+
 def _scan_row(result: Result, scan: _Scan, width_mm: float) -> str:
     outlines = _drawn(result, scan.role)
     drawn = " with " + " and ".join(outline.label for outline, _ in outlines) + " outlined" if outlines else ""
@@ -130,12 +141,22 @@ def _scan_row(result: Result, scan: _Scan, width_mm: float) -> str:
 
 
 def _map_row(result: Result, scan: _Scan, width_mm: float, name: str, label: str, meaning: str) -> str:
-    overlay = overlay_of(result.images[name])
+    overlay = overlay_of(result.images[name], result.map_facts.get(name, {}))
     if overlay is None:
         return f'<div class="row"><h3>{label}</h3><p>The map is zero everywhere, so there is nothing to show.</p></div>'
     pictures = [(plane.name, scan_picture(field(scan.image, plane, scan.point_mm, width_mm), scan.image, scan.window, overlay=overlay,
                                           outlines=_drawn(result, scan.role))) for plane in PLANES]
-    return _row(label, f"{label.lower()}, in colours from dark blue (low) to yellow (high)", pictures, _bar(result, name, overlay, meaning))
+    colours = "blue (below 0) to orange (above 0)" if overlay.signed else "dark blue (low) to yellow (high)"
+    return _row(label, f"{label.lower()}, in colours from {colours}", pictures, _bar(result, name, overlay, meaning) + _numbers(result.map_facts.get(name, {})))
+
+
+def _numbers(facts) -> str:
+    """The numbers that belong to a map, in words."""
+    said = facts.get("numbers") or {}
+    if not said:
+        return ""
+    items = "; ".join(f"{text(key.replace('_', ' '))} {number(value, 2, signed=True)}" for key, value in said.items())
+    return f"<p>In numbers: {items}.</p>"
 
 
 def _bar(result: Result, name: str, overlay: Overlay, meaning: str) -> str:
@@ -143,10 +164,17 @@ def _bar(result: Result, name: str, overlay: Overlay, meaning: str) -> str:
     unit = f" (unit: {text(facts['unit'])})" if facts.get("unit") else ""
     caution = facts.get("caution") or ("" if facts.get("sees_image_content", True) else
                                        "this map shows position only: it does not depend on what the images show")
-    says = f"Colour scale from 0 to {short_number(overlay.top)}; transparent below {short_number(overlay.threshold)}"
+    says = f"Colour scale from {short_number(overlay.bottom)} to {short_number(overlay.top)}; transparent below {short_number(overlay.threshold)}"
+    shared = " Both scans share this scale." if facts.get("scale_top") and _sibling(name) in result.images else ""
     return (f'<div class="bar">{_img(colour_bar(overlay, short_number), says)}<p>Colours: {meaning}{unit}. Transparent (hatched) below '
-            f"{OVERLAY_THRESHOLD:.0%} of the highest value; colours are laid over the scan at {OVERLAY_OPACITY:.0%}."
+            f"{OVERLAY_THRESHOLD:.0%} of the end of the scale; colours are laid over the scan at {OVERLAY_OPACITY:.0%}.{shared}"
             + (f" <strong>Caution: {sentence(caution)}</strong>" if caution else "") + "</p></div>")
+
+
+def _sibling(name: str) -> str:
+    """The map of the same method on the other scan."""
+    method, role = name.rsplit("_", 1)
+    return f"{method}_{'post' if role == 'pre' else 'pre'}"
 
 
 def _alignment_check(result: Result, scans: dict[str, _Scan], width_mm: float) -> str:
