@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -335,6 +336,20 @@ def test_the_command_adds_maps_and_says_what_it_did(folder):
     whole(folder)
     again = asked("maps", folder, "--methods", "null")
     assert again.returncode == 0 and "There already: null" in again.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_a_command_that_is_interrupted_ends_with_status_6_and_leaves_the_result_whole(folder):
+    child = subprocess.Popen([sys.executable, "-m", "MRDeltaNetLib", "explain", str(folder), "--methods", "null,occlusion", "--progress", "json"], stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    for line in child.stdout:
+        if "variants asked" in line and not json.loads(line)["message"].startswith("0 of"):
+            child.send_signal(signal.SIGINT)
+            break
+    out, _ = child.communicate(timeout=60)
+    assert child.returncode == 6 and "MRD-E890" in out
+    whole(folder)
+    assert "occlusion_pre" not in said(folder)["maps"] and not list(folder.glob(".writing-*"))
 
 
 def test_the_command_refuses_with_code_and_status(folder, tmp_path):

@@ -262,6 +262,8 @@ def _refuse_contradictions(job: Job) -> None:
     """Choices that each are possible but not together."""
     if "explain" in job.steps and "predict" not in job.steps:
         raise UsageError("The step 'explain' needs the step 'predict', whose inner values it shows", code="MRD-E408", fix="add 'predict' to the steps")
+    if job.explain_methods != RunConfig.explain_methods and "explain" not in job.steps:
+        raise UsageError("'explain_methods' are named without the step 'explain', which makes them", code="MRD-E408", fix="add 'explain' to the steps, or leave 'explain_methods' out")
     if "align" not in job.steps and job.transform is None:
         raise UsageError("The job leaves out the step 'align' but hands in no accepted transform", code="MRD-E411",
                          fix="add 'align' to the steps, or name the transform of an earlier run")

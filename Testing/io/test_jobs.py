@@ -60,6 +60,11 @@ def test_methods_of_explanation_that_cannot_be_are_refused_with_a_remedy(given, 
     assert error.code == code and hint in error.fix
 
 
+def test_methods_of_explanation_without_their_step_are_refused():
+    error = refused(explain_methods=["gradcam"], steps=["align", "masks", "predict"])
+    assert error.code == "MRD-E408" and "step" in error.what
+
+
 def test_methods_of_explanation_come_in_one_order_and_once():
     assert job_from_mapping({**LEAST, "explain_methods": ["null", "gradcam", "null"]}).explain_methods == ("gradcam", "null")
 

@@ -66,10 +66,10 @@ def _blurred(values: "torch.Tensor", spacing_mm: tuple[float, float, float], sd_
     torch = require("torch", "Explanation", INSTALL_TORCH)
     for axis, step in enumerate(spacing_mm[::-1]):
         count = values.shape[axis]
-        place = torch.arange(count, device=values.device, dtype=torch.float64) * step
+        place = torch.arange(count, dtype=torch.float64) * step
         reach = torch.arange(-int(np.ceil(REACH_SD * sd_mm / step)), int(np.ceil(REACH_SD * sd_mm / step)) + 1, dtype=torch.float64) * step
         kernel = torch.exp(-0.5 * ((place[:, None] - place[None]) / sd_mm) ** 2)
         kernel[(place[:, None] - place[None]).abs() > REACH_SD * sd_mm] = 0
         kernel = kernel / torch.exp(-0.5 * (reach / sd_mm) ** 2).sum()
-        values = (values.movedim(axis, -1) @ kernel.T.to(values.dtype)).movedim(-1, axis)
+        values = (values.movedim(axis, -1) @ kernel.T.to(values)).movedim(-1, axis)
     return values

@@ -104,7 +104,7 @@ def logits(network: "torch.nn.Module", inputs: Callable[[int], "torch.Tensor"], 
         for start in range(0, count, at_once):
             progress(start / count, f"{start} of {count} variants asked")
             batch = torch.stack([inputs(number) for number in range(start, min(start + at_once, count))])
-            found += network(batch).logit.double().cpu().tolist()
+            found += network(batch).logit.cpu().double().tolist()
     progress(1.0, f"{count} variants asked")
     return found
 

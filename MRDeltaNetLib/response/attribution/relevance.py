@@ -175,7 +175,10 @@ def _aligned(call: Call, share: "torch.Tensor", depth: int) -> "torch.Tensor":
 
 def _diagonal(tokens: int, part: slice, device) -> "torch.Tensor":
     torch = require("torch", "Explanation", INSTALL_TORCH)
-    return torch.eye(tokens, device=device)[None, part]
+    wanted = range(tokens)[part]
+    rows = torch.zeros(1, len(wanted), tokens, device=device)
+    rows[0, torch.arange(len(wanted)), torch.arange(wanted[0], wanted[-1] + 1)] = 1
+    return rows
 
 
 def _through_encoder(member: "torch.nn.Module", seen: Watch, visit: int, scales: list["torch.Tensor"]) -> list["torch.Tensor"]:

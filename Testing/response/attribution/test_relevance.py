@@ -79,11 +79,11 @@ def test_poolings_give_each_token_what_it_adds_by_hand(kind):
         part = u[6 * number:6 * number + 6].numpy()
         for token in range(10):
             if view.weights is not None:
-                expected[token] += max(0.0, float(view.weights[0, token]) * float(delta[0, token].detach().numpy() @ part))
+                expected[token] += max(0.0, float(view.weights[0, token].detach()) * float(delta[0, token].detach().numpy() @ part))
         if view.where is not None:
             for channel in range(6):
                 token = int(view.where[0, channel])
-                expected[token] += max(0.0, view.sign * float(delta[0, token, channel]) * part[channel])
+                expected[token] += max(0.0, view.sign * float(delta[0, token, channel].detach()) * part[channel])
     assert relevance.pooling_relevance(seen.calls["pooling"][0])[0].detach().numpy() == pytest.approx(expected, abs=1e-6)
 
 
