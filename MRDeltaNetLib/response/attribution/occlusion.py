@@ -14,7 +14,7 @@ from MRDeltaNetLib.response.attribution.regions import blocks, distance_mm, outl
 if TYPE_CHECKING:
     import torch
 
-FORMULA = ("mean over the blocks that hold voxel v of 100 (P(pCR) - P(pCR) with that block of the T2 channel in-painted); positive: what is there "
+FORMULA = ("mean over the blocks that hold voxel v, weighted by how near it is to their middles, of 100 (P(pCR) - P(pCR) with that block of the T2 channel in-painted); positive: what is there "
            "speaks for pCR (occlusion, Zeiler and Fergus 2014)")
 SIZE_MM, STEP_MM, REACH_MM = 9.0, 6.0, 15.0
 
@@ -39,11 +39,19 @@ def occlusion(network: "torch.nn.Module", x: "torch.Tensor", readout: Readout, *
 
     total, covered = np.zeros((2, *voxels)), np.zeros((2, *voxels))
     for (time, block), logit in zip(asked, logits(network, without, len(asked), int(np.prod(voxels)), progress)):
-        total[time][block] += whole - 100 * readout.p_pcr(logit)
-        covered[time][block] += 1
-    maps = {visit: (total[time] / np.maximum(covered[time], 1)).astype(np.float32) for time, visit in enumerate(VISITS)}
+        weight = _nearness(tuple(part.stop - part.start for part in block))
+        total[time][block] += weight * (whole - 100 * readout.p_pcr(logit))
+        covered[time][block] += weight
+    maps = {visit: np.divide(total[time], covered[time], out=np.zeros(voxels), where=covered[time] > 0).astype(np.float32) for time, visit in enumerate(VISITS)}
     facts = {"resolution_mm": (size_mm,) * 3, "block_mm": size_mm, "step_mm": step_mm, "reach_mm": reach_mm, "blocks": len(asked), "filling": DESCRIBED}
     return Found(maps, facts)
+
+
+def _nearness(shape: tuple[int, int, int]) -> np.ndarray:
+    """Weights (z, y, x) of a block's voxels, 1 in its middle and falling evenly to its faces: without them the largest value would lie where
+    blocks overlap, and not in the block that it is of."""
+    along = [1 - np.abs(np.arange(count) - (count - 1) / 2) / ((count + 1) / 2) for count in shape]
+    return along[0][:, None, None] * along[1][:, None] * along[2]
 
 
 def _near(found: list, x: "torch.Tensor", time: int, spacing_mm: tuple[float, float, float], reach_mm: float | None) -> list:

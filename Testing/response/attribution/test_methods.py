@@ -103,11 +103,18 @@ def test_occlusion_of_a_network_that_reads_one_block_shows_that_block_alone():
     assert found.maps["post"][block].ravel() == pytest.approx(by_hand[0] - by_hand[1], abs=1e-4)
 
 
-def test_overlapping_blocks_give_each_voxel_the_mean_of_its_blocks():
+def test_overlapping_blocks_give_each_voxel_a_mean_of_its_blocks_and_the_peak_lies_in_the_middle_of_the_best_block():
     weights = torch.zeros(2, *VOXELS)
     weights[0, :, :, :8] = 0.01
     found = attribute("occlusion", linear(weights), case(), size_mm=8.0, step_mm=4.0, reach_mm=None)
     assert found.facts["blocks"] == 2 * len(blocks(VOXELS, SPACING_MM, 8.0, 4.0)) and not found.maps["pre"][:, :, 12:].any()
+    x, spot = case(), torch.zeros(2, *VOXELS)
+    x[:, 0] = 0
+    x[1, 0, 2, 8:12, 8:12] = spot[1, 2, 8:12, 8:12] = 1.0                     # one whole block of 10 x 10 x 5 mm around it
+    peak = attribute("occlusion", linear(spot), x, size_mm=10.0, step_mm=4.0, reach_mm=None).maps["post"]
+    best = np.argwhere(peak >= peak.max() - 1e-6).mean(0)
+    middles = [np.array([(part.start + part.stop - 1) / 2 for part in block]) for block in blocks(VOXELS, SPACING_MM, 10.0, 4.0)]
+    assert min(np.abs(best - middle).max() for middle in middles) < 1.0 and np.abs(best - [2, 9.5, 9.5]).max() < 2
 
 
 def test_blocks_beyond_reach_of_the_outline_are_not_asked_and_their_voxels_are_zero():
