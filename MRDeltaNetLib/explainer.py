@@ -84,7 +84,8 @@ def explain_result(folder: Path | str, methods: Iterable[str] | str = ALL, *, mo
         share(0.0, METHODS[key].label)
         started = time.perf_counter()
         made = pipeline.method_maps(key, network, run.seen, bundle.own, run.scans, run.transform, device=device, progress=share)
-        files += add_maps(folder, made, history={"step": "explain", "parameters": {"methods": [key]}}, seconds={f"explain {key}": round(time.perf_counter() - started, 3)})
+        files += add_maps(folder, made, history={"step": "explain", "parameters": {"methods": [key]}},
+                          seconds={f"explain {key}": round(time.perf_counter() - started, 3)})
         numbers |= {name: facts["numbers"] for name, (_, facts) in made.items() if "numbers" in facts}
     progress(1.0, "Done")
     return Explained(tuple(files), kept, left_out, numbers)
@@ -109,10 +110,9 @@ def _run(folder: Path, said: Mapping[str, Any], manifest: Mapping[str, Any]) -> 
 
 
 def _there(folder: Path, said: Mapping[str, Any], manifest: Mapping[str, Any], key: str) -> bool:
-    """Whether all maps of a method are there, as they were written."""
-    names = [f"{key}_{visit}" for visit in METHODS[key].visits]
-    files = [ALL_IMAGE_FILES[name] for name in names]
-    return all(name in said["maps"] and (folder / file).is_file() and manifest["outputs"].get(file) == sha256(folder / file) for name, file in zip(names, files))
+    """Whether a method's maps are there, as they were written: they are added together, so that any one means all (a network may look at one visit only)."""
+    files = [ALL_IMAGE_FILES[name] for visit in METHODS[key].visits if (name := f"{key}_{visit}") in said["maps"]]
+    return bool(files) and all((folder / file).is_file() and manifest["outputs"].get(file) == sha256(folder / file) for file in files)
 
 
 def _bundle(said: Mapping[str, Any], model: Path | str | None) -> Bundle:
@@ -144,5 +144,6 @@ def _require_same_answer(said: Mapping[str, Any], network: Any, bundle: Bundle, 
         logit = float(network(torch.from_numpy(seen.values.astype("float32"))[None]).logit[0])
     p_pcr = Readout.of(bundle.own).p_pcr(logit)
     if not math.isfinite(p_pcr) or abs(p_pcr - said["p_pcr"]) > SAME_P_PCR:
-        raise InputError("The model gives another answer about the kept input than the run did", code="MRD-E728", found=f"P(pCR) {p_pcr:.3f}, the run said {said['p_pcr']:.3f}",
+        raise InputError("The model gives another answer about the kept input than the run did", code="MRD-E728",
+                         found=f"P(pCR) {p_pcr:.3f}, the run said {said['p_pcr']:.3f}",
                          fix="name the bundle that the run was made with: recalibration and threshold may have been changed since; or run the job again")

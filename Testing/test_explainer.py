@@ -238,6 +238,15 @@ def test_a_map_that_was_changed_since_is_made_again(folder):
     whole(folder)
 
 
+def test_a_method_of_one_scan_alone_is_not_asked_twice(folder, monkeypatch):
+    """As on a network that looks at one visit."""
+    from MRDeltaNetLib.response.attribution.readout import Found
+    one = replace(METHODS["gradcam"], make=lambda network, x, readout, *, progress: Found({"post": np.ones(x.shape[2:], np.float32)}, {"resolution_mm": (3.0, 3.0, 3.0)}))
+    monkeypatch.setitem(METHODS, "gradcam", one)
+    assert explain_result(folder, ["gradcam"]).files == ("gradcam_post.nrrd",)
+    assert explain_result(folder, ["gradcam"]).kept == ("gradcam",)
+
+
 def test_a_new_run_takes_the_added_maps_away(folder):
     explain_result(folder, ["null"])
     write_results(Result(), folder, manifest=MANIFEST_FACTS)

@@ -32,4 +32,4 @@ def _own(network: "torch.nn.Module", x: "torch.Tensor", names: dict[str, str], p
     maps = {visit: on_voxels(getattr(output, name)[0], network.geometry.voxels) for visit, name in names.items()}
     facts = map_facts(next(iter(names.values())), network_facts)
     formulas = {visit: network_facts["formulas"].get(name, FORMULAS[name]) for visit, name in names.items()}
-    return Found(maps, {**facts, "unit": UNITS[next(iter(names.values()))], "formula": formulas["pre"] + "; " + formulas["post"] if len(names) > 1 else formulas["post"]})
+    return Found(maps, {**facts, "unit": UNITS[next(iter(names.values()))], "formula": "; ".join(formulas.values())})

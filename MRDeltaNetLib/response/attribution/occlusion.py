@@ -14,8 +14,8 @@ from MRDeltaNetLib.response.attribution.regions import blocks, distance_mm, outl
 if TYPE_CHECKING:
     import torch
 
-FORMULA = ("mean over the blocks that hold voxel v, weighted by how near it is to their middles, of 100 (P(pCR) - P(pCR) with that block of the T2 channel in-painted); positive: what is there "
-           "speaks for pCR (occlusion, Zeiler and Fergus 2014)")
+FORMULA = ("mean over the blocks that hold voxel v, weighted by how near it is to their middles, of 100 (P(pCR) - P(pCR) with that block of the T2 "
+           "channel in-painted); positive: what is there speaks for pCR (occlusion, Zeiler and Fergus 2014)")
 SIZE_MM, STEP_MM, REACH_MM = 9.0, 6.0, 15.0
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping
 import numpy as np
 
 from MRDeltaNetLib.errors import require
-from MRDeltaNetLib.progress import Progress, part
+from MRDeltaNetLib.progress import Progress
 from MRDeltaNetLib.response.prediction import BATCH_VOXELS, recalibrate
 
 if TYPE_CHECKING:
@@ -124,6 +124,3 @@ def on_voxels(values: "torch.Tensor", voxels: tuple[int, int, int]) -> np.ndarra
 def largest(maps: Maps) -> float:
     """The largest absolute value over both visits."""
     return max((float(np.abs(found).max()) for found in maps.values()), default=0.0)
-
-
-__all__ = ["Attribution", "Found", "Maps", "Readout", "VISITS", "largest", "logit_of", "logits", "mean_over_members", "members", "on_voxels", "part"]

@@ -68,6 +68,20 @@ def test_an_unknown_method_is_refused_with_the_list():
     assert caught.value.code == "MRD-E723" and "gradcam" in caught.value.fix
 
 
+def test_a_class_can_be_named_for_every_method_and_counts_for_those_that_have_a_direction():
+    net, x = network(), pair()
+    for key in METHODS:
+        if METHODS[key].package:
+            continue
+        first, second = (attribute(key, net, x, toward=toward, **QUICK.get(key, {})) for toward in ("pCR", "non-pCR"))
+        same = all(np.array_equal(values, second.maps[visit]) for visit, values in first.maps.items())
+        assert same is not METHODS[key].directed, key
+        assert ("toward" in first.facts) is METHODS[key].directed
+    with pytest.raises(UsageError) as caught:
+        attribute("gradcam", net, x, toward="residual")
+    assert caught.value.code == "MRD-E723"
+
+
 @pytest.mark.parametrize("key", ["roi_shells", "occlusion", "counterfactual"])
 def test_an_empty_outline_is_refused_where_one_is_needed(key):
     x = case()
