@@ -16,15 +16,16 @@ from typing import Any, Iterable, Mapping
 import SimpleITK as sitk
 
 from MRDeltaNetLib import pipeline
+from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.config import EXPLAIN_METHODS, NATIVE_METHODS, RunConfig
 from MRDeltaNetLib.errors import InputError, MissingPackage
 from MRDeltaNetLib.io import network_input
-from MRDeltaNetLib.io.added_maps import add_maps, read_run, require_unchanged
+from MRDeltaNetLib.io.added_maps import add_maps, put_report, read_run, require_unchanged
 from MRDeltaNetLib.io.atomic import sha256
 from MRDeltaNetLib.io.bundle import Bundle, read_bundle
 from MRDeltaNetLib.io.images import read_plain
 from MRDeltaNetLib.io.jobs import methods_from
-from MRDeltaNetLib.io.results import ALL_IMAGE_FILES, TRANSFORM
+from MRDeltaNetLib.io.results import ALL_IMAGE_FILES, REPORT, TRANSFORM
 from MRDeltaNetLib.io.transforms import read_transform
 from MRDeltaNetLib.progress import Progress, part, silent
 from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
@@ -87,6 +88,7 @@ def explain_result(folder: Path | str, methods: Iterable[str] | str = ALL, *, mo
         files += add_maps(folder, made, history={"step": "explain", "parameters": {"methods": [key]}},
                           seconds={f"explain {key}": round(time.perf_counter() - started, 3)})
         numbers |= {name: facts["numbers"] for name, (_, facts) in made.items() if "numbers" in facts}
+    _renew_report(folder)
     progress(1.0, "Done")
     return Explained(tuple(files), kept, left_out, numbers)
 
@@ -107,6 +109,45 @@ def _run(folder: Path, said: Mapping[str, Any], manifest: Mapping[str, Any]) -> 
     seen = network_input.read_network_input(require_unchanged(folder, manifest, network_input.FILE))
     scans = {visit: read_plain(require_unchanged(folder, manifest, ALL_IMAGE_FILES[f"attention_{visit}"])) for visit in ("pre", "post")}
     return _Run(seen, scans, read_transform(require_unchanged(folder, manifest, TRANSFORM)))
+
+
+def _renew_report(folder: Path) -> None:
+    """Show all further maps in the run's report, where it has one that nobody changed and that has a place for them.
+
+    The scan after treatment is in the folder as it was brought onto the other one's grid, and only so: its maps and masks are brought there too. After
+    a deformable alignment that scan is bent, which its maps are not, and the report stays as it is.
+    """
+    said, manifest = read_run(folder)
+    needed = (ALL_IMAGE_FILES["pre_common"], ALL_IMAGE_FILES["post_common"], TRANSFORM)
+    if said["registration"].get("method") == "deformable" or not all(name in manifest["outputs"] for name in (*needed, REPORT)):
+        return
+    if sha256(folder / REPORT) != manifest["outputs"][REPORT]:
+        return
+    from MRDeltaNetLib.report.gallery import with_further_maps
+    text = (folder / REPORT).read_text(encoding="utf-8")
+    page = with_further_maps(text, _as_result(folder, said, manifest))
+    if page is not None and page != text:
+        put_report(folder, page)
+
+
+def _as_result(folder: Path, said: Mapping[str, Any], manifest: Mapping[str, Any]) -> Result:
+    """The images of a run's folder, all on the pre scan's grid, with what is known of its maps."""
+    def image(name: str) -> sitk.Image:
+        return read_plain(require_unchanged(folder, manifest, ALL_IMAGE_FILES[name]))
+
+    pre, transform = image("pre_common"), read_transform(require_unchanged(folder, manifest, TRANSFORM))
+    found = {"pre": pre, "post": image("post_common")}
+    for name, file in said["files"].items():
+        if not (folder / file).is_file() or manifest["outputs"].get(file) != sha256(folder / file):
+            continue                                       # a map that somebody changed is not shown
+        if name in ("post_mask", "residual_mask"):
+            found[name] = sitk.Resample(image(name), pre, transform, sitk.sitkNearestNeighbor, 0)
+        elif name in said["maps"] and name.endswith("_post"):
+            found[name] = sitk.Resample(image(name), pre, transform, sitk.sitkLinear, 0.0)
+        elif name == "pre_mask" or name in said["maps"]:
+            found[name] = image(name)
+    return Result(images=found, transform=pipeline.IDENTITY, mask_sources=said["mask_sources"],
+                  map_facts={name: facts for name, facts in said["maps"].items() if name in found})
 
 
 def _there(folder: Path, said: Mapping[str, Any], manifest: Mapping[str, Any], key: str) -> bool:

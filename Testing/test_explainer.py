@@ -247,6 +247,46 @@ def test_a_method_of_one_scan_alone_is_not_asked_twice(folder, monkeypatch):
     assert explain_result(folder, ["gradcam"]).kept == ("gradcam",)
 
 
+@pytest.fixture
+def reported(bundle, run_folder, tmp_path) -> Path:
+    """The run with scans, masks and a report."""
+    from MRDeltaNetLib.report.html import write_report
+    from Testing.made_up_result import complete_result
+    seen, shown = explainer._run(run_folder, *added_maps.read_run(run_folder)).seen, complete_result("left-handed", "oblique")
+    result = replace(shown, p_pcr=said(run_folder)["p_pcr"], model=bundle.public_facts(), network_input=seen)
+    write_results(result, tmp_path / "run", manifest=MANIFEST_FACTS, also=lambda folder: [write_report(result, folder / "report.html").name])
+    return tmp_path / "run"
+
+
+def test_the_report_gains_the_maps_once_and_stays_else_as_it_was(reported):
+    before = (reported / "report.html").read_text()
+    explain_result(reported, ["null"])
+    first = (reported / "report.html").read_text()
+    explain_result(reported, ["null", "counterfactual"])
+    whole(reported)
+    second = (reported / "report.html").read_text()
+    title = "<h3>Null map: outline and position alone, on the scan after treatment</h3>"
+    assert title not in before and first.count(title) == second.count(title) == 1 and "Tumour bed as fibrosis, on the scan" in second and "p pcr as fibrosis percent" in second
+    begin, end = "<!-- further maps -->", "<!-- end of further maps -->"
+    assert all(text.partition(begin)[0] == before.partition(begin)[0] and text.partition(end)[2] == before.partition(end)[2] for text in (first, second))
+    assert "were made after the run" in second and explain_result(reported, ["null"]).kept == ("null",) and (reported / "report.html").read_text() == second
+
+
+def test_a_report_that_somebody_changed_or_of_an_earlier_version_stays_as_it_is(reported):
+    path, manifest = reported / "report.html", json.loads((reported / MANIFEST).read_text())
+    path.write_text(path.read_text() + "mine")
+    changed = path.read_text()
+    explain_result(reported, ["null"])
+    assert path.read_text() == changed
+    path.write_text(changed.replace("further maps", "x"))
+    manifest = json.loads((reported / MANIFEST).read_text())
+    manifest["outputs"]["report.html"] = sha256(path)
+    (reported / MANIFEST).write_text(json.dumps(manifest))
+    earlier = path.read_text()
+    explain_result(reported, ["counterfactual"])
+    assert path.read_text() == earlier and "counterfactual_post" in said(reported)["maps"]
+
+
 def test_a_new_run_takes_the_added_maps_away(folder):
     explain_result(folder, ["null"])
     write_results(Result(), folder, manifest=MANIFEST_FACTS)

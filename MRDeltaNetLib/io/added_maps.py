@@ -9,14 +9,14 @@ from __future__ import annotations
 import secrets
 import shutil
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 import SimpleITK as sitk
 
 from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX, folder_to_disk, output_problem, replace, sha256, write_text
 from MRDeltaNetLib.io.images import write_image
-from MRDeltaNetLib.io.results import ALL_IMAGE_FILES, MANIFEST, RESULT, as_text, map_header
+from MRDeltaNetLib.io.results import ALL_IMAGE_FILES, MANIFEST, REPORT, RESULT, as_text, map_header
 from MRDeltaNetLib.io.tables import read_json
 
 STAGE = f"{TEMPORARY_PREFIX}maps-"
@@ -58,22 +58,45 @@ def add_maps(folder: Path | str, maps: Mapping[str, tuple[sitk.Image, Mapping[st
     """
     folder = Path(folder)
     said, manifest = read_run(folder)
+    files = {name: ALL_IMAGE_FILES[name] for name in maps}
+    entries = {name: {"file": files[name], **facts} for name, (_, facts) in maps.items()}
+    entry = {key: value for key, value in history.items() if key != "seconds"}
+    said = {**said, "maps": _in_order({**said.get("maps", {}), **entries}), "files": _in_order({**said.get("files", {}), **files}),
+            "history": [*said["history"], *([] if entry in said["history"] else [entry])]}
+    times = manifest["seconds"]
+    manifest = {**manifest, "seconds": {**times, "steps": {**times.get("steps", {}), **seconds}}}
+
+    def write(stage: Path) -> tuple[str, ...]:
+        for name, (image, facts) in maps.items():
+            write_image(image, stage / files[name], header=map_header(facts))
+        write_text(stage / RESULT, as_text(said, RESULT))
+        return (*files.values(), RESULT)
+
+    _exchange(folder, manifest, write)
+    return tuple(files.values())
+
+
+def put_report(folder: Path | str, page: str) -> None:
+    """Give a finished run another report.html. raises as add_maps"""
+    folder = Path(folder)
+    _, manifest = read_run(folder)
+
+    def write(stage: Path) -> tuple[str, ...]:
+        write_text(stage / REPORT, page)
+        return (REPORT,)
+
+    _exchange(folder, manifest, write)
+
+
+def _exchange(folder: Path, manifest: Mapping[str, Any], write: Callable[[Path], tuple[str, ...]]) -> None:
+    """Files that `write` puts into a folder of their own take the place of the run's, in the order in which it names them; then the manifest."""
     stage = folder / f"{STAGE}{secrets.token_hex(8)}"
     try:
         stage.mkdir()
-        files = {name: ALL_IMAGE_FILES[name] for name in maps}
-        for name, (image, facts) in maps.items():
-            write_image(image, stage / files[name], header=map_header(facts))
-        entries = {name: {"file": files[name], **facts} for name, (_, facts) in maps.items()}
-        entry = {key: value for key, value in history.items() if key != "seconds"}
-        said = {**said, "maps": _in_order({**said.get("maps", {}), **entries}), "files": _in_order({**said.get("files", {}), **files}),
-                "history": [*said["history"], *([] if entry in said["history"] else [entry])]}
-        write_text(stage / RESULT, as_text(said, RESULT))
-        digests = {file: sha256(stage / file) for file in (*files.values(), RESULT)}
-        times = manifest["seconds"]
-        manifest = {**manifest, "outputs": {**manifest["outputs"], **digests}, "seconds": {**times, "steps": {**times.get("steps", {}), **seconds}}}
-        write_text(stage / MANIFEST, as_text(manifest, MANIFEST))
-        for file in (*files.values(), RESULT, MANIFEST):
+        files = write(stage)
+        outputs = {**manifest["outputs"], **{file: sha256(stage / file) for file in files}}
+        write_text(stage / MANIFEST, as_text({**manifest, "outputs": outputs}, MANIFEST))
+        for file in (*files, MANIFEST):
             replace(stage / file, folder / file)
         folder_to_disk(folder)
     except OSError as problem:
@@ -81,11 +104,10 @@ def add_maps(folder: Path | str, maps: Mapping[str, tuple[sitk.Image, Mapping[st
     finally:
         if not _half_done(folder, stage):
             shutil.rmtree(stage, ignore_errors=True)
-    return tuple(files.values())
 
 
 def mend(folder: Path) -> None:
-    """Finish what a killed process began: its result.json has taken its place, its manifest.json has not."""
+    """Finish what a killed process began: its files have taken their places, its manifest.json has not."""
     for stage in folder.glob(f"{STAGE}*"):
         if _half_done(folder, stage):
             try:
@@ -96,11 +118,12 @@ def mend(folder: Path) -> None:
 
 
 def _half_done(folder: Path, stage: Path) -> bool:
-    """Whether the folder's result.json is the one that this stage's manifest, still in it, knows."""
+    """Whether the folder's files are those that this stage's manifest, which alone is left in it, knows."""
     try:
-        told = read_json(stage / MANIFEST, what="the manifest")
-        return not (stage / RESULT).exists() and told["outputs"][RESULT] == sha256(folder / RESULT)
-    except (InputError, OSError, KeyError, TypeError):
+        told, known = (read_json(place / MANIFEST, what="the manifest")["outputs"] for place in (stage, folder))
+        new = {name: digest for name, digest in told.items() if known.get(name) != digest}
+        return [path.name for path in stage.iterdir()] == [MANIFEST] and all(sha256(folder / name) == digest for name, digest in new.items())
+    except (InputError, OSError, KeyError, TypeError, AttributeError):
         return False
 
 

@@ -24,6 +24,10 @@ _MAPS = (("attention_pre", "pre", "Attention on the scan before treatment",
          ("change_post", "post", "Change between the scans, on the scan after treatment", "size of the aligned change that the network saw"))
 
 
+FURTHER = ("<!-- further maps -->", "<!-- end of further maps -->")
+"""Between these stand maps beside the network's own, so that those which are made later find their place in a page."""
+
+
 @dataclass(frozen=True)
 class _Scan:
     role: str
@@ -45,11 +49,32 @@ def gallery(result: Result) -> str:
              "A anterior, P posterior, H head, F foot. All pictures of a section share one scale.</p>", _key(result)]
     parts += [_scan_row(result, scan, width_mm) for scan in scans.values()]
     parts.append("</section>")
-    rows = [_map_row(result, scans[role], map_width_mm, name, label, meaning) for name, role, label, meaning in (*_MAPS, *_more_maps(result))
-            if role in scans and images.get(name) is not None]
-    parts.append("<section><h2>Where the score comes from</h2>" + ("".join(rows) or "<p>This run made no attention maps.</p>") + "</section>")
+    own = "".join(_map_rows(result, scans, map_width_mm, _MAPS)) or "<p>This run made no attention maps.</p>"
+    more = "".join(_map_rows(result, scans, map_width_mm, _more_maps(result)))
+    parts.append(f"<section><h2>Where the score comes from</h2>{own}{FURTHER[0]}{more}{FURTHER[1]}</section>")
     parts.append(_alignment_check(result, scans, width_mm))
     return "".join(parts)
+
+
+def with_further_maps(page: str, result: Result) -> str | None:
+    """A run's page with the maps that were added since; None if the page has no place for them (of an earlier version, or edited).
+
+    result  all of it on one grid (images "pre", "post", masks, maps; transform: identity), as far as a run's folder still holds it
+    """
+    before, begin, rest = page.partition(FURTHER[0])
+    _, end, after = rest.partition(FURTHER[1])
+    if not begin or not end:
+        return None
+    points, _ = crossing_points(result)
+    scans = {role: _Scan(role, result.images[role], display_window(result.images[role]), points[role]) for role in ("pre", "post")}
+    width_mm = field_width_mm([scan.image for scan in scans.values()], MAP_FIELD_MM)
+    rows = "".join(_map_rows(result, scans, width_mm, _more_maps(result)))
+    note = ("<p>The following maps were made after the run. They are shown on both scans as aligned, on the grid of the scan before treatment.</p>" if rows else "")
+    return before + begin + note + rows + end + after
+
+
+def _map_rows(result: Result, scans: dict[str, "_Scan"], width_mm: float, maps) -> list[str]:
+    return [_map_row(result, scans[role], width_mm, name, label, meaning) for name, role, label, meaning in maps if role in scans and result.images.get(name) is not None]
 
 
 def crossing_points(result: Result) -> tuple[dict[str, np.ndarray], str]:

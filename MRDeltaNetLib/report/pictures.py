@@ -142,13 +142,13 @@ def colour_bar(overlay: Overlay, number: Any) -> bytes:
     block = rgb[2:2 + bar, margin:margin + span]
     block[clear & hatch], block[clear & ~hatch] = 120, 255
     picture = _image(rgb)
-    draw = drawing.Draw(picture)
+    draw = drawing.Draw(picture)                         # whose font has no true minus sign
     draw.rectangle((margin, 2, margin + span - 1, 2 + bar - 1), outline=(60, 60, 60))
     ticks = (-overlay.top, -overlay.threshold, overlay.threshold, overlay.top) if overlay.signed else (0.0, overlay.threshold, (overlay.threshold + overlay.top) / 2, overlay.top)
     for value in ticks:
         column = margin + (value - overlay.bottom) / (overlay.top - overlay.bottom) * (span - 1)
         draw.line((column, 2 + bar, column, 2 + bar + 5), fill=(0, 0, 0))
-        draw.text((column, height - 2), number(value), fill=(0, 0, 0), font=_font(14), anchor="mb")
+        draw.text((column, height - 2), number(value).replace("\N{MINUS SIGN}", "-"), fill=(0, 0, 0), font=_font(14), anchor="mb")
     return _png(picture)
 
 
