@@ -35,7 +35,7 @@ endef
 $(STAMP): constraints.txt pyproject.toml Makefile
 	$(call make_venv,$(VENV))
 	$(BIN)/python $(PIP) torch
-	$(BIN)/python $(PIP) --editable '.[scene,cohort,dicom,test]'
+	$(BIN)/python $(PIP) --editable '.[scene,cohort,dicom,explain,test]'
 	@touch $(STAMP)
 
 setup-nnunet: $(VENV_NNUNET)/.up-to-date  ## make .venv-nnunet with nnU-Net v2, for automatic segmentation (optional)

@@ -160,6 +160,18 @@ class Correspondence:
         return tuple(size // count for size, count in zip(self.grid.GetSize()[::-1], self.tokens))
 
 
+@dataclass(frozen=True, eq=False)
+class NetworkInput:
+    """What the network saw of a case, as it is kept beside the result.
+
+    values  float16 (timepoint 2, channel 2, depth, height, width), finite: Prepared.tensor, rounded
+    grid    SimpleITK.Image, uint8 zeros: the crop grid in the pre scan's space (LPS, mm)
+    """
+
+    values: "np.ndarray"
+    grid: sitk.Image
+
+
 @dataclass(frozen=True)
 class Result:
     """What one run found. Everything that is None was not asked for or not possible; a warning says why.
@@ -180,13 +192,15 @@ class Result:
     mrtrg            the reader's own grade, as it was given; never computed
     registration     name with unit -> number or text (method, mutual_information_before_nats, rotation_deg, ...)
     warnings         notices of every step
-    images           name -> SimpleITK.Image; keys are the names of the files written (io/results.IMAGE_FILES)
+    images           name -> SimpleITK.Image; keys are the names of the files written (io/results.image_file)
     transform        SimpleITK transform, pre LPS -> post LPS, mm: resamples post onto pre's grid
     model            the bundle's public facts (name, version, weights_sha256, intended_use, trained_on, card, ...), None without prediction;
                      members_used 1 if the first member of an ensemble answered alone
-    map_facts        for each map: formula, resolution_mm, sees_image_content
+    map_facts        for each map: formula, unit, resolution_mm, sees_image_content, scale_top (the maps of one method share it) and what else
+                     has to be said of it (response/attribution)
     correspondence   which places before treatment each place after it is compared with; None without the step "explain" or where there is none
     no_correspondence  why there is none although maps were made
+    network_input    what the network saw, so that it can be asked again; None without the step "explain"
     history          one entry a step: {"step": name, "parameters": {...}, "seconds": wall time}
     interval_days    days between the scans, None if unknown
     mask_sources     {"pre": "drawn", "post": "carried", "residual": "stated"}: "drawn" by a person, "carried" over from the pre scan,
@@ -213,6 +227,7 @@ class Result:
     map_facts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     correspondence: Correspondence | None = None
     no_correspondence: str | None = None
+    network_input: NetworkInput | None = None
     history: tuple[Mapping[str, Any], ...] = ()
     interval_days: int | None = None
     mask_sources: Mapping[str, str | None] = field(default_factory=dict)

@@ -33,9 +33,24 @@ _CIVIDIS_HEX = (
 CIVIDIS = np.frombuffer(bytes.fromhex(_CIVIDIS_HEX), dtype=np.uint8).reshape(256, 3)
 """Read-only uint8 array (256, 3): red, green, blue from the lowest value to the highest."""
 
+_SIGNED_STOPS = ((0.0, (0, 70, 190)), (0.25, (100, 160, 235)), (0.5, (245, 245, 245)), (0.75, (250, 175, 90)), (1.0, (215, 80, 0)))
+"""Blue, white, orange: told apart with every common colour vision deficiency."""
+
+
+def _signed_table() -> np.ndarray:
+    places, colours = np.linspace(0, 1, 256), np.array([colour for _, colour in _SIGNED_STOPS], float)
+    table = np.stack([np.interp(places, [stop for stop, _ in _SIGNED_STOPS], colours[:, channel]) for channel in range(3)], 1)
+    table = np.round(table).astype(np.uint8)
+    table.setflags(write=False)
+    return table
+
+
+SIGNED = _signed_table()
+"""Read-only uint8 array (256, 3) for maps with values below 0: from -top (blue: speaks against pCR) over 0 (white) to top (orange: speaks for it)."""
+
 
 OVERLAY_THRESHOLD = 0.2
-"""Below this fraction of its highest value a map is transparent."""
+"""Below this fraction of the end of its scale a map is transparent, by size where it has a sign."""
 
 OVERLAY_OPACITY = 0.55
 """How much of a map's colour covers the scan, 0 to 1."""

@@ -18,6 +18,14 @@ MEMBERS = ("all", "first")
 """Which members of an ensemble answer."""
 
 
+EXPLAIN_METHODS = ("attention", "change", "gradcam", "relevance", "integrated_gradients", "occlusion", "roi_shells", "counterfactual",
+                   "guided_gradcam", "null")
+"""Methods that make maps (response/attribution), in the order in which they are listed and shown."""
+
+NATIVE_METHODS = ("attention", "change")
+"""Those that every run with the step "explain" makes: the network's own."""
+
+
 @dataclass(frozen=True)
 class GateLimits:
     """What the gate lets through. Sizes protect the machine; spacings protect the meaning."""
@@ -104,6 +112,7 @@ class RunConfig:
     bias_correction: str | None = None            # None: what the bundle was trained with
     outline_step_mm: float = 2.0                  # how far outlines are moved for the range; readers who draw rectal tumours on T2 differ by
                                                   # about this much along the border
+    explain_methods: tuple[str, ...] = NATIVE_METHODS   # maps of the step "explain"; the native ones are always made
     members: str = "all"                          # "first": the first member of an ensemble alone; faster, and the range knows one member only
     device: str = "auto"
     seed: int = 0

@@ -143,9 +143,18 @@ def describe_outcome(outcome: Any) -> list[str]:
         lines.append(f"mrTRG {result.mrtrg}, the reader's opinion.")
     labels = {"report.html": "Report", "scene.mrb": "Scene for 3D Slicer", "attention_post.nrrd": "Attention on the post-treatment scan",
               "attention_pre.nrrd": "Attention on the pre-treatment scan", "change_post.nrrd": "Change on the post-treatment scan", "correspondence.safetensors": "Where places look (mrdeltanet query)",
-              "registration.tfm": "Transform", "result.json": "Numbers", "measures.csv": "Sizes, form and intensity as a table", "manifest.json": "Manifest"}
+              **_more_maps(), "registration.tfm": "Transform", "result.json": "Numbers", "measures.csv": "Sizes, form and intensity as a table",
+              "manifest.json": "Manifest"}
     lines += [f"{label + ':':38} {out / name}" for name, label in labels.items() if name in outcome.files]
     return lines + [RESEARCH_USE]
+
+
+def _more_maps() -> dict[str, str]:
+    """File -> label of every map that a run may be asked for."""
+    from MRDeltaNetLib.io.results import METHOD_FILES
+    from MRDeltaNetLib.response.attribution import METHODS
+    when = {"pre": "before", "post": "after"}
+    return {file: f"{METHODS[name.rsplit('_', 1)[0]].label.split(' (')[0]}, {when[name.rsplit('_', 1)[1]]} treatment" for name, file in METHOD_FILES.items()}
 
 
 def is_shipped_demo(model: Mapping[str, Any]) -> bool:

@@ -12,21 +12,24 @@ import hashlib
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 import SimpleITK as sitk
 
-from MRDeltaNetLib.case import Case, Prepared, Result, Timepoint
-from MRDeltaNetLib.config import GateLimits, PreprocessingConfig, RegistrationConfig, RunConfig
-from MRDeltaNetLib.errors import InputError, Notice, OutOfMemory, UsageError
+from MRDeltaNetLib.case import Case, NetworkInput, Prepared, Result, Timepoint
+from MRDeltaNetLib.config import NATIVE_METHODS, GateLimits, PreprocessingConfig, RegistrationConfig, RunConfig
+from MRDeltaNetLib.errors import InputError, MissingPackage, Notice, OutOfMemory, UsageError
 from MRDeltaNetLib.imaging import features, measures, outline_place, preprocessing, registration, response_scales, segmentation
 from MRDeltaNetLib.imaging.registration.similarity import linear_parts
 from MRDeltaNetLib.io.bundle import Bundle, load_network
 from MRDeltaNetLib.io.gate.pair import two_visits
 from MRDeltaNetLib.io.gate.masks import check_residual
 from MRDeltaNetLib.progress import Progress, part, silent
-from MRDeltaNetLib.response import correspondence, explanation, familiarity, prediction, uncertainty
+from MRDeltaNetLib.response import attribution, correspondence, explanation, familiarity, prediction, uncertainty
+
+if TYPE_CHECKING:
+    import torch
 
 SHARES = {"align": (0.05, 0.55), "masks": (0.55, 0.62), "predict": (0.62, 0.80), "explain": (0.80, 1.0), "prepare": (0.62, 1.0)}
 """Each step's share of the bar, by how long it takes on a CPU; "prepare" ends a case of a cohort."""
@@ -52,6 +55,9 @@ def run(case: Case, config: RunConfig, *, bundle: Bundle | None = None, transfor
     raises     InputError, UsageError, OutOfMemory, Cancelled
     """
     story = _Story(list(notices), progress)
+    more = _more_methods(config)
+    network = network_of(bundle, config) if more and bundle is not None else None
+    require_methods(more, network)                           # before minutes go into the alignment
     case, alignment, found = _aligned_and_measured(case, config, transform, story)
     result = Result(measures=found, response=response_scales.classes(found), features=_features(case, story), mrtrg=case.mrtrg,
                     registration=_registration_facts(alignment, case, left_out), transform=alignment.transform,
@@ -208,13 +214,69 @@ def _with_prediction(result: Result, case: Case, config: RunConfig, bundle: Bund
                      familiarity=known.as_json(), model=bundle.public_facts() | {"device": predicted.device} | ({"members_used": 1} if alone else {}), **spread)
     if "explain" not in config.steps:
         return result
-    with story.step("explain", {}) as bar:
+    more = _more_methods(config)
+    with story.step("explain", {"methods": list(more)} if more else {}) as bar:
         maps = explanation.explain(predicted, prepared.grid, preprocessing.image_on_grid)
         looks, none_because = correspondence.from_prediction(predicted, prepared.grid)
-        result = replace(result, images=dict(result.images) | _maps_on_scans(maps, case, result.transform),
-                         map_facts={name: facts for name, (_, facts) in maps.items()}, correspondence=looks, no_correspondence=none_because)
+        seen = NetworkInput(prepared.tensor.numpy().astype(np.float16), prepared.grid)
+        images, facts = _maps_on_scans(maps, case, result.transform), {name: said for name, (_, said) in maps.items()}
+        network = network_of(bundle, config) if more else None
+        for number, key in enumerate(more):
+            share = part(bar, (number + 0.1) / (len(more) + 0.1), (number + 1.1) / (len(more) + 0.1))
+            added = method_maps(key, network, seen, bundle.own, {"pre": case.pre.image, "post": case.post.image}, result.transform,
+                                device=config.device, progress=share)
+            images |= {name: image for name, (image, _) in added.items()}
+            facts |= {name: said for name, (_, said) in added.items()}
+        result = replace(result, images=dict(result.images) | images, map_facts=facts, network_input=seen, correspondence=looks, no_correspondence=none_because)
         bar(1.0, "Maps laid over the scans")
     return result
+
+
+def method_maps(key: str, network: "torch.nn.Module", seen: NetworkInput, own: Mapping[str, Any], scans: Mapping[str, sitk.Image], transform: sitk.Transform, *,
+                device: str = "auto", progress: Progress = silent) -> dict[str, tuple[sitk.Image, Mapping[str, Any]]]:
+    """One method's maps on the scans' own grids: by a run, or later from what it kept, with the same voxels.
+
+    key        of response.attribution.METHODS
+    network    the bundle's; seen: its input as it is kept; own: the "mrdeltanet" section of the bundle's metadata
+    scans      visit -> an image on that scan's own grid; its voxels are not looked at
+    transform  the alignment, pre LPS -> post LPS, mm
+    returns    "<key>_<visit>" -> (float32 on that scan's grid, facts)
+    raises     as attribution.attribute, prediction.choose_device
+    """
+    import torch
+    where, _ = prediction.choose_device(device)
+    found = attribution.attribute(key, network.to(where), torch.from_numpy(seen.values.astype(np.float32)), readout=attribution.Readout.of(own), progress=progress)
+    to_crop = {"pre": IDENTITY, "post": transform.GetInverse()}
+    made = {}
+    for name, (values, facts) in attribution.shown(found).items():
+        visit = name.rsplit("_", 1)[1]
+        made[name] = (preprocessing.on_scan(preprocessing.image_on_grid(values, seen.grid), scans[visit], to_crop[visit]), facts)
+    return made
+
+
+def network_of(bundle: Bundle, config: RunConfig) -> "torch.nn.Module":
+    """The bundle's network with its weights, or its first member where that alone is asked."""
+    from MRDeltaNetLib.models import registry            # torch loads here, not when the panel starts
+    network = load_network(bundle, registry.build)
+    return network.members[0] if _first_alone(bundle, config) else network
+
+
+def require_methods(keys: Iterable[str], network: "torch.nn.Module | None") -> None:
+    """Refuse methods that cannot be asked, before anything is computed.
+
+    raises  MissingPackage MRD-E801, InputError MRD-E724 (it means nothing on this network), UsageError MRD-E723
+    """
+    for key in keys:
+        if (package := attribution.missing_package(key)) is not None:
+            raise MissingPackage(f"The method '{key}' needs the Python package '{package}', which is not installed", code="MRD-E801",
+                                 fix="pip install 'mrdeltanet[explain]', or leave the method out")
+        if network is not None and (reason := attribution.why_not(key, network)) is not None:
+            raise InputError(f"The method '{key}' means nothing on this network", code="MRD-E724", found=reason, fix="leave the method out")
+
+
+def _more_methods(config: RunConfig) -> tuple[str, ...]:
+    """Methods beside the native ones."""
+    return tuple(key for key in config.explain_methods if key not in NATIVE_METHODS) if {"predict", "explain"} <= set(config.steps) else ()
 
 
 def _other_outlines(prepared: Prepared, case: Case, transform: sitk.Transform, settings: PreprocessingConfig,
@@ -252,11 +314,7 @@ def _class(predicted: prediction.Prediction, case: Case, story: "_Story") -> str
 
 
 def _predict(prepared: Prepared, bundle: Bundle, config: RunConfig) -> prediction.Prediction:
-    from MRDeltaNetLib.models import registry            # torch loads here, not when the panel starts
-    network = load_network(bundle, registry.build)
-    if _first_alone(bundle, config):
-        network = network.members[0]
-    return prediction.predict(prepared, network, bundle.own, device=config.device, seed=config.seed)
+    return prediction.predict(prepared, network_of(bundle, config), bundle.own, device=config.device, seed=config.seed)
 
 
 def _preprocessing_config(bundle: Bundle, config: RunConfig, case: Case, story: "_Story") -> PreprocessingConfig:

@@ -73,7 +73,7 @@ def run_config(job: Job) -> RunConfig:
     """The job's choices on top of the defaults."""
     default = RunConfig()
     return replace(default, steps=tuple(job.steps), bias_correction=job.bias_correction, outline_step_mm=job.outline_step_mm,
-                   members=job.members, device=job.device, seed=job.seed, threads=job.threads,
+                   explain_methods=job.explain_methods, members=job.members, device=job.device, seed=job.seed, threads=job.threads,
                    registration=replace(default.registration, method=job.registration))
 
 

@@ -13,7 +13,7 @@ import torch
 
 from MRDeltaNetLib import pipeline
 from MRDeltaNetLib.config import STEPS, GateLimits, PreprocessingConfig, RegistrationConfig, RunConfig
-from MRDeltaNetLib.errors import Cancelled, InputError, Notice, OutOfMemory, UsageError
+from MRDeltaNetLib.errors import Cancelled, InputError, MissingPackage, Notice, OutOfMemory, UsageError
 from MRDeltaNetLib.imaging import registration
 from MRDeltaNetLib.models.comparison import TokenShares
 from MRDeltaNetLib.response import familiarity, uncertainty
@@ -473,3 +473,42 @@ def test_a_cohort_s_case_is_refused_and_stopped_as_a_single_run_is(pair):
 
     with pytest.raises(Cancelled):
         pipeline.prepare_case(case, progress=stop)
+
+
+# ---- methods of explanation within a run
+
+@pytest.fixture(scope="module")
+def demo():
+    from MRDeltaNetLib.io.bundle import read_bundle
+    from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
+    return read_bundle(resource(DEMO_BUNDLE))
+
+
+def test_a_run_makes_the_maps_that_it_is_asked_for_and_they_are_those_that_explain_adds_later(pair, demo, tmp_path):
+    from MRDeltaNetLib.explainer import explain_result
+    from MRDeltaNetLib.io.results import write_results
+    from Testing.io.test_results import MANIFEST_FACTS
+    told, steps = [], ("masks", "predict", "explain")
+    asked = pipeline.run(case_of(pair), RunConfig(steps=steps, explain_methods=("change", "gradcam", "null")), bundle=demo, transform=pair.transform_pre_to_post,
+                         progress=lambda done, message: told.append(done))
+    plain = pipeline.run(case_of(pair), RunConfig(steps=steps), bundle=demo, transform=pair.transform_pre_to_post)
+    names = {"gradcam_pre", "gradcam_post", "null_pre", "null_post"}
+    assert set(asked.images) - set(plain.images) == names == set(asked.map_facts) - set(plain.map_facts) and told == sorted(told)
+    assert asked.history[-1]["parameters"] == {"methods": ["gradcam", "null"]} and plain.history[-1]["parameters"] == {}
+    write_results(asked, tmp_path / "asked", manifest=MANIFEST_FACTS)
+    write_results(plain, tmp_path / "plain", manifest=MANIFEST_FACTS)
+    explain_result(tmp_path / "plain", ["gradcam", "null"])
+    for name in names:
+        at_once, later = (sitk.ReadImage(str(tmp_path / folder / f"{name}.nrrd")) for folder in ("asked", "plain"))
+        assert np.abs(corners_mm(at_once) - corners_mm(later)).max() < 1e-9                      # a header's last digit may differ
+        assert np.abs(sitk.GetArrayFromImage(at_once) - sitk.GetArrayFromImage(later)).max() < 1e-5, name
+    first, second = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("asked", "plain"))
+    assert first["maps"] == second["maps"] and first["files"] == second["files"]
+
+
+def test_a_method_that_cannot_be_asked_stops_a_run_before_anything_is_aligned(pair, demo, monkeypatch):
+    seen = []
+    monkeypatch.setattr(pipeline.attribution, "missing_package", lambda key: "captum")
+    with pytest.raises(MissingPackage) as caught:
+        pipeline.run(case_of(pair), RunConfig(explain_methods=("integrated_gradients",)), bundle=demo, progress=lambda done, message: seen.append(message))
+    assert caught.value.code == "MRD-E801" and not seen

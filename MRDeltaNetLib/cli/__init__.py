@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from MRDeltaNetLib.cli import agree, cohort, dicom, model, patient, query, segment, study
+from MRDeltaNetLib.cli import agree, cohort, dicom, explain, model, patient, query, segment, study
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Treatment response from MRI before and after neoadjuvant treatment. Research use only.")
@@ -18,6 +18,10 @@ app.command("dicom-seg")(dicom.dicom_seg)
 model_app = typer.Typer(no_args_is_help=True, help="Model bundles.")
 model_app.command()(model.verify)
 app.add_typer(model_app, name="model")
+
+explain_app = typer.Typer(cls=explain.DefaultCommand, no_args_is_help=True, help="More maps of a finished run: explain RESULT_DIR.")
+explain_app.command(explain.DEFAULT)(explain.maps)
+app.add_typer(explain_app, name="explain")
 
 cohort_app = typer.Typer(no_args_is_help=True, help="Tables of patients.")
 cohort_app.command()(cohort.check)

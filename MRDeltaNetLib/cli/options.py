@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Callable, Optional
 
 import typer
 
-from MRDeltaNetLib.config import BIAS_CORRECTIONS, DEVICES, MEMBERS, REGISTRATION_METHODS, RunConfig
+from MRDeltaNetLib.config import BIAS_CORRECTIONS, DEVICES, EXPLAIN_METHODS, MEMBERS, NATIVE_METHODS, REGISTRATION_METHODS, RunConfig
 from MRDeltaNetLib.io.jobs import PROGRESS
 
 if TYPE_CHECKING:
@@ -46,12 +46,18 @@ AssumeRas = Annotated[bool, typer.Option("--assume-ras", help="Read a NIfTI file
 NoScene = Annotated[bool, typer.Option("--no-scene", help="Write no scene.mrb for 3D Slicer; the NRRD files are written all the same.")]
 Clinical = Annotated[Optional[str], typer.Option("--clinical", metavar="FILE.json", help="Clinical values by name.")]
 OutlineStep = Annotated[Optional[float], typer.Option("--outline-step-mm", metavar="MM", help=f"How far outlines are moved, grown and shrunk for the range of P(pCR). Default: {RunConfig.outline_step_mm:g}.")]
+ExplainMethods = Annotated[Optional[str], typer.Option("--explain-methods", metavar="NAME,NAME", help=f"Maps that are made, of {', '.join(EXPLAIN_METHODS)}. Default: {', '.join(NATIVE_METHODS)}.")]
 Members = Annotated[MembersChoice, typer.Option("--members", help="Which members of an ensemble answer; the first alone is faster, and the range then knows one member only.")]
 Device = Annotated[DeviceChoice, typer.Option("--device", help="Where the network runs.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Seed of every random choice.")]
 Progress = Annotated[ProgressChoice, typer.Option("--progress", help="How progress is shown; json prints one object a line.")]
 Workers = Annotated[int, typer.Option("--workers", metavar="N", min=1, max=256, help="Processes that simulate or prepare cases.")]
 Out = Annotated[Optional[str], typer.Option("--out", metavar="DIR", help="Folder for everything that is written.")]
+
+
+def listed(text: str) -> list[str]:
+    """Names between commas as a list."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def tell(notices: "tuple[Notice, ...]") -> None:

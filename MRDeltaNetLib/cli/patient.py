@@ -9,9 +9,9 @@ from typing import Annotated, Any, Optional
 import typer
 
 from MRDeltaNetLib.cli.options import (
-    AssumeRas, BiasChoice, Clinical, CompleteResponse, Device, DeviceChoice, Members, MembersChoice, Mrtrg, NoScene, Out, OutlineStep, Post, PostHeader, PostLabel,
-    PostMask, PostSeries, Pre, PreHeader, PreLabel, PreMask, PreSeries, Progress, ProgressChoice, RegistrationChoice, ResidualLabel, ResidualMask,
-    ScannersChoice, Seed, SettingChoice, VolumeIndex, Workers, guarded, tell)
+    AssumeRas, BiasChoice, Clinical, CompleteResponse, Device, DeviceChoice, ExplainMethods, Members, MembersChoice, Mrtrg, NoScene, Out, OutlineStep, Post, PostHeader,
+    PostLabel, PostMask, PostSeries, Pre, PreHeader, PreLabel, PreMask, PreSeries, Progress, ProgressChoice, RegistrationChoice, ResidualLabel, ResidualMask,
+    ScannersChoice, Seed, SettingChoice, VolumeIndex, Workers, guarded, listed, tell)
 from MRDeltaNetLib.errors import UsageError
 
 
@@ -24,7 +24,7 @@ def run(job: Annotated[Optional[Path], typer.Argument(metavar="[JOB.json]", help
         out: Out = None,
         registration: Annotated[RegistrationChoice, typer.Option("--registration", help="How post is aligned to pre; 'deformable' never feeds the network.")] = RegistrationChoice("rigid"),
         bias_correction: Annotated[Optional[BiasChoice], typer.Option("--bias-correction", help="N4 bias field correction. Default: what the model was trained with.")] = None,
-        outline_step_mm: OutlineStep = None, members: Members = MembersChoice("all"), device: Device = DeviceChoice("auto"), seed: Seed = 0,
+        outline_step_mm: OutlineStep = None, explain_methods: ExplainMethods = None, members: Members = MembersChoice("all"), device: Device = DeviceChoice("auto"), seed: Seed = 0,
         no_scene: NoScene = False, progress: Progress = ProgressChoice("bar")) -> None:
     """One pre/post pair in; probability, attention maps, report and scene out."""
     given = {name: value for name, value in locals().items() if name != "job"}
@@ -98,6 +98,8 @@ def _job(given: dict[str, Any], command: str):
     from MRDeltaNetLib.io.jobs import job_from_mapping
     values = {name: value.value if isinstance(value, Enum) else value for name, value in given.items()}
     values |= {name: int(values[name]) for name in ("pre_label", "post_label", "residual_label") if (values.get(name) or "").isdecimal()}
+    if values.get("explain_methods") is not None:
+        values["explain_methods"] = listed(values["explain_methods"])
     missing = [f"--{name}" for name in ("pre", "post", "out") if not values.get(name)]
     if missing:
         raise UsageError("The command lacks " + ", ".join(missing), code="MRD-E401", fix=f"see mrdeltanet {command} --help")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Mapping
 
-from MRDeltaNetLib.config import BIAS_CORRECTIONS, DEVICES, MEMBERS, REGISTRATION_METHODS, STEPS, GateLimits, RunConfig
+from MRDeltaNetLib.config import BIAS_CORRECTIONS, DEVICES, EXPLAIN_METHODS, MEMBERS, REGISTRATION_METHODS, STEPS, GateLimits, RunConfig
 from MRDeltaNetLib.errors import UsageError
 from MRDeltaNetLib.io.atomic import write_text
 from MRDeltaNetLib.io.tables import read_json, short
@@ -56,6 +56,7 @@ class Job:
                              the step "align", as the start with it
     bias_correction          "off", "fast" or "full"; None: what the model was trained with
     outline_step_mm          how far outlines are moved, grown and shrunk for the range of P(pCR), mm, 0.5 to 10 in hundredths
+    explain_methods          maps that the step "explain" makes, of config.EXPLAIN_METHODS; the native ones are always made
     members                  "all", or "first": the first member of an ensemble alone, which is faster and knows less
     device                   "auto", "cpu", "cuda" or "mps"
     seed                     of every random choice, 0 to 4294967295
@@ -88,6 +89,7 @@ class Job:
     transform: Path | None = None
     bias_correction: str | None = None
     outline_step_mm: float = RunConfig.outline_step_mm
+    explain_methods: tuple[str, ...] = RunConfig.explain_methods
     members: str = RunConfig.members
     device: str = "auto"
     seed: int = 0
@@ -183,6 +185,8 @@ def _checked(name: str, value: Any, base: Path | None) -> Any:
         return _outline_step(value)
     if name == "steps":
         return _steps(value)
+    if name == "explain_methods":
+        return methods_from(value)
     if name in _SWITCHES:
         if not isinstance(value, bool):
             raise _wrong_type(name, value, "true or false")
@@ -253,10 +257,30 @@ def _steps(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def methods_from(value: Any) -> tuple[str, ...]:
+    """Explanation methods in the order of config.EXPLAIN_METHODS, each once.
+
+    value   a list of their names
+    raises  UsageError MRD-E405 (wrong kind), E723 (unknown, or none)
+    """
+    if not isinstance(value, (list, tuple)) or not all(isinstance(key, str) for key in value):
+        raise _wrong_type("explain_methods", value, "a list of texts")
+    known = f"the methods are {', '.join(EXPLAIN_METHODS)}"
+    if unknown := [key for key in value if key not in EXPLAIN_METHODS]:
+        near = difflib.get_close_matches(unknown[0].casefold().replace("-", "_"), EXPLAIN_METHODS, 1)
+        raise UsageError("There is no such method of explanation", code="MRD-E723", found=f"'{short(unknown[0])}'",
+                         fix=(f"perhaps '{near[0]}' is meant; " if near else "") + known)
+    if not value:
+        raise UsageError("No method of explanation is named", code="MRD-E723", fix=known)
+    return tuple(key for key in EXPLAIN_METHODS if key in value)
+
+
 def _refuse_contradictions(job: Job) -> None:
     """Choices that each are possible but not together."""
     if "explain" in job.steps and "predict" not in job.steps:
         raise UsageError("The step 'explain' needs the step 'predict', whose inner values it shows", code="MRD-E408", fix="add 'predict' to the steps")
+    if job.explain_methods != RunConfig.explain_methods and "explain" not in job.steps:
+        raise UsageError("'explain_methods' are named without the step 'explain', which makes them", code="MRD-E408", fix="add 'explain' to the steps, or leave 'explain_methods' out")
     if "align" not in job.steps and job.transform is None:
         raise UsageError("The job leaves out the step 'align' but hands in no accepted transform", code="MRD-E411",
                          fix="add 'align' to the steps, or name the transform of an earlier run")

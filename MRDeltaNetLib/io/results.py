@@ -22,8 +22,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from MRDeltaNetLib.case import Result
+from MRDeltaNetLib.config import EXPLAIN_METHODS, NATIVE_METHODS
 from MRDeltaNetLib.errors import EnvironmentProblem, MRDeltaNetError
-from MRDeltaNetLib.io import correspondence
+from MRDeltaNetLib.io import correspondence, network_input
 from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX, atomic, folder_to_disk, output_problem, replace, sha256, write_text
 from MRDeltaNetLib.io.images import write_image
 from MRDeltaNetLib.io.measure_rows import COLUMNS as MEASURE_COLUMNS
@@ -40,7 +41,12 @@ IMAGE_FILES = {name: f"{name}.nrrd" for name in ("pre_common", "post_common", "p
                                                  "attention_pre", "attention_post", "change_post")}
 """Key of Result.images -> file. Scans on the common grid (the pre scan's); masks and maps each on its own scan's grid."""
 
-OWN_FILES = frozenset({*IMAGE_FILES.values(), RESULT, MEASURES, MANIFEST, REPORT, SCENE, TRANSFORM, BENT_TRANSFORM, correspondence.FILE})
+METHOD_FILES = {f"{key}_{visit}": f"{key}_{visit}.nrrd" for key in EXPLAIN_METHODS if key not in NATIVE_METHODS for visit in ("pre", "post")}
+"""The same of maps that a run makes only if it is asked to, or that are added to it later (io/added_maps)."""
+
+ALL_IMAGE_FILES = IMAGE_FILES | METHOD_FILES
+
+OWN_FILES = frozenset({*ALL_IMAGE_FILES.values(), RESULT, MEASURES, MANIFEST, REPORT, SCENE, TRANSFORM, BENT_TRANSFORM, correspondence.FILE, network_input.FILE})
 """Every name that a run may write into its output folder."""
 
 RESULT_SCHEMA, MANIFEST_SCHEMA = "mrdeltanet.result/1", "mrdeltanet.manifest/1"
@@ -137,7 +143,7 @@ def write_manifest(manifest: Mapping[str, Any], out: Path | str) -> None:
 
     manifest  versions, system, device, seed, config, options, model, inputs (SHA-256), outputs (SHA-256), seconds; no path, no name
     """
-    write_text(Path(out) / MANIFEST, _as_text({"schema": MANIFEST_SCHEMA, **manifest}, MANIFEST))
+    write_text(Path(out) / MANIFEST, as_text({"schema": MANIFEST_SCHEMA, **manifest}, MANIFEST))
 
 
 def result_json(result: Result) -> dict[str, Any]:
@@ -166,8 +172,9 @@ def result_json(result: Result) -> dict[str, Any]:
         "mask_sources": result.mask_sources,
         "interval_days": result.interval_days,
         "model": model,
-        "maps": {name: {"file": IMAGE_FILES[name], **facts} for name, facts in result.map_facts.items()} | _looks(result),
-        "files": {name: IMAGE_FILES[name] for name in IMAGE_FILES if name in result.images},
+        "maps": {name: {"file": ALL_IMAGE_FILES[name], **facts} for name, facts in result.map_facts.items()} | _looks(result),
+        "files": {name: file for name, file in ALL_IMAGE_FILES.items() if name in result.images},
+        **({} if result.network_input is None else {"network_input_file": network_input.FILE}),
         "transform_file": None if result.transform is None else _transform_name(result.transform),
         "warnings": [{"code": notice.code, "text": notice.text, "fix": notice.fix} for notice in result.warnings],
         "history": [{key: value for key, value in entry.items() if key != "seconds"} for entry in result.history],
@@ -183,20 +190,23 @@ def _looks(result: Result) -> dict[str, Any]:
 
 def _write_files(result: Result, folder: Path) -> tuple[str, ...]:
     names = []
-    for name, file in IMAGE_FILES.items():
+    for name, file in ALL_IMAGE_FILES.items():
         if name in result.images:
             write_image(result.images[name], folder / file, header=_header(name, result))
             names.append(file)
     if result.correspondence is not None:
         correspondence.write_correspondence(result.correspondence, folder / correspondence.FILE)
         names.append(correspondence.FILE)
+    if result.network_input is not None:
+        network_input.write_network_input(result.network_input, folder / network_input.FILE)
+        names.append(network_input.FILE)
     if result.transform is not None:
         names.append(_transform_name(result.transform))
         _write_transform(result.transform, folder / names[-1])
     if result.measures:
         write_csv(folder / MEASURES, measure_rows(result), MEASURE_COLUMNS)
         names.append(MEASURES)
-    write_text(folder / RESULT, _as_text(result_json(result), RESULT))
+    write_text(folder / RESULT, as_text(result_json(result), RESULT))
     return (*names, RESULT)
 
 
@@ -206,11 +216,22 @@ def _header(name: str, result: Result) -> dict[str, str]:
     texts = {"intended_use": RESEARCH_USE, "meaning": MASK_MEANINGS.get(name, "")}
     if name == "post_mask" and result.mask_sources.get("post") == "carried":
         texts["caution"] = "carried over from the pre-treatment mask as a suggestion; nobody drew it"
-    texts |= {key: _in_words(value) for key, value in facts.items()}
-    return {f"mrdeltanet_{key}": text for key, text in texts.items() if text}
+    return _header_texts(texts | dict(facts))
+
+
+def map_header(facts: Mapping[str, Any]) -> dict[str, str]:
+    """What a map says about itself to whoever opens it alone."""
+    return _header_texts({"intended_use": RESEARCH_USE, **facts})
+
+
+def _header_texts(values: Mapping[str, Any]) -> dict[str, str]:
+    texts = {f"mrdeltanet_{key}": _in_words(value) for key, value in values.items() if value is not None}
+    return {key: text for key, text in texts.items() if text}
 
 
 def _in_words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key} {_in_words(inner)}" for key, inner in value.items())
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
@@ -237,7 +258,7 @@ def _write_transform(transform: sitk.Transform, path: Path) -> None:
                                  fix="check free space and permissions of the output folder") from cause
 
 
-def _as_text(value: Mapping[str, Any], name: str) -> str:
+def as_text(value: Mapping[str, Any], name: str) -> str:
     return json.dumps(_plain(value, name), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from MRDeltaNetLib.models.comparison import Comparison
-from MRDeltaNetLib.models.head import Head, RoiPooling
+from MRDeltaNetLib.models.head import GlobalAndRoi, Head, RoiPooling
 from MRDeltaNetLib.models.output import NetworkOutput
 from MRDeltaNetLib.models.pair import PairNetwork
 
@@ -18,7 +18,7 @@ class Subtract(PairNetwork):
 
     map_formulas = {
         "attention_post": "s_i = mean over scales of the weight of token i in the global mean, the global maxima and the mean over the post ROI of "
-                          "the change; sum s_i = 1; shown as s_i / max s",
+                          "the change; sum s_i = 1; shown as s_i / m, m the largest share on either scan",
         "attention_pre": "the same map as attention_post: each post token is compared with the pre token of its own place",
         "change_post": "c_i = |V (b_i - a_i)|, length of the change at the same place, at the finest scale"}
 
@@ -30,13 +30,14 @@ class Subtract(PairNetwork):
         self.comparisons = nn.ModuleList(
             Comparison(dim, self.geometry.tokens(scale), self.geometry.token_mm(scale), compare="subtract", content=False,
                        latents=0, heads=1) for scale, dim in enumerate(self.dims))
+        self.pool = GlobalAndRoi()
         self.head = Head(3 * sum(self.dims), self.sizes["hidden"], dropout)
 
     def forward(self, x: torch.Tensor) -> NetworkOutput:
         pre, post = self.encode(x)
         frames = self.frames(x)
         compared = [compare(a, b, frame) for compare, a, b, frame in zip(self.comparisons, pre, post, frames)]
-        pooled = [_global_and_roi(c.delta, frame.roi_post) for c, frame in zip(compared, frames)]
+        pooled = [self.pool(c.delta, frame.roi_post) for c, frame in zip(compared, frames)]
         logit, embedding = self.head(torch.cat([vector for vector, _ in pooled], 1))
         attention = self.on_map_grid([share for _, share in pooled])
         change = compared[0].change.detach().norm(dim=-1).unflatten(1, self.geometry.tokens(0))
@@ -104,8 +105,8 @@ VISITS = {"both": (0, 1), "pre": (0,), "post": (1,)}
 
 _POOLED_FORMULAS = {
     "attention_post": "s_i = mean over scales of the weight of post token i in the post descriptor (gated attention and gated maxima over the "
-                      "post ROI); sum s_i = 1; shown as s_i / max s",
-    "attention_pre": "t_j = the same of pre token j in the pre descriptor (over the pre ROI); sum t_j = 1; shown as t_j / max t",
+                      "post ROI); sum s_i = 1; shown as s_i / m, m the largest share on either scan",
+    "attention_pre": "t_j = the same of pre token j in the pre descriptor (over the pre ROI); sum t_j = 1; shown as t_j / m",
     "change_post": "c_i = |b_i - m|, distance of post token i from the mean part m of the pre descriptor, at the finest scale"}
 
 
@@ -123,16 +124,3 @@ def times_of(visits: str) -> tuple[int, ...]:
     if visits not in VISITS:
         raise ValueError(f"visits={visits!r}: choose one of {', '.join(VISITS)}")
     return VISITS[visits]
-
-
-def _global_and_roi(delta: torch.Tensor, roi: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Global mean, global maximum and ROI-weighted mean of (B, N, dim) -> (B, 3 dim); shares (B, N) of the tokens in them.
-
-    An empty ROI makes the ROI-weighted mean a global mean.
-    """
-    weight = torch.where(roi.sum(1, keepdim=True) > 0, roi, torch.ones_like(roi))
-    weight = weight / weight.sum(1, keepdim=True)
-    high, where = delta.max(1)
-    hits = torch.zeros_like(roi).scatter_add(1, where, torch.ones_like(where, dtype=roi.dtype)) / delta.shape[2]
-    shares = (hits + weight + 1 / delta.shape[1]) / 3
-    return torch.cat([delta.mean(1), high, (weight[:, None] @ delta)[:, 0]], 1), shares

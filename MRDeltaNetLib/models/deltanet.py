@@ -50,7 +50,7 @@ class DeltaNet(PairNetwork):
             for scale, dim in zip(self.scales, self.dims))
         if roi_mode == "none":
             self.map_formulas = {"attention_post": "s_i = mean over scales and pooled inputs of the weight of post token i in the score's pooled inputs "
-                                                   "(attention and maxima over the whole crop; no ROI is seen); sum s_i = 1; shown as s_i / max s"}
+                                                   "(attention and maxima over the whole crop; no ROI is seen); sum s_i = 1; shown as s_i / m, m the largest share on either scan"}
         self.pools = nn.ModuleList(RoiPooling(dim) for dim in self.dims)
         self.head = Head(3 * sum(self.dims), self.sizes["hidden"], dropout)
 

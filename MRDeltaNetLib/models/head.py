@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
@@ -9,7 +11,46 @@ _OUTSIDE = 8.0
 _NO_ROI = 1e-6
 
 
-class RoiPooling(nn.Module):
+@dataclass(frozen=True)
+class View:
+    """How one part of the pooled inputs reads the tokens delta (B, N, dim).
+
+    pooled   (B, dim), what it reads
+    weights  (B, N), one weight a token for all channels; None for a maximum
+    where    (B, dim), the one token that each channel reads; None for a mean
+    sign     of what a maximum reads: 1 delta, -1 its negative
+    """
+
+    pooled: torch.Tensor
+    weights: torch.Tensor | None = None
+    where: torch.Tensor | None = None
+    sign: float = 1.0
+
+
+class Pooling(nn.Module):
+    """Base of the poolings: the views side by side are the pooled inputs, and a token's share is its mean weight over them."""
+
+    def views(self, delta: torch.Tensor, roi: torch.Tensor) -> list[View]:
+        """delta (B, N, dim), roi (B, N) -> the views; each pooling's own."""
+        raise NotImplementedError
+
+    def forward(self, delta: torch.Tensor, roi: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """pooled (B, views * dim), shares (B, N) without gradient, summing to 1."""
+        views = self.views(delta, roi)
+        with torch.no_grad():
+            shares = sum(_share(view, roi) for view in views) / len(views)
+        return torch.cat([view.pooled for view in views], 1), shares
+
+
+def _share(view: View, roi: torch.Tensor) -> torch.Tensor:
+    """Mean weight of each token over the channels of a view, (B, N)."""
+    if view.where is None:
+        return view.weights
+    one = torch.ones_like(view.where, dtype=roi.dtype)
+    return torch.zeros_like(roi).scatter_add(1, view.where, one) / view.where.shape[1]
+
+
+class RoiPooling(Pooling):
     """Three views of delta (B, N, dim), pooled over the post ROI r (B, N):
 
     mean  m = sum_i alpha_i delta_i, alpha = softmax_i(u . (tanh(V delta_i) * sigmoid(U delta_i)) + log(r_i + 1e-6))
@@ -26,8 +67,7 @@ class RoiPooling(nn.Module):
         self.tanh, self.sigmoid = nn.Linear(dim, hidden), nn.Linear(dim, hidden)
         self.score = nn.Parameter(torch.zeros(hidden))
 
-    def forward(self, delta: torch.Tensor, roi: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """pooled (B, 3 dim), shares (B, N) without gradient, summing to 1."""
+    def views(self, delta: torch.Tensor, roi: torch.Tensor) -> list[View]:
         score = (torch.tanh(self.tanh(delta)) * torch.sigmoid(self.sigmoid(delta))) @ self.score
         alpha = (score + torch.log(roi + _NO_ROI)).softmax(1)
         mean = (alpha[:, None] @ delta)[:, 0]
@@ -36,11 +76,17 @@ class RoiPooling(nn.Module):
         penalty = _OUTSIDE * (1 - gate)[..., None]
         high, where_high = (delta - penalty).max(1)
         low, where_low = (-delta - penalty).max(1)
-        with torch.no_grad():
-            one = torch.ones_like(where_high, dtype=roi.dtype)
-            hits = torch.zeros_like(roi).scatter_add(1, where_high, one).scatter_add(1, where_low, one)
-            shares = (alpha * mean.shape[1] + hits) / (3 * mean.shape[1])
-        return torch.cat([mean, high, low], 1), shares
+        return [View(mean, weights=alpha), View(high, where=where_high), View(low, where=where_low, sign=-1.0)]
+
+
+class GlobalAndRoi(Pooling):
+    """Global mean, global maximum and ROI-weighted mean of delta; an empty ROI makes the ROI-weighted mean a global mean. No weights to learn."""
+
+    def views(self, delta: torch.Tensor, roi: torch.Tensor) -> list[View]:
+        weight = torch.where(roi.sum(1, keepdim=True) > 0, roi, torch.ones_like(roi))
+        weight = weight / weight.sum(1, keepdim=True)
+        high, where = delta.max(1)
+        return [View(delta.mean(1), weights=torch.full_like(roi, 1 / roi.shape[1])), View(high, where=where), View((weight[:, None] @ delta)[:, 0], weights=weight)]
 
 
 class Head(nn.Module):

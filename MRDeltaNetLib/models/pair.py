@@ -53,6 +53,10 @@ class PairNetwork(nn.Module):
     token_stride = STRIDES[0]
     """Voxels (z, y, x) of the input that one token of the maps spans."""
 
+    convolutional_stage: str | None = "encoder.stage1"
+    """The last part of the encoder that is convolutions alone at the finest features (3 mm at 0.75 x 0.75 x 3 mm voxels), called once a visit: where
+    Grad-CAM looks. Its activations up to there are ReLU modules."""
+
     map_formulas: Mapping[str, str] = {}
     """Map name -> formula, where it is not that of the alignment networks (response.explanation.FORMULAS)."""
 

@@ -37,6 +37,7 @@ class SiameseSubtraction(PairNetwork):
                     "attention_pre": "the same map as attention_post: each place is compared with itself",
                     "change_post": "c_i = |b_i - a_i|, length of the subtracted features of both visits at the level of the tokens"}
     comparison_kind = "same place"
+    convolutional_stage = "encoder.levels.2"
     map_note = "three levels of 3, 6 and 12 mm in plane are added up; a coarser place is spread evenly over the tokens that it covers"
     stages = tuple((f"level{k}", (f"encoder.levels.{k}.",)) for k in range(5))
 

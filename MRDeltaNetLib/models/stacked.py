@@ -34,6 +34,7 @@ class StackedNetwork(nn.Module):
 
     sees_image_content = True
     comparison_kind = None
+    convolutional_stage = None
     token_stride = STRIDES[0]
     map_note = "the class-activation map has one place in this distance; its value is spread evenly over the tokens nearest to it"
     decoding_stride: tuple[int, int, int]

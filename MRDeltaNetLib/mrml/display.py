@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Mapping
 
+import numpy as np
 import SimpleITK as sitk
 
-from MRDeltaNetLib.colours import CIVIDIS, OVERLAY_OPACITY, OVERLAY_THRESHOLD
+from MRDeltaNetLib.colours import CIVIDIS, OVERLAY_OPACITY, OVERLAY_THRESHOLD, SIGNED
 from MRDeltaNetLib.mrml.bootstrap import slicer_module
 from MRDeltaNetLib.mrml.nodes import ROLE
 
 COLOUR_NODE_NAME = "MRDeltaNet cividis"
+SIGNED_NODE_NAME = "MRDeltaNet blue to orange"
+
 BASE_ROLE = "MRDeltaNet.baseVolume"
 """Node reference from an overlay to the scan that it lies on; it survives loading into a full scene, where ids change."""
 
 BASE_ATTRIBUTE = "MRDeltaNet.base"
 """The same in words: "pre" or "post"."""
+
+TOP_ATTRIBUTE = "MRDeltaNet.scaleTop"
+"""End of an overlay's scale, which both scans' maps of one method share."""
 
 _VIEWS = (("Red", "Axial", "R", (0.9529, 0.2902, 0.2)), ("Yellow", "Sagittal", "Y", (0.9294, 0.8353, 0.298)),
           ("Green", "Coronal", "G", (0.4314, 0.6902, 0.2941)))
@@ -38,6 +44,61 @@ def cividis_node(scene: Any) -> Any:
     return node
 
 
+def signed_node(scene: Any) -> Any:
+    """Our colour table for maps with values below 0: blue over clear to orange. Slicer's threshold can hide no middle, so the table's own opacity does."""
+    for index in range(scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode")):
+        node = scene.GetNthNodeByClass(index, "vtkMRMLColorTableNode")
+        if is_signed_table(node):
+            return node
+    node = scene.AddNewNodeByClass("vtkMRMLColorTableNode", SIGNED_NODE_NAME)
+    node.SetTypeToUser()
+    node.SetNumberOfColors(len(SIGNED))
+    node.SetHideFromEditors(False)
+    node.SetAttribute(ROLE, SIGNED_NODE_NAME)
+    clear_middle(node, OVERLAY_THRESHOLD)
+    return node
+
+
+def is_signed_table(node: Any) -> bool:
+    """Whether a colour node is signed_node's."""
+    return node is not None and node.GetAttribute(ROLE) == SIGNED_NODE_NAME and node.GetNumberOfColors() == len(SIGNED)
+
+
+def is_signed(shown: Any) -> bool:
+    """Whether a display node shows a map with a sign."""
+    return is_signed_table(shown.GetColorNode())
+
+
+def clear_middle(node: Any, fraction: float) -> None:
+    """Make the colours of values whose size is below this fraction of the top clear.
+
+    raises  ValueError for a fraction beyond 0 to 1
+    """
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"a fraction from 0 to 1, not {fraction}")
+    last = len(SIGNED) - 1
+    for index, colour in enumerate(SIGNED / 255.0):
+        node.SetColor(index, str(index), *colour.tolist(), float(abs(2 * index / last - 1) >= fraction))
+    node.SetAttribute(f"{ROLE}.clear", f"{fraction:.6g}")
+
+
+def cleared_middle(node: Any) -> float:
+    """What clear_middle was last given."""
+    return float(node.GetAttribute(f"{ROLE}.clear") or 0.0)
+
+
+def lay_over(node: Any, image: sitk.Image, facts: Mapping[str, Any], base: Any, role: str, title: str) -> None:
+    """Give a map's volume node the look that its facts ask for: see show_as_overlay.
+
+    facts  signed, scale_top; without them a map from 0 to its own highest value
+    """
+    values = sitk.GetArrayViewFromImage(image)
+    signed = bool(facts.get("signed"))
+    top = float(facts.get("scale_top") or (np.abs(values).max() if signed else values.max()))
+    scene = node.GetScene()
+    show_as_overlay(node, signed_node(scene) if signed else cividis_node(scene), base, role, title, top, signed)
+
+
 def _is_cividis(node: Any) -> bool:
     """Whether nobody has edited the table."""
     if node.GetNumberOfColors() != len(CIVIDIS):
@@ -46,19 +107,23 @@ def _is_cividis(node: Any) -> bool:
     return all(node.GetColor(index, rgba) and max(abs(255 * a - b) for a, b in zip(rgba, colour)) < 0.6 for index, colour in enumerate(CIVIDIS.tolist()))
 
 
-def show_as_overlay(node: Any, colours: Any, base: Any, role: str, title: str, top: float) -> None:
+def show_as_overlay(node: Any, colours: Any, base: Any, role: str, title: str, top: float, signed: bool = False) -> None:
     """Give a map's volume node its colours, window, threshold and legend, and link it to its scan.
 
     base   volume node of the scan; role  "pre" or "post"
-    title  of the legend; top  the map's highest value
+    title  of the legend; top  the end of the map's scale; signed: it begins at -top, and the colour table itself is clear in the middle
     """
     top = top if top > 0 else 1.0
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID(colours.GetID())
     display.AutoWindowLevelOff()
-    display.SetWindowLevelMinMax(0.0, top)
-    set_threshold(display, OVERLAY_THRESHOLD, top)
+    display.SetWindowLevelMinMax(-top if signed else 0.0, top)
+    if signed:
+        display.ApplyThresholdOff()
+    else:
+        set_threshold(display, OVERLAY_THRESHOLD, top)
     display.SetInterpolate(True)
+    node.SetAttribute(TOP_ATTRIBUTE, repr(float(top)))
     node.SetNodeReferenceID(BASE_ROLE, base.GetID())
     node.SetAttribute(BASE_ATTRIBUTE, role)
     legend = slicer_module().vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
@@ -98,8 +163,3 @@ def show_slices(scene: Any, background: Any, foreground: Any | None, point_lps_m
             layers.SetForegroundVolumeID(foreground.GetID())
             layers.SetForegroundOpacity(OVERLAY_OPACITY)
         logic.SetMRMLScene(None)
-
-
-def highest_value(image: sitk.Image) -> float:
-    """The map's largest voxel value."""
-    return float(sitk.GetArrayViewFromImage(image).max())

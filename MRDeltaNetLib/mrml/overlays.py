@@ -8,18 +8,36 @@ import numpy as np
 import SimpleITK as sitk
 
 from MRDeltaNetLib.colours import OVERLAY_THRESHOLD
+from MRDeltaNetLib.config import NATIVE_METHODS
 from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.io.gate.grids import corner_difference_mm, same_grid
-from MRDeltaNetLib.io.results import IMAGE_FILES
+from MRDeltaNetLib.io.results import ALL_IMAGE_FILES
 from MRDeltaNetLib.mrml import display
 from MRDeltaNetLib.mrml.alignment import follow
 from MRDeltaNetLib.mrml.bootstrap import slicer_module
 from MRDeltaNetLib.mrml.finished import FinishedRun
 from MRDeltaNetLib.mrml.nodes import fill_volume, image_from_node, image_to_node, make_ours, ours
+from MRDeltaNetLib.response.attribution import METHODS, Method
+from MRDeltaNetLib.response.attribution.readout import PERCENTAGE_POINTS
+from MRDeltaNetLib.response.attribution.showing import ABSOLUTE
+
+_WHEN = {"pre": "Pre-treatment", "post": "Post-treatment"}
+_NAMED = ("gradcam", "guided_gradcam")
+"""Methods whose label begins with a name."""
+
+
+def _legend(method: Method) -> str:
+    """Title of a legend: what is shown, and in what unit where the unit means something by itself."""
+    if method.unit in ABSOLUTE:
+        return f"{method.label} ({'% points' if method.unit == PERCENTAGE_POINTS else method.unit})"
+    return f"{method.label} (share of the largest)"
+
 
 MAPS = {"attention_pre": ("pre", "Pre-treatment attention", "Attention (weight)"),
         "attention_post": ("post", "Post-treatment attention", "Attention (weight)"),
-        "change_post": ("post", "Post-treatment change", "Change (magnitude)")}
+        "change_post": ("post", "Post-treatment change", "Change (magnitude)")} | {
+    f"{key}_{visit}": (visit, f"{_WHEN[visit]} {method.label[0].lower()}{method.label[1:]}" if key not in _NAMED else f"{_WHEN[visit]} {method.label}", _legend(method))
+    for key, method in METHODS.items() if key not in NATIVE_METHODS for visit in method.visits}
 """Key of Result.images -> role of the scan that it lies on, name of its node, title of its legend."""
 
 
@@ -37,23 +55,26 @@ def add_maps(scene: Any, run: FinishedRun, pre: Any, post: Any) -> dict[str, Any
     grids = {role: image_from_node(node, node.GetParentTransformNode()) for role, node in scans.items()}
     for key, (role, _, _) in MAPS.items():
         if key in run.maps:
-            images[key] = _fitting(run.image(IMAGE_FILES[key]), grids[role])
+            images[key] = _fitting(run.image(ALL_IMAGE_FILES[key]), grids[role])
     made = {}
     for key, (role, name, legend) in MAPS.items():
         if key in images:
-            made[key] = show_map(scene, images[key], key, scans[role], role, name, legend, run.provenance(key))
+            made[key] = show_map(scene, images[key], key, scans[role], role, name, legend, run.provenance(key), run.maps.get(key) or {})
         elif (earlier := find_map(scans[role], key)) is not None:
             remove_map(earlier)
     return made
 
 
-def show_map(scene: Any, image: sitk.Image, key: str, base: Any, role: str, name: str, legend: str, provenance: Mapping[str, str] = {}) -> Any:
-    """Lay one map over a scan: cividis, window from 0 to its top, clear below the threshold, a legend.
+def show_map(scene: Any, image: sitk.Image, key: str, base: Any, role: str, name: str, legend: str, provenance: Mapping[str, str] = {},
+             facts: Mapping[str, Any] = {}) -> Any:
+    """Lay one map over a scan: window from 0 to its top in cividis (a map with a sign: from the negative of its top, blue to orange), clear
+    below the threshold, a legend.
 
     image       sitk.Image, 3-D, in the scan's own space
     key         what map it is; a map of the same key on the same scan is replaced
     base, role  volume node of the scan; "pre" or "post"
     provenance  text by key, kept as node attributes "MRDeltaNet.<key>"
+    facts       of the map in result.json: signed, and scale_top, the top that the maps of a method share over both scans
     returns     its volume node, under the same transform as the scan
     """
     node = find_map(base, key)
@@ -62,7 +83,7 @@ def show_map(scene: Any, image: sitk.Image, key: str, base: Any, role: str, name
     else:
         fill_volume(node, image)
     mark_map(node, key, base)
-    display.show_as_overlay(node, display.cividis_node(scene), base, role, legend, display.highest_value(image))
+    display.lay_over(node, image, facts, base, role, legend)
     for name, text in provenance.items():
         node.SetAttribute(f"MRDeltaNet.{name}", text)
     follow(base, node)
@@ -118,19 +139,26 @@ def show_legend(volume: Any, visible: bool) -> None:
 
 
 def set_threshold(volume: Any, fraction: float = OVERLAY_THRESHOLD) -> None:
-    """Make an overlay clear below this fraction (0 to 1) of its highest value."""
-    display.set_threshold(volume.GetDisplayNode(), fraction, _top(volume))
+    """Make an overlay clear below this fraction (0 to 1) of its top; of a map with a sign, by size, in all such maps of the scene at once."""
+    shown = volume.GetDisplayNode()
+    if display.is_signed(shown):
+        display.clear_middle(shown.GetColorNode(), fraction)
+    else:
+        display.set_threshold(shown, fraction, _top(volume))
 
 
 def threshold_of(volume: Any) -> float:
     """Below which fraction of its highest value an overlay is clear; 0 if it is clear nowhere."""
     shown = volume.GetDisplayNode()
+    if display.is_signed(shown):
+        return display.cleared_middle(shown.GetColorNode())
     return shown.GetLowerThreshold() / _top(volume) if shown.GetApplyThreshold() else 0.0
 
 
 def _top(volume: Any) -> float:
-    highest = volume.GetImageData().GetScalarRange()[1]
-    return highest if highest > 0 else 1.0
+    """End of an overlay's scale; in a scene of an earlier version its highest value."""
+    top = float(volume.GetAttribute(display.TOP_ATTRIBUTE) or volume.GetImageData().GetScalarRange()[1])
+    return top if top > 0 else 1.0
 
 
 def _fitting(image: sitk.Image, grid: sitk.Image) -> sitk.Image:

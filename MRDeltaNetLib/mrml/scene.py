@@ -69,12 +69,12 @@ def _add_overlays(scene: Any, result: Result, nodes: dict[str, list]) -> dict[st
     present = {key: about for key, about in overlays.MAPS.items() if result.images.get(key) is not None and about[0] in nodes}
     if not present:
         return {}
-    colours, made = display.cividis_node(scene), {}
+    made = {}
     for name, (role, title, legend) in present.items():
         image = result.images[name]
         made[name] = image_to_node(image, scene, title)
         overlays.mark_map(made[name], name, nodes[role][0])
-        display.show_as_overlay(made[name], colours, nodes[role][0], role, legend, display.highest_value(image))
+        display.lay_over(made[name], image, result.map_facts.get(name, {}), nodes[role][0], role, legend)
         nodes[role].append(made[name])
     return made
 

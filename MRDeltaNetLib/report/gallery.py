@@ -14,7 +14,7 @@ from MRDeltaNetLib.report.pictures import (Overlay, Window, checkerboard_picture
                                            swatch)
 from MRDeltaNetLib.report.planes import (MAP_FIELD_MM, PLANES, SCAN_FIELD_MM, field, field_width_mm, image_centre, map_maximum,
                                          mask_centre)
-from MRDeltaNetLib.report.words import sentence, short_number, text
+from MRDeltaNetLib.report.words import number, sentence, short_number, text
 
 WHEN = {"pre": "before treatment", "post": "after treatment"}
 _OUTLINES_OF = {"pre": ("pre_mask",), "post": ("post_mask", "residual_mask")}
@@ -22,6 +22,10 @@ _MAPS = (("attention_pre", "pre", "Attention on the scan before treatment",
           "how much each place weighed in the score, carried from the scan after treatment to the places it was compared with"),
          ("attention_post", "post", "Attention on the scan after treatment", "how much each place weighed in the score"),
          ("change_post", "post", "Change between the scans, on the scan after treatment", "size of the aligned change that the network saw"))
+
+
+FURTHER = ("<!-- further maps -->", "<!-- end of further maps -->")
+"""Between these stand maps beside the network's own, so that those which are made later find their place in a page."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,32 @@ def gallery(result: Result) -> str:
              "A anterior, P posterior, H head, F foot. All pictures of a section share one scale.</p>", _key(result)]
     parts += [_scan_row(result, scan, width_mm) for scan in scans.values()]
     parts.append("</section>")
-    rows = [_map_row(result, scans[role], map_width_mm, name, label, meaning) for name, role, label, meaning in _MAPS
-            if role in scans and images.get(name) is not None]
-    parts.append("<section><h2>Where the score comes from</h2>" + ("".join(rows) or "<p>This run made no attention maps.</p>") + "</section>")
+    own = "".join(_map_rows(result, scans, map_width_mm, _MAPS)) or "<p>This run made no attention maps.</p>"
+    more = "".join(_map_rows(result, scans, map_width_mm, _more_maps(result)))
+    parts.append(f"<section><h2>Where the score comes from</h2>{own}{FURTHER[0]}{more}{FURTHER[1]}</section>")
     parts.append(_alignment_check(result, scans, width_mm))
     return "".join(parts)
+
+
+def with_further_maps(page: str, result: Result) -> str | None:
+    """A run's page with the maps that were added since; None if the page has no place for them (of an earlier version, or edited).
+
+    result  all of it on one grid (images "pre", "post", masks, maps; transform: identity), as far as a run's folder still holds it
+    """
+    before, begin, rest = page.partition(FURTHER[0])
+    _, end, after = rest.partition(FURTHER[1])
+    if not begin or not end:
+        return None
+    points, _ = crossing_points(result)
+    scans = {role: _Scan(role, result.images[role], display_window(result.images[role]), points[role]) for role in ("pre", "post")}
+    width_mm = field_width_mm([scan.image for scan in scans.values()], MAP_FIELD_MM)
+    rows = "".join(_map_rows(result, scans, width_mm, _more_maps(result)))
+    note = ("<p>The following maps were made after the run. They are shown on both scans as aligned, on the grid of the scan before treatment.</p>" if rows else "")
+    return before + begin + note + rows + end + after
+
+
+def _map_rows(result: Result, scans: dict[str, "_Scan"], width_mm: float, maps) -> list[str]:
+    return [_map_row(result, scans[role], width_mm, name, label, meaning) for name, role, label, meaning in maps if role in scans and result.images.get(name) is not None]
 
 
 def crossing_points(result: Result) -> tuple[dict[str, np.ndarray], str]:
@@ -119,6 +144,17 @@ def _key(result: Result) -> str:
     return f'<ul class="key">{"".join(items)}</ul>' if items else "<p>No outlines: this run had no masks.</p>"
 
 
+def _more_maps(result: Result) -> list[tuple[str, str, str, str]]:
+    """Maps that the run was asked for: name, role, title, meaning."""
+    found = []
+    for name, facts in result.map_facts.items():
+        if name not in {own for own, *_ in _MAPS} and facts.get("label"):
+            role = name.rsplit("_", 1)[1]
+            toward = f", towards the class {facts['toward']}" if facts.get("toward") else ""
+            found.append((name, role, text(f"{facts['label']}, on the scan {WHEN[role]}"), text(f"{facts.get('formula', 'formula not stated')}{toward}")))
+    return found
+
+
 def _scan_row(result: Result, scan: _Scan, width_mm: float) -> str:
     outlines = _drawn(result, scan.role)
     drawn = " with " + " and ".join(outline.label for outline, _ in outlines) + " outlined" if outlines else ""
@@ -130,12 +166,22 @@ def _scan_row(result: Result, scan: _Scan, width_mm: float) -> str:
 
 
 def _map_row(result: Result, scan: _Scan, width_mm: float, name: str, label: str, meaning: str) -> str:
-    overlay = overlay_of(result.images[name])
+    overlay = overlay_of(result.images[name], result.map_facts.get(name, {}))
     if overlay is None:
         return f'<div class="row"><h3>{label}</h3><p>The map is zero everywhere, so there is nothing to show.</p></div>'
     pictures = [(plane.name, scan_picture(field(scan.image, plane, scan.point_mm, width_mm), scan.image, scan.window, overlay=overlay,
                                           outlines=_drawn(result, scan.role))) for plane in PLANES]
-    return _row(label, f"{label.lower()}, in colours from dark blue (low) to yellow (high)", pictures, _bar(result, name, overlay, meaning))
+    colours = "blue (below 0) to orange (above 0)" if overlay.signed else "dark blue (low) to yellow (high)"
+    return _row(label, f"{label.lower()}, in colours from {colours}", pictures, _bar(result, name, overlay, meaning) + _numbers(result.map_facts.get(name, {})))
+
+
+def _numbers(facts) -> str:
+    """The numbers that belong to a map, in words."""
+    said = facts.get("numbers") or {}
+    if not said:
+        return ""
+    items = "; ".join(f"{text(key.replace('_', ' '))} {number(value, 2, signed=True)}" for key, value in said.items())
+    return f"<p>In numbers: {items}.</p>"
 
 
 def _bar(result: Result, name: str, overlay: Overlay, meaning: str) -> str:
@@ -143,10 +189,17 @@ def _bar(result: Result, name: str, overlay: Overlay, meaning: str) -> str:
     unit = f" (unit: {text(facts['unit'])})" if facts.get("unit") else ""
     caution = facts.get("caution") or ("" if facts.get("sees_image_content", True) else
                                        "this map shows position only: it does not depend on what the images show")
-    says = f"Colour scale from 0 to {short_number(overlay.top)}; transparent below {short_number(overlay.threshold)}"
+    says = f"Colour scale from {short_number(overlay.bottom)} to {short_number(overlay.top)}; transparent below {short_number(overlay.threshold)}"
+    shared = " Both scans share this scale." if facts.get("scale_top") and _sibling(name) in result.images else ""
     return (f'<div class="bar">{_img(colour_bar(overlay, short_number), says)}<p>Colours: {meaning}{unit}. Transparent (hatched) below '
-            f"{OVERLAY_THRESHOLD:.0%} of the highest value; colours are laid over the scan at {OVERLAY_OPACITY:.0%}."
+            f"{OVERLAY_THRESHOLD:.0%} of the end of the scale; colours are laid over the scan at {OVERLAY_OPACITY:.0%}.{shared}"
             + (f" <strong>Caution: {sentence(caution)}</strong>" if caution else "") + "</p></div>")
+
+
+def _sibling(name: str) -> str:
+    """The map of the same method on the other scan."""
+    method, role = name.rsplit("_", 1)
+    return f"{method}_{'post' if role == 'pre' else 'pre'}"
 
 
 def _alignment_check(result: Result, scans: dict[str, _Scan], width_mm: float) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Any, Sequence
+from types import MappingProxyType
+from typing import Any, Mapping, Sequence
 
 import numpy as np
 import SimpleITK as sitk
 
-from MRDeltaNetLib.colours import CIVIDIS, OVERLAY_OPACITY, OVERLAY_THRESHOLD, Outline
+from MRDeltaNetLib.colours import CIVIDIS, OVERLAY_OPACITY, OVERLAY_THRESHOLD, SIGNED, Outline
 from MRDeltaNetLib.errors import require
 from MRDeltaNetLib.imaging.preprocessing.intensity import AIR_FRACTION, BRIGHT_PERCENTILE
 from MRDeltaNetLib.report.outlines import borders, dashes
@@ -45,11 +46,29 @@ class Window:
 
 @dataclass(frozen=True)
 class Overlay:
-    """A map over a scan. It is transparent below threshold; top is the end of the colour scale (both in the map's unit)."""
+    """A map over a scan. It is transparent below threshold; top is the end of the colour scale (both in the map's unit).
+
+    signed  values below 0 mean something: the scale runs from -top, and values whose size is below threshold are transparent
+    """
 
     image: sitk.Image
     threshold: float
     top: float
+    signed: bool = False
+
+    @property
+    def bottom(self) -> float:
+        """The beginning of the colour scale."""
+        return -self.top if self.signed else 0.0
+
+    def shows(self, values: np.ndarray) -> np.ndarray:
+        """Which values are not transparent."""
+        return (np.abs(values) if self.signed else values) >= self.threshold
+
+    def colours(self, values: np.ndarray) -> np.ndarray:
+        """uint8 (..., 3)."""
+        place = (values - self.bottom) / (self.top - self.bottom) * 255
+        return (SIGNED if self.signed else CIVIDIS)[np.clip(np.round(place), 0, 255).astype(int)]
 
 
 def display_window(image: sitk.Image) -> Window:
@@ -62,10 +81,15 @@ def display_window(image: sitk.Image) -> Window:
     return Window(low, high if high > low else low + 1.0)
 
 
-def overlay_of(image: sitk.Image) -> Overlay | None:
-    """How a map is laid over its scan; None if it has no positive value to show."""
-    top = float(sitk.GetArrayViewFromImage(image).max())
-    return Overlay(image, OVERLAY_THRESHOLD * top, top) if top > 0 else None
+def overlay_of(image: sitk.Image, facts: Mapping[str, Any] = MappingProxyType({})) -> Overlay | None:
+    """How a map is laid over its scan; None if it has no value to show.
+
+    facts  of the map: scale_top (None or absent: its own largest value), signed
+    """
+    values, signed = sitk.GetArrayViewFromImage(image), bool(facts.get("signed"))
+    largest = float(np.abs(values).max() if signed else values.max())
+    top = float(facts.get("scale_top") or largest)
+    return Overlay(image, OVERLAY_THRESHOLD * top, top, signed) if largest > 0 else None
 
 
 def scan_picture(field: Field, scan: sitk.Image, window: Window, *, overlay: Overlay | None = None,
@@ -74,7 +98,7 @@ def scan_picture(field: Field, scan: sitk.Image, window: Window, *, overlay: Ove
 
     field     where to cut
     scan      sitk.Image with the intensities; window says which of them are black and white
-    overlay   a map on any grid in the same space, in cividis
+    overlay   a map on any grid in the same space
     outlines  masks on any grid in the same space, and how to draw each
     returns   PNG
     """
@@ -102,7 +126,7 @@ def checkerboard_picture(field: Field, pre: sitk.Image, post: sitk.Image, pre_wi
 
 
 def colour_bar(overlay: Overlay, number: Any) -> bytes:
-    """The overlay's colours with their values, from 0 to its top; the transparent part is hatched. PNG.
+    """The overlay's colours with their values, from 0 (or the negative of its top) to its top; the transparent part is hatched. PNG.
 
     number  function value -> text
     """
@@ -110,20 +134,21 @@ def colour_bar(overlay: Overlay, number: Any) -> bytes:
     width, height, margin, bar = 400, 46, 36, 18
     span = width - 2 * margin
     rgb = np.full((height, width, 3), 255, np.uint8)
-    values = np.linspace(0.0, overlay.top, span)
-    rgb[2:2 + bar, margin:margin + span] = CIVIDIS[np.round(values / overlay.top * 255).astype(int)][None]
+    values = np.linspace(overlay.bottom, overlay.top, span)
+    rgb[2:2 + bar, margin:margin + span] = overlay.colours(values)[None]
     clear = np.zeros((bar, span), bool)
-    clear[:, values < overlay.threshold] = True
+    clear[:, ~overlay.shows(values)] = True
     hatch = (np.arange(bar)[:, None] + np.arange(span)[None, :]) % 8 < 2
     block = rgb[2:2 + bar, margin:margin + span]
     block[clear & hatch], block[clear & ~hatch] = 120, 255
     picture = _image(rgb)
-    draw = drawing.Draw(picture)
+    draw = drawing.Draw(picture)                         # whose font has no true minus sign
     draw.rectangle((margin, 2, margin + span - 1, 2 + bar - 1), outline=(60, 60, 60))
-    for value in (0.0, overlay.threshold, (overlay.threshold + overlay.top) / 2, overlay.top):
-        column = margin + value / overlay.top * (span - 1)
+    ticks = (-overlay.top, -overlay.threshold, overlay.threshold, overlay.top) if overlay.signed else (0.0, overlay.threshold, (overlay.threshold + overlay.top) / 2, overlay.top)
+    for value in ticks:
+        column = margin + (value - overlay.bottom) / (overlay.top - overlay.bottom) * (span - 1)
         draw.line((column, 2 + bar, column, 2 + bar + 5), fill=(0, 0, 0))
-        draw.text((column, height - 2), number(value), fill=(0, 0, 0), font=_font(14), anchor="mb")
+        draw.text((column, height - 2), number(value).replace("\N{MINUS SIGN}", "-"), fill=(0, 0, 0), font=_font(14), anchor="mb")
     return _png(picture)
 
 
@@ -140,9 +165,8 @@ def swatch(outline: Outline) -> bytes:
 def _blend(grey: np.ndarray, values: np.ndarray | None, overlay: Overlay | None) -> np.ndarray:
     rgb = np.repeat(grey[..., None], 3, axis=2).astype(np.float32)
     if values is not None and overlay is not None:
-        shown = values >= overlay.threshold
-        colour = CIVIDIS[np.clip(np.round(values[shown] / overlay.top * 255), 0, 255).astype(int)]
-        rgb[shown] = (1 - OVERLAY_OPACITY) * rgb[shown] + OVERLAY_OPACITY * colour
+        shown = overlay.shows(values)
+        rgb[shown] = (1 - OVERLAY_OPACITY) * rgb[shown] + OVERLAY_OPACITY * overlay.colours(values[shown])
     return np.round(rgb).astype(np.uint8)
 
 

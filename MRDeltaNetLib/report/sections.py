@@ -163,7 +163,7 @@ _MAP_NAMES = {"attention_post": "Attention, after treatment", "attention_pre": "
 
 def methods(result: Result) -> str:
     """What the maps are, in formula and true resolution, and how the pictures were made."""
-    maps = "".join(_map_line(_MAP_NAMES.get(name, name), facts) for name, facts in result.map_facts.items())
+    maps = "".join(_map_line(_MAP_NAMES.get(name) or _label(name, facts), facts) for name, facts in result.map_facts.items())
     table = "" if not maps else ('<table><thead><tr><th scope="col">Map</th><th scope="col">Formula</th><th scope="col">True resolution</th>'
                                  f'<th scope="col">Depends on image content</th></tr></thead><tbody>{maps}</tbody></table>')
     about_maps = "" if not maps else (
@@ -173,6 +173,11 @@ def methods(result: Result) -> str:
             "99.5th percentile of the intensities inside the body, so brightness must not be compared between the two scans. Pictures "
             "lie in the patient&#8217;s axial, coronal and sagittal planes; scans taken obliquely are interpolated into them. Diameters "
             "and volumes come from the masks, not from the pictures.</p></section>")
+
+
+def _label(name: str, facts) -> str:
+    when = {"pre": ", before treatment", "post": ", after treatment"}.get(name.rsplit("_", 1)[-1], "")
+    return f"{facts['label']}{when}" if facts.get("label") else name
 
 
 def _map_line(name: str, facts) -> str:

@@ -18,16 +18,19 @@ if TYPE_CHECKING:
 
 FORMULAS = {
     "attention_post": "s_i = mean over scales and pooled inputs of the weight of post token i in the score's pooled inputs "
-                      "(gated attention and gated maxima over the post ROI); sum s_i = 1; shown as s_i / max s",
+                      "(gated attention and gated maxima over the post ROI); sum s_i = 1; shown as s_i / m, m the largest share on either scan",
     "attention_pre": "t_j = mean over scales of sum_i s_i A_ij: the shares s carried to the pre tokens that the post tokens were "
-                     "compared with; sum t_j = 1; shown as t_j / max t",
+                     "compared with; sum t_j = 1; shown as t_j / m, m the largest share on either scan",
     "change_post": "c_i = |V b_i - sum_j A_ij V a_j|, length of the aligned change of post token i at the finest scale",
 }
 """How each map is computed; s, t, c on the token grid, then trilinear interpolation to the crop grid. A network that makes them
 in another way names its own (map_formulas)."""
 
-UNITS = {"attention_post": "share of the largest token's share, 0 to 1", "attention_pre": "share of the largest token's share, 0 to 1",
+UNITS = {"attention_post": "share of the largest token's share on either scan, 0 to 1", "attention_pre": "share of the largest token's share on either scan, 0 to 1",
          "change_post": "length of the change vector in network units; compare within one map only"}
+
+ATTENTION = ("attention_pre", "attention_post")
+"""The maps that share one scale."""
 
 COARSE_NOTE = "half of the weight comes from tokens twice this size, spread evenly over the tokens that they cover"
 """Attention is the mean over the network's two scales."""
@@ -42,18 +45,22 @@ def explain(prediction: Prediction, grid: sitk.Image, to_image: ToImage) -> dict
     grid        the crop grid (Prepared.grid)
     to_image    (float32 array (depth, height, width), grid) -> sitk.Image on that grid: imaging.preprocessing.image_on_grid
     returns     name -> (image float32, facts); facts hold formula, unit, resolution_mm (x, y, z), sees_image_content,
-                total (what the map's largest token stands for). The attention maps have their maximum token at 1.0.
+                largest_token (what 1.0 stands for in attention maps, the largest value of change_post), scale_top. Both attention maps share one
+                scale: the largest token of the two is 1.0.
     raises      InputError MRD-E707 if a map is not finite or all zero, so that it would show nothing
     """
-    maps = {}
-    for name in FORMULAS:
-        tokens = getattr(prediction.output, name)[0]
-        largest = float(tokens.max())
-        if not tokens.isfinite().all() or largest <= 0:
+    tokens = {name: getattr(prediction.output, name)[0] for name in FORMULAS}
+    for name, values in tokens.items():
+        if not values.isfinite().all() or float(values.max()) <= 0:
             raise InputError(f"The map '{name}' is empty, so there is nothing to show", code="MRD-E707",
-                             found=f"largest value {largest:g}", fix="check the model with `mrdeltanet model verify`")
-        shown = tokens if name == "change_post" else tokens / largest
-        maps[name] = (to_image(on_voxels(shown, _size_zyx(grid)), grid), _facts(name, largest, prediction.map_facts))
+                             found=f"largest value {float(values.max()):g}", fix="check the model with `mrdeltanet model verify`")
+    most = max(float(tokens[name].max()) for name in ATTENTION)
+    maps = {}
+    for name, values in tokens.items():
+        top = most if name in ATTENTION else float(values.max())
+        shown = values / most if name in ATTENTION else values
+        facts = map_facts(name, prediction.map_facts) | {"largest_token": top, "scale_top": 1.0 if name in ATTENTION else top}
+        maps[name] = (to_image(on_voxels(shown, _size_zyx(grid)), grid), facts)
     return maps
 
 
@@ -67,10 +74,15 @@ def on_voxels(tokens: "torch.Tensor", voxels: tuple[int, int, int]) -> "np.ndarr
     return torch.nn.functional.interpolate(tokens[None, None].float(), size=voxels, mode="trilinear", align_corners=False)[0, 0].numpy()
 
 
-def _facts(name: str, largest: float, network: Mapping[str, Any]) -> dict[str, Any]:
+def map_facts(name: str, network: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to be said with a native map.
+
+    name     of FORMULAS
+    network  Prediction.map_facts
+    """
     by_content = network["sees_image_content"]
     facts = {"formula": network.get("formulas", {}).get(name, FORMULAS[name]), "unit": UNITS[name], "resolution_mm": tuple(network["token_size_mm"][::-1]),
-             "interpolation": "trilinear inside the crop, zero outside", "sees_image_content": by_content, "largest_token": largest}
+             "interpolation": "trilinear inside the crop, zero outside", "sees_image_content": by_content}
     if name != "change_post":
         facts["resolution_note"] = network.get("resolution_note") or COARSE_NOTE
     if not by_content:

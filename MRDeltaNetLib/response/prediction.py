@@ -99,8 +99,8 @@ def predict(prepared: Prepared, network: "torch.nn.Module", own: Mapping[str, An
     torch = require("torch", "Prediction", _INSTALL_TORCH)
     where, described = choose_device(device)
     tensor = prepared.tensor.as_subclass(torch.Tensor)             # MONAI's MetaTensor would follow every operation
-    _check_input(tensor, network)
-    with _deterministic(seed, where.type), _memory_errors(where.type):
+    check_input(tensor, network)
+    with deterministic(seed, where.type), memory_errors(where.type):
         network = network.to(where).eval()
         with torch.inference_mode():
             found = network(tensor[None].to(where))
@@ -112,7 +112,7 @@ def predict(prepared: Prepared, network: "torch.nn.Module", own: Mapping[str, An
     members = getattr(output, "member_logits", None)
     threshold = float(own["threshold"])
     return Prediction(p_pcr=p_pcr, logit=logit, threshold=threshold, predicted_class="pCR" if p_pcr >= threshold else "non-pCR",
-                      output=output, device=described, map_facts=_map_facts(network),
+                      output=output, device=described, map_facts=map_facts_of(network),
                       member_p_pcr=() if members is None else tuple(recalibrate(float(one), own["recalibration"]) for one in members[0]),
                       outline_p_pcr={name: recalibrate(one, own["recalibration"]) for name, one in others.items()},
                       shares=getattr(found, "shares", None))
@@ -148,7 +148,8 @@ def _outline_logits(tensor: "torch.Tensor", outlines: Mapping[str, "torch.Tensor
     return found
 
 
-def _map_facts(network: "torch.nn.Module") -> dict[str, Any]:
+def map_facts_of(network: "torch.nn.Module") -> dict[str, Any]:
+    """How a network's maps come about: Prediction.map_facts."""
     sees = bool(network.sees_image_content)
     return {"token_size_mm": tuple(float(size) for size in network.token_size_mm), "sees_image_content": sees,
             "alignment_sees_image_content": bool(getattr(network, "alignment_sees_image_content", sees)),
@@ -156,7 +157,8 @@ def _map_facts(network: "torch.nn.Module") -> dict[str, Any]:
             "comparison_kind": getattr(network, "comparison_kind", None)}
 
 
-def _check_input(tensor: "torch.Tensor", network: "torch.nn.Module") -> None:
+def check_input(tensor: "torch.Tensor", network: "torch.nn.Module") -> None:
+    """raises InputError MRD-E703 (another size than the network's), E704 (values that are not finite)"""
     expected = (2, 2, *network.geometry.voxels)
     if tuple(tensor.shape) != expected:
         raise InputError("The prepared scans do not have the size that the model was made for", code="MRD-E703",
@@ -177,7 +179,7 @@ def _check_output(output: "NetworkOutput") -> None:
 
 
 @contextmanager
-def _deterministic(seed: int, device: str) -> Iterator[None]:
+def deterministic(seed: int, device: str) -> Iterator[None]:
     """A seeded generator and deterministic algorithms inside; the caller's settings and generator state afterwards.
 
     The CPU's kernels are deterministic anyway; there the switch would only cost the seconds that it takes to load.
@@ -196,7 +198,7 @@ def _deterministic(seed: int, device: str) -> Iterator[None]:
 
 
 @contextmanager
-def _memory_errors(device: str) -> Iterator[None]:
+def memory_errors(device: str, what: str = "prediction") -> Iterator[None]:
     """Turn an out-of-memory failure of torch into an error with a remedy."""
     try:
         yield
@@ -204,5 +206,5 @@ def _memory_errors(device: str) -> Iterator[None]:
         text = str(cause).lower()
         if isinstance(cause, MemoryError) or "out of memory" in text or "can't allocate" in text or "allocate memory" in text:
             fix = "close other programs" if device == "cpu" else "close other programs that use the GPU, or run with --device cpu"
-            raise OutOfMemory(f"The prediction does not fit into the memory of the {device} device", code="MRD-E706", fix=fix) from cause
+            raise OutOfMemory(f"The {what} does not fit into the memory of the {device} device", code="MRD-E706", fix=fix) from cause
         raise

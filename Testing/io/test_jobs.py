@@ -43,7 +43,7 @@ def test_paths_in_a_job_file_are_relative_to_the_file(tmp_path, monkeypatch):
 
 FULL = {**LEAST, "pre_series": "1.2.3", "post_series": "1.2.4", "pre_header": "a.dcm", "post_header": "b.dcm", "pre_mask": "m", "post_mask": "n", "residual_mask": "r", "pre_label": 2, "post_label": 3,
         "residual_label": "SCT:86049000", "complete_response": True, "mrtrg": 3, "volume_index": 1, "assume_ras": True, "clinical": "c.json", "model": "bundle", "registration": "affine",
-        "transform": "registration.tfm", "bias_correction": "fast", "outline_step_mm": 3.5, "members": "first", "device": "cpu", "seed": 2**32 - 1, "threads": 4, "steps": ["align", "predict", "explain"], "no_scene": True, "progress": "json"}
+        "transform": "registration.tfm", "bias_correction": "fast", "outline_step_mm": 3.5, "explain_methods": ["change", "gradcam", "null"], "members": "first", "device": "cpu", "seed": 2**32 - 1, "threads": 4, "steps": ["align", "predict", "explain"], "no_scene": True, "progress": "json"}
 
 
 def test_every_field_survives_writing_and_reading(tmp_path):
@@ -52,6 +52,21 @@ def test_every_field_survives_writing_and_reading(tmp_path):
     assert all(getattr(job, f.name) != f.default for f in fields(Job))
     (tmp_path / "job.json").write_text(to_json(job))
     assert job_from_mapping(json.loads(to_json(job))) == job == job_from_mapping({"schema": "mrdeltanet.job/1", **FULL})
+
+
+@pytest.mark.parametrize("given, code, hint", [(["grad-cam"], "MRD-E723", "'gradcam'"), ([], "MRD-E723", "gradcam"), ("gradcam", "MRD-E405", "list"), ([1], "MRD-E405", "list")])
+def test_methods_of_explanation_that_cannot_be_are_refused_with_a_remedy(given, code, hint):
+    error = refused(explain_methods=given)
+    assert error.code == code and hint in error.fix
+
+
+def test_methods_of_explanation_without_their_step_are_refused():
+    error = refused(explain_methods=["gradcam"], steps=["align", "masks", "predict"])
+    assert error.code == "MRD-E408" and "step" in error.what
+
+
+def test_methods_of_explanation_come_in_one_order_and_once():
+    assert job_from_mapping({**LEAST, "explain_methods": ["null", "gradcam", "null"]}).explain_methods == ("gradcam", "null")
 
 
 def test_a_written_job_means_the_same_wherever_it_lies(tmp_path, monkeypatch):

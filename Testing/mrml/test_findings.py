@@ -133,7 +133,7 @@ def test_a_whole_case_saved_and_loaded_is_found_again_piece_by_piece(scene, load
     pre, post = again.GetFirstNodeByName("pre"), again.GetFirstNodeByName("post")
     assert [source_of(find_segmentation(post, "post"), key) for key in ("post_mask", "residual_mask")] == ["carried", "drawn"]
     np.testing.assert_allclose(linear_matrix(transform_from_node(find_alignment(again, post), post)), linear_matrix(result.transform), atol=1e-6)
-    assert all(find_map(pre if MAPS[key][0] == "pre" else post, key) is not None for key in MAPS)
+    assert all(find_map(pre if MAPS[key][0] == "pre" else post, key) is not None for key in maps)
     counts = [again.GetNumberOfNodesByClass(name) for name in ("vtkMRMLTableNode", "vtkMRMLTextNode", "vtkMRMLMarkupsFiducialNode")]
     table, text = measures_table(again, run.result, pre), again.GetFirstNodeByName("MRDeltaNet result")
     assert table.GetLocked() and len(cells(table)) == 8 and json.loads(text.GetText())["p_pcr"] == pytest.approx(0.7312)

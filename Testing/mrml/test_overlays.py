@@ -24,7 +24,8 @@ from Testing.made_up_result import CENTRE_MM, GRIDS, bump, complete_result, empt
 from Testing.mrml.test_nodes import element_matrix  # noqa: E402
 
 KINDS = sorted(GRIDS)
-MAP_KEYS = sorted(MAPS)
+MAP_KEYS = ["attention_post", "attention_pre", "change_post"]
+"""What the made-up run has."""
 
 
 def run_of(result, folder) -> FinishedRun:
@@ -202,3 +203,65 @@ def test_saved_and_loaded_the_maps_are_found_shown_and_replaced_as_before(scene,
     made = add_maps(again, run, pre, post)
     assert made["change_post"] is node and volumes(again) == count
     assert again.GetNumberOfNodesByClass("vtkMRMLColorTableNode") == scene.GetNumberOfNodesByClass("vtkMRMLColorTableNode")
+
+
+# ---- maps of methods
+
+def test_every_map_that_a_run_may_write_has_a_name_and_a_legend_with_its_unit():
+    from MRDeltaNetLib.config import EXPLAIN_METHODS
+    from MRDeltaNetLib.response.attribution import METHODS
+    assert set(MAPS) == {f"{key}_{visit}" for key in EXPLAIN_METHODS for visit in METHODS[key].visits}
+    assert "% points" in MAPS["occlusion_pre"][2] and "fails sanity checks" in MAPS["guided_gradcam_post"][2] and MAPS["null_pre"][1].startswith("Pre-treatment null map: outline and position alone")
+    assert MAPS["gradcam_pre"][1] == "Pre-treatment Grad-CAM" and all(name.startswith("Pre-" if role == "pre" else "Post-") for role, name, _ in MAPS.values())
+
+
+@pytest.fixture
+def with_methods(scene, case, tmp_path):
+    """A run with a map without and one with a sign, on one scale each; both scans in the scene."""
+    result, _, pre, post = case()
+    small = like(0.4 * sitk.GetArrayFromImage(result.images["attention_pre"]), result.images["attention_pre"])
+    signed = {visit: like(size * (sitk.GetArrayFromImage(bump(result.images[visit], CENTRE_MM, 12.0, 2.0)) - 1), result.images[visit]) for visit, size in (("pre", 1.0), ("post", 0.3))}
+    images = {"gradcam_pre": small, "gradcam_post": result.images["attention_post"], "occlusion_pre": signed["pre"], "occlusion_post": signed["post"]}
+    facts = {name: {"formula": "f", "resolution_mm": (3.0, 3.0, 3.0), "scale_top": 1.0, "signed": name.startswith("occlusion")} for name in images}
+    more = dataclasses.replace(result, images=dict(result.images) | images, map_facts=dict(result.map_facts) | facts)
+    return add_maps(scene, run_of(more, tmp_path / "more"), pre, post)
+
+
+def test_both_scans_maps_of_a_method_have_one_window(with_methods):
+    for key in ("gradcam", "occlusion"):
+        windows = [(shown.GetWindowLevelMin(), shown.GetWindowLevelMax()) for shown in (with_methods[f"{key}_{visit}"].GetDisplayNode() for visit in ("pre", "post"))]
+        assert windows[0] == pytest.approx(windows[1]) and windows[0] == pytest.approx((-1.0, 1.0) if key == "occlusion" else (0.0, 1.0))
+
+
+def shown_alpha(volume) -> np.ndarray:
+    """Opacity of every voxel (z, y, x) as the volume's display pipeline gives it to a slice view."""
+    shown = volume.GetDisplayNode()
+    shown.SetInputImageDataConnection(volume.GetImageDataConnection())
+    shown.UpdateImageDataPipeline()
+    source = shown.GetOutputImageDataConnection().GetProducer()
+    source.Update()
+    image = source.GetOutputDataObject(shown.GetOutputImageDataConnection().GetIndex())
+    from vtkmodules.util.numpy_support import vtk_to_numpy
+    rgba = vtk_to_numpy(image.GetPointData().GetScalars())
+    assert rgba.shape[1] == 4
+    return rgba[:, 3].reshape(image.GetDimensions()[::-1])
+
+
+def test_of_a_map_with_a_sign_the_middle_is_clear_and_both_ends_are_seen(with_methods):
+    volume = with_methods["occlusion_pre"]
+    values = sitk.GetArrayFromImage(image_from_node(volume))
+    alpha = shown_alpha(volume)
+    assert threshold_of(volume) == pytest.approx(OVERLAY_THRESHOLD)
+    for fraction in (OVERLAY_THRESHOLD, 0.6, 0.0):
+        set_threshold(volume, fraction)
+        alpha = shown_alpha(volume)
+        assert threshold_of(volume) == pytest.approx(fraction)
+        assert not alpha[np.abs(values) < fraction - 0.01].any() and (alpha[np.abs(values) > fraction + 0.01] > 0).all()
+    assert (values < -0.7).any() and (values > 0.7).any()
+    with pytest.raises(ValueError, match="0 to 1"):
+        set_threshold(volume, 1.5)
+
+
+def test_a_threshold_is_a_share_of_the_shared_scale_not_of_the_map_s_own_highest_value(with_methods):
+    set_threshold(with_methods["gradcam_pre"], 0.5)
+    assert with_methods["gradcam_pre"].GetDisplayNode().GetLowerThreshold() == pytest.approx(0.5) and threshold_of(with_methods["gradcam_pre"]) == pytest.approx(0.5)

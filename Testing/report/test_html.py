@@ -439,3 +439,38 @@ def test_form_and_signal_are_there_for_who_opens_them():
     words = " ".join(read.words)
     assert not read.problems and "Form and signal of what was drawn" in words and "Sphericity (1: ball)" in words and "\N{MINUS SIGN}0.19" in words
     assert "Signal, mean" not in words and "Form and signal" not in page(complete_result())
+
+
+# ---- further maps
+
+@pytest.fixture(scope="module")
+def explained():
+    """A result with a map without and one with a sign, each of both scans."""
+    result = complete_result()
+    facts = {"formula": "max(0, sum w f)", "resolution_mm": (3.0, 3.0, 3.0), "sees_image_content": True, "scale_top": 1.0, "unit": "share"}
+    signed = {visit: (result.images[f"attention_{visit}"] - 0.5) * size for visit, size in (("pre", 4.0), ("post", 1.0))}
+    images = {"gradcam_pre": result.images["attention_pre"], "gradcam_post": result.images["attention_post"], "roi_shells_pre": signed["pre"], "roi_shells_post": signed["post"]}
+    told = {"gradcam_pre": facts | {"label": "Grad-CAM", "toward": "non-pCR"}, "gradcam_post": facts | {"label": "Grad-CAM", "toward": "non-pCR"}}
+    told |= {name: facts | {"label": "Regions taken away", "signed": True, "scale_top": 2.0, "unit": "percentage points of P(pCR)", "numbers": {"tumour": -12.345, "shell": 0.5}}
+             for name in ("roi_shells_pre", "roi_shells_post")}
+    return dataclasses.replace(result, images=dict(result.images) | images, map_facts=dict(result.map_facts) | told)
+
+
+def test_further_maps_are_shown_with_label_class_unit_scale_and_numbers(explained):
+    shown = page(explained)
+    for title in ("Grad-CAM, on the scan before treatment", "Grad-CAM, on the scan after treatment", "Regions taken away, on the scan after treatment"):
+        assert f"<h3>{title}</h3>" in shown
+    assert "towards the class non-pCR" in shown and "percentage points of P(pCR)" in shown and "Both scans share this scale." in shown
+    assert "tumour \u221212.35; shell +0.50" in shown and "Colour scale from \u22122 to 2" in shown and "blue (below 0) to orange (above 0)" in shown
+    assert '<th scope="row">Grad-CAM, before treatment</th>' in shown
+
+
+def test_a_map_of_one_scan_shares_no_scale(explained):
+    alone = dataclasses.replace(explained, images={key: image for key, image in explained.images.items() if not key.endswith("_pre") or key == "pre"})
+    assert "Both scans share this scale." not in page(alone)
+
+
+def test_a_label_that_is_hostile_stays_text(explained):
+    facts = dict(explained.map_facts) | {"gradcam_post": dict(explained.map_facts["gradcam_post"]) | {"label": "<b>x", "toward": "<i>"}}
+    shown = page(dataclasses.replace(explained, map_facts=facts))
+    assert "<b>x" not in shown and "<i>" not in shown and "&lt;b&gt;x" in shown

@@ -141,3 +141,31 @@ def test_without_pillow_the_message_says_how_to_install_it(monkeypatch):
     with pytest.raises(errors.MissingPackage, match="pip install") as missing:
         pictures.swatch(OUTLINES["pre_mask"])
     assert missing.value.code == "MRD-E801"
+
+
+def test_a_map_with_a_sign_is_blue_below_orange_above_and_clear_between():
+    grid = empty_image("straight")
+    values = np.zeros(grid.GetSize()[::-1], np.float32)
+    values[:, :, :20], values[:, :, 20:40], values[:, :, 40:] = -2.0, 0.1, 2.0
+    overlay = overlay_of(like(values, grid), {"signed": True, "scale_top": 2.0})
+    assert (overlay.bottom, overlay.top, overlay.threshold) == (-2.0, 2.0, 0.4)
+    low, middle, high = (overlay.colours(np.array([value]))[0].tolist() for value in (-2.0, 0.0, 2.0))
+    assert low[2] > 2 * low[0] and high[0] > 2 * high[2] and max(middle) - min(middle) < 5
+    assert overlay.shows(np.array([-2.0, 0.1, 2.0])).tolist() == [True, False, True]
+
+
+def test_the_colour_bar_of_a_map_with_a_sign_writes_its_numbers_in_letters_that_the_font_has():
+    told = []
+    overlay = overlay_of(like(np.full(empty_image().GetSize()[::-1], -2.0, np.float32), empty_image()), {"signed": True})
+
+    def number(value: float) -> str:
+        told.append(value)
+        return f"{value:.1f}".replace("-", "\N{MINUS SIGN}")
+
+    assert colour_bar(overlay, number) == colour_bar(overlay, lambda value: f"{value:.1f}") and told == [-2.0, -0.4, 0.4, 2.0]
+
+
+def test_the_end_of_the_scale_is_the_shared_one_where_it_is_told():
+    image = like(np.full(empty_image().GetSize()[::-1], 0.3, np.float32), empty_image())
+    assert overlay_of(image, {"scale_top": 1.0}).top == 1.0 and overlay_of(image).top == pytest.approx(0.3)
+    assert overlay_of(like(np.zeros(empty_image().GetSize()[::-1], np.float32), empty_image()), {"scale_top": 1.0}) is None

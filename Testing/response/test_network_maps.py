@@ -9,7 +9,7 @@ import torch
 
 from MRDeltaNetLib.models.registry import build, names
 from MRDeltaNetLib.response.explanation import COARSE_NOTE, FORMULAS, explain
-from MRDeltaNetLib.response.prediction import Prediction, _map_facts
+from MRDeltaNetLib.response.prediction import Prediction, map_facts_of
 
 VARIANTS = [(name, {}) for name in names()] + [("deltanet", {"members": 2}), ("roi_pooled", {"visits": "pre"}), ("resnet18", {"visits": "post"})]
 
@@ -23,7 +23,7 @@ def test_every_networks_maps_can_be_shown_under_their_own_formula(name, more):
     x[:, :, 1, 2:6, 8:24, 8:24] = 1
     with torch.inference_mode():
         output = network(x).cpu()
-    prediction = Prediction(p_pcr=0.5, logit=0.0, threshold=0.5, predicted_class="pCR", output=output, device="cpu", map_facts=_map_facts(network))
+    prediction = Prediction(p_pcr=0.5, logit=0.0, threshold=0.5, predicted_class="pCR", output=output, device="cpu", map_facts=map_facts_of(network))
     grid = sitk.Image(32, 32, 8, sitk.sitkFloat32)
     maps = explain(prediction, grid, lambda voxels, like: sitk.GetImageFromArray(np.ascontiguousarray(voxels)))
     assert set(maps) == set(FORMULAS)

@@ -1,0 +1,190 @@
+"""More maps for a finished run, by its folder: the network is asked again about what it saw.
+
+A result names no scan, so everything comes from the folder: the network's input (io/network_input), the grids of both scans from the native maps,
+the alignment. Only the model has to be at hand, and it must be the very one. Each method's maps are added when they are done, so that a
+stopped command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterable, Mapping
+
+import SimpleITK as sitk
+
+from MRDeltaNetLib import pipeline
+from MRDeltaNetLib.case import Result
+from MRDeltaNetLib.config import EXPLAIN_METHODS, NATIVE_METHODS, RunConfig
+from MRDeltaNetLib.errors import InputError, MissingPackage
+from MRDeltaNetLib.io import network_input
+from MRDeltaNetLib.io.added_maps import add_maps, put_report, read_run, require_unchanged
+from MRDeltaNetLib.io.atomic import sha256
+from MRDeltaNetLib.io.bundle import Bundle, read_bundle
+from MRDeltaNetLib.io.images import read_plain
+from MRDeltaNetLib.io.jobs import methods_from
+from MRDeltaNetLib.io.results import ALL_IMAGE_FILES, REPORT, TRANSFORM
+from MRDeltaNetLib.io.transforms import read_transform
+from MRDeltaNetLib.progress import Progress, part, silent
+from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
+from MRDeltaNetLib.response.attribution import METHODS, Readout
+from MRDeltaNetLib.response.prediction import choose_device
+
+SAME_P_PCR = 0.005
+"""How far P(pCR) of the kept input may be from the result's: float16, and another device."""
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What `explain_result` left behind.
+
+    files     names of the files that were written
+    kept      methods whose maps were there already
+    left_out  method -> why it was not asked, with "all" only
+    numbers   name of a map -> its numbers, where it has any
+    """
+
+    files: tuple[str, ...]
+    kept: tuple[str, ...]
+    left_out: Mapping[str, str]
+    numbers: Mapping[str, Mapping[str, float]]
+
+
+def explain_result(folder: Path | str, methods: Iterable[str] | str = ALL, *, model: Path | str | None = None, device: str = "auto", again: bool = False,
+                   progress: Progress = silent) -> Explained:
+    """Ask methods about a finished run and add their maps to it.
+
+    folder   output folder of a run with the steps "predict" and "explain"
+    methods  names of config.EXPLAIN_METHODS, or "all" that mean something on this network and have their package
+    model    the run's bundle; None: the demo model, where it is the run's
+    again    make maps anew that are there already
+    raises   InputError MRD-E883 (no finished run), E726 (no or damaged input), E884 (a file was changed), E727 (another model), E728 (the model gives
+             another answer than the run), and as pipeline.require_methods, attribution.attribute, choose_device, read_bundle, add_maps
+    """
+    folder = Path(folder)
+    keys = EXPLAIN_METHODS if methods == ALL else methods_from(list(methods))
+    progress(0.0, "Reading the result")
+    said, manifest = read_run(folder)
+    run = _run(folder, said, manifest)
+    wanted = [key for key in keys if again and key not in NATIVE_METHODS or not _there(folder, said, manifest, key)]
+    kept = tuple(key for key in keys if key not in wanted)
+    choose_device(device)
+    bundle = _bundle(said, model)
+    network = pipeline.network_of(bundle, RunConfig(members="first" if (said["model"] or {}).get("members_used") == 1 else "all"))
+    left_out = _left_out(wanted, network) if methods == ALL else {}
+    wanted = [key for key in wanted if key not in left_out]
+    pipeline.require_methods(wanted, network)
+    _require_same_answer(said, network, bundle, run.seen)
+    files, numbers = [], {}
+    for number, key in enumerate(wanted):
+        share = part(progress, 0.05 + 0.95 * number / len(wanted), 0.05 + 0.95 * (number + 1) / len(wanted))
+        share(0.0, METHODS[key].label)
+        started = time.perf_counter()
+        made = pipeline.method_maps(key, network, run.seen, bundle.own, run.scans, run.transform, device=device, progress=share)
+        files += add_maps(folder, made, history={"step": "explain", "parameters": {"methods": [key]}},
+                          seconds={f"explain {key}": round(time.perf_counter() - started, 3)})
+        numbers |= {name: facts["numbers"] for name, (_, facts) in made.items() if "numbers" in facts}
+    _renew_report(folder)
+    progress(1.0, "Done")
+    return Explained(tuple(files), kept, left_out, numbers)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a folder holds for asking again: the network's input, an image on each scan's own grid, the alignment pre LPS -> post LPS."""
+
+    seen: Any
+    scans: Mapping[str, sitk.Image]
+    transform: sitk.Transform
+
+
+def _run(folder: Path, said: Mapping[str, Any], manifest: Mapping[str, Any]) -> _Run:
+    if network_input.FILE not in manifest["outputs"]:
+        raise InputError("The run did not keep what the network saw, so it cannot be asked again", code="MRD-E726",
+                         found="a run without the steps 'predict' and 'explain', or of an earlier version", fix="run the job again with these steps")
+    seen = network_input.read_network_input(require_unchanged(folder, manifest, network_input.FILE))
+    scans = {visit: read_plain(require_unchanged(folder, manifest, ALL_IMAGE_FILES[f"attention_{visit}"])) for visit in ("pre", "post")}
+    return _Run(seen, scans, read_transform(require_unchanged(folder, manifest, TRANSFORM)))
+
+
+def _renew_report(folder: Path) -> None:
+    """Show all further maps in the run's report, where it has one that nobody changed and that has a place for them.
+
+    The scan after treatment is in the folder as it was brought onto the other one's grid, and only so: its maps and masks are brought there too. After
+    a deformable alignment that scan is bent, which its maps are not, and the report stays as it is.
+    """
+    said, manifest = read_run(folder)
+    needed = (ALL_IMAGE_FILES["pre_common"], ALL_IMAGE_FILES["post_common"], TRANSFORM)
+    if said["registration"].get("method") == "deformable" or not all(name in manifest["outputs"] for name in (*needed, REPORT)):
+        return
+    if sha256(folder / REPORT) != manifest["outputs"][REPORT]:
+        return
+    from MRDeltaNetLib.report.gallery import with_further_maps
+    text = (folder / REPORT).read_text(encoding="utf-8")
+    page = with_further_maps(text, _as_result(folder, said, manifest))
+    if page is not None and page != text:
+        put_report(folder, page)
+
+
+def _as_result(folder: Path, said: Mapping[str, Any], manifest: Mapping[str, Any]) -> Result:
+    """The images of a run's folder, all on the pre scan's grid, with what is known of its maps."""
+    def image(name: str) -> sitk.Image:
+        return read_plain(require_unchanged(folder, manifest, ALL_IMAGE_FILES[name]))
+
+    pre, transform = image("pre_common"), read_transform(require_unchanged(folder, manifest, TRANSFORM))
+    found = {"pre": pre, "post": image("post_common")}
+    for name, file in said["files"].items():
+        if not (folder / file).is_file() or manifest["outputs"].get(file) != sha256(folder / file):
+            continue                                       # a map that somebody changed is not shown
+        if name in ("post_mask", "residual_mask"):
+            found[name] = sitk.Resample(image(name), pre, transform, sitk.sitkNearestNeighbor, 0)
+        elif name in said["maps"] and name.endswith("_post"):
+            found[name] = sitk.Resample(image(name), pre, transform, sitk.sitkLinear, 0.0)
+        elif name == "pre_mask" or name in said["maps"]:
+            found[name] = image(name)
+    return Result(images=found, transform=pipeline.IDENTITY, mask_sources=said["mask_sources"],
+                  map_facts={name: facts for name, facts in said["maps"].items() if name in found})
+
+
+def _there(folder: Path, said: Mapping[str, Any], manifest: Mapping[str, Any], key: str) -> bool:
+    """Whether a method's maps are there, as they were written: they are added together, so that any one means all (a network may look at one visit only)."""
+    files = [ALL_IMAGE_FILES[name] for visit in METHODS[key].visits if (name := f"{key}_{visit}") in said["maps"]]
+    return bool(files) and all((folder / file).is_file() and manifest["outputs"].get(file) == sha256(folder / file) for file in files)
+
+
+def _bundle(said: Mapping[str, Any], model: Path | str | None) -> Bundle:
+    """The run's own model."""
+    bundle = read_bundle(Path(model) if model is not None else resource(DEMO_BUNDLE))
+    wanted = said["model"] or {}
+    if bundle.weights_sha256 != wanted.get("weights_sha256"):
+        raise InputError("This is not the model that the run was made with", code="MRD-E727",
+                         found=f"{bundle.own['name']} {bundle.metadata['version']}, weights {bundle.weights_sha256[:12]}; the run's: {wanted.get('name')} "
+                               f"{wanted.get('version')}, weights {str(wanted.get('weights_sha256'))[:12]}",
+                         fix="name the run's own model with --model, or run again with this one")
+    return bundle
+
+
+def _left_out(keys: Iterable[str], network: Any) -> dict[str, str]:
+    found = {}
+    for key in keys:
+        try:
+            pipeline.require_methods([key], network)
+        except (InputError, MissingPackage) as reason:
+            found[key] = reason.found or reason.what
+    return found
+
+
+def _require_same_answer(said: Mapping[str, Any], network: Any, bundle: Bundle, seen: Any) -> None:
+    """The kept input, the weights and the recalibration belong together only if P(pCR) comes out again."""
+    import torch
+    with torch.inference_mode():
+        logit = float(network(torch.from_numpy(seen.values.astype("float32"))[None]).logit[0])
+    p_pcr = Readout.of(bundle.own).p_pcr(logit)
+    if not math.isfinite(p_pcr) or abs(p_pcr - said["p_pcr"]) > SAME_P_PCR:
+        raise InputError("The model gives another answer about the kept input than the run did", code="MRD-E728",
+                         found=f"P(pCR) {p_pcr:.3f}, the run said {said['p_pcr']:.3f}",
+                         fix="name the bundle that the run was made with: recalibration and threshold may have been changed since; or run the job again")
