@@ -6,18 +6,20 @@ The mask is a suggestion for a person to check. Both files lie on the scan's own
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Mapping
 
 import SimpleITK as sitk
 
 from MRDeltaNetLib.case import Timepoint
-from MRDeltaNetLib.errors import EnvironmentProblem, Notice, UsageError
+from MRDeltaNetLib.errors import EnvironmentProblem, InputError, Notice, UsageError
 from MRDeltaNetLib.imaging.nnunet import HIGH, LOW, NnUnetSegmenter
 from MRDeltaNetLib.imaging.nnunet.environment import find_python
+from MRDeltaNetLib.imaging.outline_place import check_place
 from MRDeltaNetLib.imaging.registration import align, assess
 from MRDeltaNetLib.imaging.segmentation import segment
+from MRDeltaNetLib.io.gate.outlines import check_outline
 from MRDeltaNetLib.io.images import read_image, write_image
 from MRDeltaNetLib.io.nnunet_model import NnUnetModel, read_nnunet_model
 from MRDeltaNetLib.io.segment_jobs import SegmentJob, probability_file
@@ -62,7 +64,7 @@ def run_segmentation(job: SegmentJob, progress: Progress = silent) -> Segmented:
     write_image(segmenter.drawn.probability, places["probability"], header=header | {"mrdeltanet.facts": json.dumps(facts, sort_keys=True)})
     write_image(mask, places["mask"], header=header if places["mask"].suffix.lower() == ".nrrd" else None)
     progress(1.0, "Done")
-    return Segmented(places["mask"], places["probability"], facts, (*scan.notices, *notices, *_doubts(job, model)))
+    return Segmented(places["mask"], places["probability"], facts, (*scan.notices, *notices, *_doubts(job, model), *_judged(scan, mask, job.role)))
 
 
 def describe(done: Segmented) -> list[str]:
@@ -110,6 +112,17 @@ def _doubts(job: SegmentJob, model: NnUnetModel) -> tuple[Notice, ...]:
     if model.role is not None and model.role != job.role:
         notices.append(Notice("MRD-W371", f"The model learned from outlines on {SCANS[model.role]}, and draws on {SCANS[job.role]} here",
                               "choose a model that was trained for this scan"))
+    return tuple(notices)
+
+
+def _judged(scan: Timepoint, mask: sitk.Image, role: str) -> tuple[Notice, ...]:
+    """What a run would say of the mask. Not even a refusal takes it away, because a person corrects it anyway."""
+    notices = []
+    for check in (lambda: check_outline(mask, role), lambda: check_place(replace(scan, mask=mask), role)):
+        try:
+            notices += check()
+        except InputError as refusal:
+            notices.append(Notice("MRD-W372", f"A run would refuse what nnU-Net drew: {refusal.what} ({refusal.found})", refusal.fix))
     return tuple(notices)
 
 

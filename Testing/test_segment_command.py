@@ -101,6 +101,14 @@ def test_after_treatment_the_doubts_are_told(model, call, scans, tmp_path):
     assert {warning["code"] for warning in last["warnings"]} >= {"MRD-W370", "MRD-W371"} and last["files"] == ["bed.nrrd", "bed-probability.nrrd"]
 
 
+@pytest.mark.parametrize("drawn, code", [("share > -1", "MRD-W372"), ("(share > 0.5) & (numpy.arange(share.shape[0])[:, None, None] == share.shape[0] // 2)", "MRD-W308"),
+                                         ("share == share.min()", "MRD-W372")], ids=["everything", "one slice", "the air"])
+def test_a_drawing_is_judged_as_a_run_would_and_stays(model, call, scans, tmp_path, drawn, code):
+    done = call("--image", scans["pre"], "--model", model, "--out", tmp_path / "mask.nrrd", "--progress", "json", code=DRAW.replace("share > 0.5", drawn))
+    assert done.returncode == 0 and (tmp_path / "mask.nrrd").exists(), done.stderr
+    assert code in {warning["code"] for warning in json.loads(done.stdout.splitlines()[-1])["finished"]["warnings"]}
+
+
 def test_a_corrected_mask_is_not_replaced_unasked(model, call, scans, tmp_path):
     (tmp_path / "mask.nrrd").write_text("hours of work")
     arguments = ("--image", scans["pre"], "--model", model, "--out", tmp_path / "mask.nrrd", "--progress", "none")

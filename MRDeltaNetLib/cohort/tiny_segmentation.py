@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from MRDeltaNetLib.cohort.nnunet_dataset import write_dataset
 from MRDeltaNetLib.cohort.segmentation_figure import write_figure
 from MRDeltaNetLib.cohort.simulation import COARSE, simulate_cohort
 from MRDeltaNetLib.errors import InputError, MRDeltaNetError
+from MRDeltaNetLib.imaging.agreement import agreement
 from MRDeltaNetLib.imaging.nnunet import NnUnetSegmenter
 from MRDeltaNetLib.imaging.nnunet.environment import CHILD, child_variables, find_python
 from MRDeltaNetLib.io import approvals
@@ -125,7 +125,7 @@ def _trained(out: Path, plan: Plan, python: Path, threads: int, seed: int, progr
 
 
 def _drawn(out: Path, folder: Path, rows: list[Row], python: Path, threads: int, progress: Progress) -> list[dict[str, Any]]:
-    """Each held-out case: what was drawn, against what the simulation knows. The model was made here a moment ago, so it is approved for this
+    """Each held-out case: what was drawn, against what the simulation knows; an empty drawing has Dice 0. The model was made here a moment ago, so it is approved for this
     user by the command that made it."""
     approvals.approve(folder, digest(folder), {"name": "made by tiny_segmentation"})
     segmenter = NnUnetSegmenter(read_nnunet_model(folder), python, threads=threads)
@@ -137,21 +137,10 @@ def _drawn(out: Path, folder: Path, rows: list[Row], python: Path, threads: int,
         write_image(mask, out / "masks" / f"{row.id}.nrrd")
         write_image(segmenter.drawn.probability, out / "masks" / f"{row.id}-probability.nrrd")
         truth = read_mask(row.files["pre_mask"], image, role="pre")[0]
-        ml = float(np.prod(image.GetSpacing())) / 1000
-        found.append({"id": row.id, "dice": round(dice(mask, truth), 4), "drawn_ml": round(_count(mask) * ml, 3), "true_ml": round(_count(truth) * ml, 3),
-                      "seconds": round(time.perf_counter() - started, 1)})
+        compared = agreement(mask, truth)
+        found.append({"id": row.id, "dice": round(compared.dice or 0.0, 4), "drawn_ml": round(compared.volume_a_ml, 3),
+                      "true_ml": round(compared.volume_b_ml, 3), "seconds": round(time.perf_counter() - started, 1)})
     return found
-
-
-def dice(first: sitk.Image, second: sitk.Image) -> float:
-    """2 |A and B| / (|A| + |B|) of two masks on one grid; 1 if both are empty."""
-    both = np.count_nonzero((sitk.GetArrayViewFromImage(first) > 0) & (sitk.GetArrayViewFromImage(second) > 0))
-    total = _count(first) + _count(second)
-    return 2 * both / total if total else 1.0
-
-
-def _count(mask: sitk.Image) -> int:
-    return int(np.count_nonzero(sitk.GetArrayViewFromImage(mask)))
 
 
 _last = ""

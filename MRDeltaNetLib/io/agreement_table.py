@@ -20,7 +20,7 @@ from MRDeltaNetLib.errors import InputError, Notice
 from MRDeltaNetLib.io.cohort_table import values
 from MRDeltaNetLib.io.cohort_table.cells import Table, read_cells
 from MRDeltaNetLib.io.cohort_table.problems import CellProblem, Problems
-from MRDeltaNetLib.io.jobs import MAX_UID_CHARACTERS
+from MRDeltaNetLib.io.job_values import MAX_UID_CHARACTERS
 from MRDeltaNetLib.io.tables import short
 
 ROLES = ("pre", "post", "residual")

@@ -7,15 +7,13 @@ Relative paths in a job file are relative to the file. Paths are file names and 
 
 from __future__ import annotations
 
-import difflib
-import json
-import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Mapping
 
 from MRDeltaNetLib.config import BIAS_CORRECTIONS, DEVICES, EXPLAIN_METHODS, MEMBERS, REGISTRATION_METHODS, STEPS, GateLimits, RunConfig
 from MRDeltaNetLib.errors import UsageError
+from MRDeltaNetLib.io import job_values as values
 from MRDeltaNetLib.io.atomic import write_text
 from MRDeltaNetLib.io.tables import read_json, short
 
@@ -26,7 +24,6 @@ MAX_SEED = 2**32 - 1
 MAX_THREADS = 1024
 MAX_LABEL = 2**31 - 1
 MAX_VOLUME_INDEX = 10**6
-MAX_UID_CHARACTERS = 128
 MAX_LABEL_CHARACTERS = 64
 OUTLINE_STEPS_MM = (0.5, 10.0)
 MRTRG = (1, 5)
@@ -100,7 +97,6 @@ class Job:
 
 
 _PATHS = ("pre", "post", "out", "pre_header", "post_header", "pre_mask", "post_mask", "residual_mask", "clinical", "model", "transform")
-_TEXTS = ("pre_series", "post_series")
 _SWITCHES = ("complete_response", "assume_ras", "no_scene")
 _LABELS = ("pre_label", "post_label", "residual_label")
 _NUMBERS = {"pre_label": (1, MAX_LABEL), "post_label": (1, MAX_LABEL), "residual_label": (1, MAX_LABEL), "mrtrg": MRTRG,
@@ -121,17 +117,12 @@ def read_job(path: Path | str, limits: GateLimits = GateLimits()) -> Job:
 
 def write_job(job: Job, path: Path | str) -> None:
     """Write a job file that means the same wherever it lies: its paths are made absolute."""
-    places = {name: Path(os.path.abspath(getattr(job, name))) for name in _PATHS if getattr(job, name) is not None}
-    write_text(path, to_json(replace(job, **places)))
+    write_text(path, to_json(values.with_absolute_paths(job, _PATHS)))
 
 
 def to_json(job: Job) -> str:
     """A job as the text of a job file; choices that are the default are left out. read_job gives the same job back."""
-    defaults = {f.name: f.default for f in fields(Job)}
-    chosen = {name: getattr(job, name) for name in _NAMES if getattr(job, name) != defaults[name]}
-    plain = {name: os.fspath(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
-             for name, value in chosen.items()}
-    return json.dumps({"schema": SCHEMA, **plain}, indent=2) + "\n"
+    return values.as_text(job, SCHEMA)
 
 
 def job_from_mapping(given: Mapping[str, Any], *, base: Path | None = None) -> Job:
@@ -145,42 +136,24 @@ def job_from_mapping(given: Mapping[str, Any], *, base: Path | None = None) -> J
     if not isinstance(given, Mapping):
         raise UsageError("A job is one JSON object of names and values", code="MRD-E405", found=type(given).__name__,
                          fix='write {"pre": ..., "post": ..., "out": ...}')
-    _refuse_unknown(given)
-    values = {name: value for name, value in given.items() if value is not None and name != "schema"}
-    _refuse_other_schema(given)
-    if missing := [name for name in _NEEDED if name not in values or values[name] == ""]:
+    values.refuse_unknown(given, _NAMES, "run")
+    values.refuse_other_schema(given, SCHEMA)
+    chosen = {name: value for name, value in given.items() if value is not None and name != "schema"}
+    if missing := [name for name in _NEEDED if name not in chosen or chosen[name] == ""]:
         raise UsageError("The job does not say everything that is needed", code="MRD-E404", found=f"missing: {', '.join(missing)}",
                          fix="name the scan before treatment (pre), the scan after it (post) and the output folder (out)")
-    job = Job(**{name: _checked(name, value, base) for name, value in values.items()})
+    job = Job(**{name: _checked(name, value, base) for name, value in chosen.items()})
     _refuse_contradictions(job)
     return job
 
 
-def _refuse_unknown(given: Mapping[str, Any]) -> None:
-    for name in given:
-        if name in _NAMES or name == "schema":
-            continue
-        if not isinstance(name, str):
-            raise UsageError("A name in the job is not text", code="MRD-E403", found=type(name).__name__, fix="see mrdeltanet run --help")
-        wanted = name.strip().lstrip("-").replace("-", "_").casefold()
-        near = difflib.get_close_matches(wanted, _NAMES, 1, 0.5)
-        raise UsageError("The job holds a name that is not known, perhaps a typing error", code="MRD-E403", found=f"'{short(name)}'",
-                         fix=(f"perhaps '{near[0]}' is meant; " if near else "") + f"known are {', '.join(_NAMES)}")
-
-
-def _refuse_other_schema(given: Mapping[str, Any]) -> None:
-    if given.get("schema", SCHEMA) != SCHEMA:
-        raise UsageError("The job file is of another version of MRDeltaNet", code="MRD-E406", found=f"schema {short(str(given['schema']))}",
-                         fix=f"write it again with this version, which reads {SCHEMA}")
-
-
 def _checked(name: str, value: Any, base: Path | None) -> Any:
     if name in _PATHS:
-        return _path(name, value, base)
+        return values.path(name, value, base)
     if name in _LABELS and isinstance(value, str):
         return label_name(name, value)
     if name in _NUMBERS:
-        return _number(name, value)
+        return values.whole_number(name, value, *_NUMBERS[name], "a whole number" + (", or a segment's name as text" if name in _LABELS else ""))
     if name == "outline_step_mm":
         return _outline_step(value)
     if name == "steps":
@@ -188,39 +161,8 @@ def _checked(name: str, value: Any, base: Path | None) -> Any:
     if name == "explain_methods":
         return methods_from(value)
     if name in _SWITCHES:
-        if not isinstance(value, bool):
-            raise _wrong_type(name, value, "true or false")
-        return value
-    if not isinstance(value, str):
-        raise _wrong_type(name, value, "a text")
-    if name in _CHOICES and value not in _CHOICES[name]:
-        near = difflib.get_close_matches(value.casefold(), _CHOICES[name], 1)
-        raise UsageError(f"'{name}' has no such choice", code="MRD-E406", found=f"'{short(value)}'",
-                         fix=(f"perhaps '{near[0]}' is meant; " if near else "") + f"choose one of {', '.join(_CHOICES[name])}")
-    if name in _TEXTS and (not value.strip() or len(value) > MAX_UID_CHARACTERS or not value.isprintable()):
-        raise UsageError(f"'{name}' is not the UID of a DICOM series", code="MRD-E406", found=f"{len(value)} characters",
-                         fix="copy the UID from what mrdeltanet check lists")
-    return value
-
-
-def _path(name: str, value: Any, base: Path | None) -> Path:
-    if not isinstance(value, (str, os.PathLike)):
-        raise _wrong_type(name, value, "a path, which is a text")
-    text = os.fspath(value)
-    if not text or "\0" in text:
-        raise UsageError(f"'{name}' is not a possible path", code="MRD-E409", found="an empty text" if not text else "a NUL character in it",
-                         fix="name a file or folder, or leave it out")
-    return Path(text) if base is None else base / text
-
-
-def _number(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise _wrong_type(name, value, "a whole number" + (", or a segment's name as text" if name in _LABELS else ""))
-    low, high = _NUMBERS[name]
-    if not low <= value <= high:
-        raise UsageError(f"'{name}' is out of range", code="MRD-E406", found=short(str(value)) if abs(value) < 10**20 else "a huge number",
-                         fix=f"choose a whole number from {low} to {high}")
-    return value
+        return values.switch(name, value)
+    return values.choice(name, value, _CHOICES[name]) if name in _CHOICES else values.series_uid(name, value)
 
 
 def label_name(name: str, value: str) -> str:
@@ -234,7 +176,7 @@ def label_name(name: str, value: str) -> str:
 def _outline_step(value: Any) -> float:
     """Hundredths, so that the names of the outlines, which carry the number, tell two steps apart."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise _wrong_type("outline_step_mm", value, "a number of millimetres")
+        raise values.wrong_kind("outline_step_mm", value, "a number of millimetres")
     low, high = OUTLINE_STEPS_MM
     if not low <= value <= high or round(value, 2) != value:
         raise UsageError("'outline_step_mm' is out of range", code="MRD-E406", found=short(str(value)) if abs(value) < 10**20 else "a huge number",
@@ -244,12 +186,11 @@ def _outline_step(value: Any) -> float:
 
 def _steps(value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(step, str) for step in value):
-        raise _wrong_type("steps", value, "a list of texts")
+        raise values.wrong_kind("steps", value, "a list of texts")
     known = f"the steps are {', '.join(STEPS)}, in this order"
     if unknown := [step for step in value if step not in STEPS]:
-        near = difflib.get_close_matches(unknown[0].casefold(), STEPS, 1)
         raise UsageError("The job names a step that is not known", code="MRD-E407", found=f"'{short(unknown[0])}'",
-                         fix=(f"perhaps '{near[0]}' is meant; " if near else "") + known)
+                         fix=values.nearest(unknown[0].casefold(), STEPS) + known)
     if not value:
         raise UsageError("The job names no step, so there is nothing to do", code="MRD-E407", fix=known + "; leave 'steps' out to do all")
     if list(value) != [step for step in STEPS if step in value]:
@@ -264,12 +205,11 @@ def methods_from(value: Any) -> tuple[str, ...]:
     raises  UsageError MRD-E405 (wrong kind), E723 (unknown, or none)
     """
     if not isinstance(value, (list, tuple)) or not all(isinstance(key, str) for key in value):
-        raise _wrong_type("explain_methods", value, "a list of texts")
+        raise values.wrong_kind("explain_methods", value, "a list of texts")
     known = f"the methods are {', '.join(EXPLAIN_METHODS)}"
     if unknown := [key for key in value if key not in EXPLAIN_METHODS]:
-        near = difflib.get_close_matches(unknown[0].casefold().replace("-", "_"), EXPLAIN_METHODS, 1)
         raise UsageError("There is no such method of explanation", code="MRD-E723", found=f"'{short(unknown[0])}'",
-                         fix=(f"perhaps '{near[0]}' is meant; " if near else "") + known)
+                         fix=values.nearest(unknown[0].casefold().replace("-", "_"), EXPLAIN_METHODS) + known)
     if not value:
         raise UsageError("No method of explanation is named", code="MRD-E723", fix=known)
     return tuple(key for key in EXPLAIN_METHODS if key in value)
@@ -291,8 +231,3 @@ def _refuse_contradictions(job: Job) -> None:
         # an HDF5 file may name other files to read and claim any size, and ITK's reader believes it
         raise UsageError("'transform' is not an ITK transform in text form", code="MRD-E406", found="another ending than .tfm",
                          fix="name registration.tfm of an earlier run, or save a rigid or affine transform as .tfm")
-
-
-def _wrong_type(name: str, value: Any, wanted: str) -> UsageError:
-    kinds = {bool: "true or false", int: "a number", float: "a number with a decimal point", str: "a text", list: "a list", tuple: "a list", dict: "an object"}
-    return UsageError(f"'{name}' is of the wrong kind", code="MRD-E405", found=kinds.get(type(value), type(value).__name__), fix=f"write {wanted}")

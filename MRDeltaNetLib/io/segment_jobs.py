@@ -7,15 +7,13 @@ Relative paths in a job file are relative to the file.
 
 from __future__ import annotations
 
-import difflib
-import json
-import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Mapping
 
 from MRDeltaNetLib.config import DEVICES, ROLES, GateLimits
 from MRDeltaNetLib.errors import UsageError
+from MRDeltaNetLib.io import job_values as values
 from MRDeltaNetLib.io.atomic import write_text
 from MRDeltaNetLib.io.images import WRITTEN_SUFFIXES
 from MRDeltaNetLib.io.jobs import MAX_THREADS, MAX_VOLUME_INDEX, PROGRESS
@@ -73,6 +71,7 @@ _PATHS = ("image", "model", "out", "other", "transform", "probability", "python"
 _CHOICES = {"role": ROLES, "device": DEVICES, "progress": PROGRESS}
 _NUMBERS = {"volume_index": MAX_VOLUME_INDEX, "threads": MAX_THREADS}
 _SWITCHES = ("assume_ras", "mirroring", "replace")
+_SERIES = ("series", "other_series")
 
 
 def read_segment_job(path: Path | str, limits: GateLimits = GateLimits()) -> SegmentJob:
@@ -83,10 +82,7 @@ def read_segment_job(path: Path | str, limits: GateLimits = GateLimits()) -> Seg
 
 def write_segment_job(job: SegmentJob, path: Path | str) -> None:
     """Write a job file that means the same wherever it lies."""
-    job = replace(job, **{name: Path(os.path.abspath(getattr(job, name))) for name in _PATHS if getattr(job, name) is not None})
-    values = {field.name: getattr(job, field.name) for field in fields(SegmentJob) if getattr(job, field.name) != field.default}
-    plain = {name: os.fspath(value) if isinstance(value, Path) else value for name, value in values.items()}
-    write_text(path, json.dumps({"schema": SCHEMA, **plain}, indent=2) + "\n")
+    write_text(path, values.as_text(values.with_absolute_paths(job, _PATHS), SCHEMA))
 
 
 def segment_job(given: Mapping[str, Any], *, base: Path | None = None) -> SegmentJob:
@@ -98,18 +94,13 @@ def segment_job(given: Mapping[str, Any], *, base: Path | None = None) -> Segmen
     """
     if not isinstance(given, Mapping):
         raise UsageError("A job is one JSON object of names and values", code="MRD-E405", fix='write {"image": ..., "model": ..., "out": ...}')
-    if given.get("schema", SCHEMA) != SCHEMA:
-        raise UsageError("The job file is of another kind or version", code="MRD-E406", fix=f"this command reads {SCHEMA}")
-    values = {name: value for name, value in given.items() if value is not None and name != "schema"}
-    for name in values:
-        if name not in _NAMES:
-            near = difflib.get_close_matches(str(name).replace("-", "_"), _NAMES, 1, 0.5)
-            raise UsageError("The job holds a name that is not known, perhaps a typing error", code="MRD-E403", found=f"'{short(str(name))}'",
-                             fix=(f"perhaps '{near[0]}' is meant; " if near else "") + f"known are {', '.join(_NAMES)}")
-    if missing := [name for name in _NEEDED if not values.get(name)]:
+    values.refuse_unknown(given, _NAMES, "segment")
+    values.refuse_other_schema(given, SCHEMA)
+    chosen = {name: value for name, value in given.items() if value is not None and name != "schema"}
+    if missing := [name for name in _NEEDED if not chosen.get(name)]:
         raise UsageError("The job does not say everything that is needed", code="MRD-E404", found=f"missing: {', '.join(missing)}",
                          fix="name the scan (image), the model's folder (model) and the mask's file (out)")
-    job = SegmentJob(**{name: _checked(name, value, base) for name, value in values.items()})
+    job = SegmentJob(**{name: _checked(name, value, base) for name, value in chosen.items()})
     _refuse_contradictions(job)
     return job
 
@@ -122,25 +113,17 @@ def probability_file(job: SegmentJob) -> Path:
 
 def _checked(name: str, value: Any, base: Path | None) -> Any:
     if name in _PATHS:
-        if not isinstance(value, (str, os.PathLike)):
-            raise _wrong(name, "a path, which is a text")
-        if not os.fspath(value) or "\0" in os.fspath(value):
-            raise UsageError(f"'{name}' is not a possible path", code="MRD-E409", fix="name a file or folder, or leave it out")
-        return Path(value) if base is None else base / value
+        return values.path(name, value, base)
     if name in _SWITCHES:
-        if not isinstance(value, bool):
-            raise _wrong(name, "true or false")
-        return value
+        return values.switch(name, value)
     if name in _NUMBERS:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise _wrong(name, "a whole number")
-        if not 0 <= value <= _NUMBERS[name]:
-            raise UsageError(f"'{name}' is out of range", code="MRD-E406", fix=f"choose a whole number from 0 to {_NUMBERS[name]}")
-        return value
+        return values.whole_number(name, value, 0, _NUMBERS[name])
+    if name in _CHOICES:
+        return values.choice(name, value, _CHOICES[name])
+    if name in _SERIES:
+        return values.series_uid(name, value)
     if not isinstance(value, str) or not value.strip():
-        raise _wrong(name, "a text")
-    if value not in _CHOICES.get(name, (value,)):
-        raise UsageError(f"'{name}' has no such choice", code="MRD-E406", found=f"'{short(value)}'", fix=f"choose one of {', '.join(_CHOICES[name])}")
+        raise values.wrong_kind(name, value, "a text")
     return value
 
 
@@ -154,7 +137,3 @@ def _refuse_contradictions(job: SegmentJob) -> None:
     for name in ("transform", "other_series"):
         if getattr(job, name) is not None and job.other is None:
             raise UsageError(f"'{name}' is about the other scan, which is not named", code="MRD-E408", fix=f"name 'other', or leave out '{name}'")
-
-
-def _wrong(name: str, wanted: str) -> UsageError:
-    return UsageError(f"'{name}' is of the wrong kind", code="MRD-E405", fix=f"write {wanted}")

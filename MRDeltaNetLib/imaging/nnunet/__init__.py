@@ -21,6 +21,7 @@ from MRDeltaNetLib.imaging.preprocessing.grids import in_axial_order
 from MRDeltaNetLib.io.approvals import require_approval
 from MRDeltaNetLib.io.atomic import output_problem, sha256, write_text
 from MRDeltaNetLib.io.gate.grids import same_grid
+from MRDeltaNetLib.io.gate.outlines import volume_ml
 from MRDeltaNetLib.io.images import read_plain, write_image
 from MRDeltaNetLib.io.nnunet_model import AS_STORED, LPS, NnUnetModel, digest
 from MRDeltaNetLib.processes.attending import attend
@@ -101,11 +102,9 @@ class NnUnetSegmenter:
         values, shares = sitk.GetArrayFromImage(mask), sitk.GetArrayFromImage(probability)
         if not np.isin(values, (0, 1)).all() or not np.isfinite(shares).all() or shares.min() < -1e-3 or shares.max() > 1 + 1e-3:
             raise _unfit("values that are no mask or no probabilities")
-        ml = float(np.prod(image.GetSpacing())) / 1000
         facts = {"label": self._label, "model": {"name": self._model.name, "sha256": found.sha256, "folds": list(self._model.folds)}, **told,
-                 "mirroring": self._mirroring, "volume_ml": round(int(np.count_nonzero(values)) * ml, 4),
-                 "certain_volume_ml": round(int(np.count_nonzero(shares >= HIGH)) * ml, 4),
-                 "possible_volume_ml": round(int(np.count_nonzero(shares >= LOW)) * ml, 4)}
+                 "mirroring": self._mirroring, "volume_ml": round(volume_ml(mask), 4),
+                 "certain_volume_ml": round(volume_ml(probability >= HIGH), 4), "possible_volume_ml": round(volume_ml(probability >= LOW), 4)}
         progress(1.0, "Drawn")
         return Drawn(sitk.Cast(mask, sitk.sitkUInt8), sitk.Cast(probability, sitk.sitkFloat32), facts)
 

@@ -12,7 +12,8 @@ from MRDeltaNetLib.io.cohort_table import values
 from MRDeltaNetLib.io.cohort_table.cells import Table
 from MRDeltaNetLib.io.cohort_table.dictionary import LATENT_PREFIX, Column
 from MRDeltaNetLib.io.cohort_table.problems import CellProblem, Problems
-from MRDeltaNetLib.io.jobs import MAX_UID_CHARACTERS, MAX_VOLUME_INDEX, MRTRG
+from MRDeltaNetLib.io.job_values import MAX_UID_CHARACTERS
+from MRDeltaNetLib.io.jobs import MAX_VOLUME_INDEX, MRTRG
 from MRDeltaNetLib.io.tables import short
 
 SETS = ("train", "internal", "external")
