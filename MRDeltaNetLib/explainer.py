@@ -20,10 +20,9 @@ from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.config import EXPLAIN_METHODS, NATIVE_METHODS, RunConfig
 from MRDeltaNetLib.errors import InputError, MissingPackage
 from MRDeltaNetLib.io import network_input
-from MRDeltaNetLib.io.added_maps import add_maps, put_report, read_run, require_unchanged
-from MRDeltaNetLib.io.atomic import sha256
+from MRDeltaNetLib.io.added_maps import add_maps, put_report, read_run
 from MRDeltaNetLib.io.bundle import Bundle, read_bundle
-from MRDeltaNetLib.io.images import read_plain
+from MRDeltaNetLib.io.finished import FinishedRun
 from MRDeltaNetLib.io.jobs import methods_from
 from MRDeltaNetLib.io.results import ALL_IMAGE_FILES, REPORT, TRANSFORM
 from MRDeltaNetLib.io.transforms import read_transform
@@ -68,9 +67,9 @@ def explain_result(folder: Path | str, methods: Iterable[str] | str = ALL, *, mo
     folder = Path(folder)
     keys = EXPLAIN_METHODS if methods == ALL else methods_from(list(methods))
     progress(0.0, "Reading the result")
-    said, manifest = read_run(folder)
-    run = _run(folder, said, manifest)
-    wanted = [key for key in keys if again and key not in NATIVE_METHODS or not _there(folder, said, manifest, key)]
+    finished = read_run(folder)
+    said, run = finished.result, _run(finished)
+    wanted = [key for key in keys if again and key not in NATIVE_METHODS or not _there(finished, key)]
     kept = tuple(key for key in keys if key not in wanted)
     choose_device(device)
     bundle = _bundle(said, model)
@@ -102,13 +101,13 @@ class _Run:
     transform: sitk.Transform
 
 
-def _run(folder: Path, said: Mapping[str, Any], manifest: Mapping[str, Any]) -> _Run:
-    if network_input.FILE not in manifest["outputs"]:
+def _run(finished: FinishedRun) -> _Run:
+    if not finished.wrote(network_input.FILE):
         raise InputError("The run did not keep what the network saw, so it cannot be asked again", code="MRD-E726",
                          found="a run without the steps 'predict' and 'explain', or of an earlier version", fix="run the job again with these steps")
-    seen = network_input.read_network_input(require_unchanged(folder, manifest, network_input.FILE))
-    scans = {visit: read_plain(require_unchanged(folder, manifest, ALL_IMAGE_FILES[f"attention_{visit}"])) for visit in ("pre", "post")}
-    return _Run(seen, scans, read_transform(require_unchanged(folder, manifest, TRANSFORM)))
+    seen = network_input.read_network_input(finished.path(network_input.FILE))
+    scans = {visit: finished.image(ALL_IMAGE_FILES[f"attention_{visit}"]) for visit in ("pre", "post")}
+    return _Run(seen, scans, read_transform(finished.path(TRANSFORM)))
 
 
 def _renew_report(folder: Path) -> None:
@@ -117,28 +116,26 @@ def _renew_report(folder: Path) -> None:
     The scan after treatment is in the folder as it was brought onto the other one's grid, and only so: its maps and masks are brought there too. After
     a deformable alignment that scan is bent, which its maps are not, and the report stays as it is.
     """
-    said, manifest = read_run(folder)
+    run = read_run(folder)
     needed = (ALL_IMAGE_FILES["pre_common"], ALL_IMAGE_FILES["post_common"], TRANSFORM)
-    if said["registration"].get("method") == "deformable" or not all(name in manifest["outputs"] for name in (*needed, REPORT)):
-        return
-    if sha256(folder / REPORT) != manifest["outputs"][REPORT]:
+    if run.result["registration"].get("method") == "deformable" or not all(map(run.wrote, needed)) or not run.holds(REPORT):
         return
     from MRDeltaNetLib.report.gallery import with_further_maps
     text = (folder / REPORT).read_text(encoding="utf-8")
-    page = with_further_maps(text, _as_result(folder, said, manifest))
+    page = with_further_maps(text, _as_result(run))
     if page is not None and page != text:
         put_report(folder, page)
 
 
-def _as_result(folder: Path, said: Mapping[str, Any], manifest: Mapping[str, Any]) -> Result:
+def _as_result(run: FinishedRun) -> Result:
     """The images of a run's folder, all on the pre scan's grid, with what is known of its maps."""
     def image(name: str) -> sitk.Image:
-        return read_plain(require_unchanged(folder, manifest, ALL_IMAGE_FILES[name]))
+        return run.image(ALL_IMAGE_FILES[name])
 
-    pre, transform = image("pre_common"), read_transform(require_unchanged(folder, manifest, TRANSFORM))
+    said, pre, transform = run.result, image("pre_common"), read_transform(run.path(TRANSFORM))
     found = {"pre": pre, "post": image("post_common")}
     for name, file in said["files"].items():
-        if not (folder / file).is_file() or manifest["outputs"].get(file) != sha256(folder / file):
+        if not run.holds(file):
             continue                                       # a map that somebody changed is not shown
         if name in ("post_mask", "residual_mask"):
             found[name] = sitk.Resample(image(name), pre, transform, sitk.sitkNearestNeighbor, 0)
@@ -150,10 +147,10 @@ def _as_result(folder: Path, said: Mapping[str, Any], manifest: Mapping[str, Any
                   map_facts={name: facts for name, facts in said["maps"].items() if name in found})
 
 
-def _there(folder: Path, said: Mapping[str, Any], manifest: Mapping[str, Any], key: str) -> bool:
+def _there(run: FinishedRun, key: str) -> bool:
     """Whether a method's maps are there, as they were written: they are added together, so that any one means all (a network may look at one visit only)."""
-    files = [ALL_IMAGE_FILES[name] for visit in METHODS[key].visits if (name := f"{key}_{visit}") in said["maps"]]
-    return bool(files) and all((folder / file).is_file() and manifest["outputs"].get(file) == sha256(folder / file) for file in files)
+    files = [ALL_IMAGE_FILES[name] for visit in METHODS[key].visits if (name := f"{key}_{visit}") in run.maps]
+    return bool(files) and all(map(run.holds, files))
 
 
 def _bundle(said: Mapping[str, Any], model: Path | str | None) -> Bundle:

@@ -15,9 +15,8 @@ from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError, UsageError
 from MRDeltaNetLib.io.atomic import output_problem
 from MRDeltaNetLib.io.dicom.seg_writing import Outline, Series, open_series, tracking_uid, write_segmentation
+from MRDeltaNetLib.io.finished import FinishedRun
 from MRDeltaNetLib.io.results import IMAGE_FILES, MANIFEST
-from MRDeltaNetLib.io.tables import read_json
-from MRDeltaNetLib.mrml.finished import FinishedRun
 
 MASKS = {"pre": ("pre_mask",), "post": ("post_mask", "residual_mask")}
 """Visit -> the outlines on its scan."""
@@ -49,13 +48,13 @@ def export_segmentations(result: Path | str, out: Path | str, scans: Mapping[str
     series        "pre", "post" -> which series of that folder
     patient_data  the user's word that name, identifier, dates and UIDs of the series may be written
     returns       names of the files in out
-    raises        UsageError MRD-E328; InputError MRD-E326, E327, E838, and what reading a series raises; EnvironmentProblem MRD-E329
+    raises        UsageError MRD-E328; InputError MRD-E326, E327, E838, E883, E884, and what reading a series raises; EnvironmentProblem MRD-E329
     """
     _refuse_without_consent(patient_data, scans)
     out = Path(out)
     _refuse_run_folder(out, Path(result))
     run = FinishedRun(result)
-    digests = read_json(Path(result) / MANIFEST, what="the manifest").get("inputs") or {}
+    digests = run.manifest.get("inputs") or {}
     opened = {visit: _opened(visit, scans[visit], series.get(visit), volume_index, digests, limits) for visit in MASKS if visit in scans}
     tracking = tracking_uid(next(iter(opened.values())).uid)
     written = {visit: _outlines(run, visit, making) for visit in opened}

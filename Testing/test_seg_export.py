@@ -100,7 +100,7 @@ def test_a_run_whose_masks_were_changed_since_is_refused(run):
     folder, places, *_ = run
     (folder / "run" / "pre_mask.nrrd").write_bytes(b"NRRD0004\n")
     done = call(folder / "run", "--pre", places["pre"], "--out", folder / "dicom", "--with-patient-data")
-    assert done.exit_code == 3 and "MRD-E838" in done.output
+    assert done.exit_code == 3 and "MRD-E884" in done.output
 
 
 def test_a_run_without_masks_has_nothing_to_write(tmp_path, run):

@@ -10,9 +10,9 @@ import slicer
 from slicer.i18n import tr as _
 
 from MRDeltaNetLib.io import results as files
+from MRDeltaNetLib.io.finished import FinishedRun
 from MRDeltaNetLib.io.transforms import read_transform
 from MRDeltaNetLib.mrml import alignment, findings, hierarchy, overlays
-from MRDeltaNetLib.mrml.finished import FinishedRun
 
 FINGERPRINT = "MRDeltaNet.restsOn"
 """Attribute of a result's text node: the fingerprint of what the run was given."""

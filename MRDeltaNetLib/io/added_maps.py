@@ -15,6 +15,7 @@ import SimpleITK as sitk
 
 from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX, folder_to_disk, output_problem, replace, sha256, write_text
+from MRDeltaNetLib.io.finished import FinishedRun
 from MRDeltaNetLib.io.images import write_image
 from MRDeltaNetLib.io.results import ALL_IMAGE_FILES, MANIFEST, REPORT, RESULT, as_text, map_header
 from MRDeltaNetLib.io.tables import read_json
@@ -22,29 +23,10 @@ from MRDeltaNetLib.io.tables import read_json
 STAGE = f"{TEMPORARY_PREFIX}maps-"
 
 
-def read_run(folder: Path | str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """result.json and manifest.json of a finished run, as dictionaries; result.json is the one that the manifest knows.
-
-    raises  InputError MRD-E883 (no finished run), E884 (result.json was changed since), and what io.tables.read_json raises
-    """
-    folder = Path(folder)
-    for name in (MANIFEST, RESULT):
-        if not (folder / name).is_file():
-            raise InputError("The folder holds no finished run", code="MRD-E883", found=f"no {name}", fix="name the output folder of a run that has ended")
-    mend(folder)
-    said, manifest = (read_json(folder / name, what=f"the run's {name}") for name in (RESULT, MANIFEST))
-    if not isinstance(said, dict) or not isinstance(manifest, dict) or not isinstance(manifest.get("outputs"), dict):
-        raise InputError("The folder holds no finished run", code="MRD-E883", found="files that are not a run's", fix="name the output folder of a run that has ended")
-    require_unchanged(folder, manifest, RESULT)
-    return said, manifest
-
-
-def require_unchanged(folder: Path, manifest: Mapping[str, Any], name: str) -> Path:
-    """The path of a file that the run wrote and that nobody changed since. raises InputError MRD-E884"""
-    path = folder / name
-    if not path.is_file() or manifest["outputs"].get(name) != sha256(path):
-        raise InputError("A file of the result is gone or was changed since the run", code="MRD-E884", found=name, fix="run the job again")
-    return path
+def read_run(folder: Path | str) -> FinishedRun:
+    """A finished run, mended if a process was killed while it added maps. raises what FinishedRun raises"""
+    mend(Path(folder))
+    return FinishedRun(folder)
 
 
 def add_maps(folder: Path | str, maps: Mapping[str, tuple[sitk.Image, Mapping[str, Any]]], *, history: Mapping[str, Any], seconds: Mapping[str, float]) -> tuple[str, ...]:
@@ -57,7 +39,8 @@ def add_maps(folder: Path | str, maps: Mapping[str, tuple[sitk.Image, Mapping[st
     raises   as read_run; EnvironmentProblem as io/atomic, with the run as it was
     """
     folder = Path(folder)
-    said, manifest = read_run(folder)
+    run = read_run(folder)
+    said, manifest = run.result, run.manifest
     files = {name: ALL_IMAGE_FILES[name] for name in maps}
     entries = {name: {"file": files[name], **facts} for name, (_, facts) in maps.items()}
     entry = {key: value for key, value in history.items() if key != "seconds"}
@@ -79,13 +62,13 @@ def add_maps(folder: Path | str, maps: Mapping[str, tuple[sitk.Image, Mapping[st
 def put_report(folder: Path | str, page: str) -> None:
     """Give a finished run another report.html. raises as add_maps"""
     folder = Path(folder)
-    _, manifest = read_run(folder)
+    run = read_run(folder)
 
     def write(stage: Path) -> tuple[str, ...]:
         write_text(stage / REPORT, page)
         return (REPORT,)
 
-    _exchange(folder, manifest, write)
+    _exchange(folder, run.manifest, write)
 
 
 def _exchange(folder: Path, manifest: Mapping[str, Any], write: Callable[[Path], tuple[str, ...]]) -> None:

@@ -10,12 +10,12 @@ import SimpleITK as sitk
 from MRDeltaNetLib.colours import OVERLAY_THRESHOLD
 from MRDeltaNetLib.config import NATIVE_METHODS
 from MRDeltaNetLib.errors import InputError
+from MRDeltaNetLib.io.finished import FinishedRun
 from MRDeltaNetLib.io.gate.grids import corner_difference_mm, same_grid
 from MRDeltaNetLib.io.results import ALL_IMAGE_FILES
 from MRDeltaNetLib.mrml import display
 from MRDeltaNetLib.mrml.alignment import follow
 from MRDeltaNetLib.mrml.bootstrap import slicer_module
-from MRDeltaNetLib.mrml.finished import FinishedRun
 from MRDeltaNetLib.mrml.nodes import fill_volume, image_from_node, image_to_node, make_ours, ours
 from MRDeltaNetLib.response.attribution import METHODS, Method
 from MRDeltaNetLib.response.attribution.readout import PERCENTAGE_POINTS

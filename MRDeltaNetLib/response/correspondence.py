@@ -16,10 +16,9 @@ import SimpleITK as sitk
 
 from MRDeltaNetLib.case import Correspondence
 from MRDeltaNetLib.errors import InputError, UsageError, require
-from MRDeltaNetLib.io.atomic import sha256
 from MRDeltaNetLib.io.correspondence import FILE, MAX_SHARE_BYTES, ROW_TOLERANCE, read_correspondence
-from MRDeltaNetLib.io.results import MANIFEST, RESULT, TRANSFORM
-from MRDeltaNetLib.io.tables import read_json
+from MRDeltaNetLib.io.finished import FinishedRun
+from MRDeltaNetLib.io.results import TRANSFORM
 from MRDeltaNetLib.io.transforms import as_affine, read_transform
 
 if TYPE_CHECKING:
@@ -89,18 +88,14 @@ def query(correspondence: Correspondence, point_post_lps_mm: Sequence[float], tr
 def query_result(folder: Path | str, point_post_lps_mm: Sequence[float]) -> Answer:
     """Ask a finished run, by its folder: its correspondence through its own alignment.
 
-    raises  InputError MRD-E883 (no finished run, or one without correspondence), E874 (files changed since), and as query
+    raises  InputError MRD-E883 (no finished run, or one without correspondence), E884 (files changed since), and as query
     """
-    folder = Path(folder)
-    said, outputs = (_json(folder / name) for name in (RESULT, MANIFEST))
-    entry = (said.get("maps") or {}).get("correspondence") or {}
+    run = FinishedRun(folder)
+    entry = run.maps.get("correspondence") or {}
     if not entry.get("file"):
         raise InputError("The run left no correspondence to ask", code="MRD-E883", found=str(entry.get("why") or "a run without the step 'explain', or of an earlier version"),
                          fix="run the job again with the step 'explain' and a network that compares places")
-    for name in (FILE, TRANSFORM):
-        if not (folder / name).is_file() or (outputs.get("outputs") or {}).get(name) != sha256(folder / name):
-            raise InputError("A file of the result is gone or was changed since the run", code="MRD-E884", found=name, fix="run the job again, with the changed alignment if that is meant")
-    return query(read_correspondence(folder / FILE), point_post_lps_mm, read_transform(folder / TRANSFORM))
+    return query(read_correspondence(run.path(FILE)), point_post_lps_mm, read_transform(run.path(TRANSFORM)))
 
 
 def row(correspondence: Correspondence, token: tuple[int, int, int]) -> np.ndarray:
@@ -138,13 +133,6 @@ def from_prediction(prediction: "Prediction", grid: sitk.Image) -> tuple[Corresp
                 part = slice(start, start + ROWS_AT_ONCE)
                 found[block, part] = _checked(prediction.shares.rows(block, part)[0].float().cpu().numpy())
     return Correspondence(found, tokens, grid, prediction.map_facts["comparison_kind"], max(1, len(prediction.member_p_pcr))), None
-
-
-def _json(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise InputError("The folder holds no finished run", code="MRD-E883", found=f"no {path.name}", fix="name the output folder of a run that has ended")
-    found = read_json(path, what=f"the run's {path.name}")
-    return found if isinstance(found, dict) else {}
 
 
 def _checked(rows: np.ndarray) -> np.ndarray:

@@ -11,10 +11,10 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed, so MRML cannot be tested")
 
 from MRDeltaNetLib.io.results import result_json, write_results  # noqa: E402
+from MRDeltaNetLib.io.finished import FinishedRun  # noqa: E402
 from MRDeltaNetLib.mrml.alignment import find_alignment, show_alignment, transform_from_node  # noqa: E402
 from MRDeltaNetLib.mrml.bootstrap import save_bundle  # noqa: E402
 from MRDeltaNetLib.mrml.findings import COLUMNS, asked_point, measures_table, query_points, result_text, show_answer  # noqa: E402
-from MRDeltaNetLib.mrml.finished import FinishedRun  # noqa: E402
 from MRDeltaNetLib.mrml.hierarchy import CASE, file_scans, file_under, file_under_patient, hierarchy_of  # noqa: E402
 from MRDeltaNetLib.mrml.nodes import image_to_node, linear_matrix  # noqa: E402
 from MRDeltaNetLib.mrml.outlines import carry_over, find_segmentation, set_mask, source_of, tumour_segmentation  # noqa: E402

@@ -13,10 +13,10 @@ slicer = pytest.importorskip("slicer", reason="slicer-core is not installed, so 
 from MRDeltaNetLib.colours import OVERLAY_THRESHOLD  # noqa: E402
 from MRDeltaNetLib.errors import InputError  # noqa: E402
 from MRDeltaNetLib.io.results import write_results  # noqa: E402
+from MRDeltaNetLib.io.finished import FinishedRun  # noqa: E402
 from MRDeltaNetLib.mrml import display  # noqa: E402
 from MRDeltaNetLib.mrml.alignment import show_alignment  # noqa: E402
 from MRDeltaNetLib.mrml.bootstrap import save_bundle  # noqa: E402
-from MRDeltaNetLib.mrml.finished import FinishedRun  # noqa: E402
 from MRDeltaNetLib.mrml.nodes import ijk_to_ras, image_from_node, image_to_node  # noqa: E402
 from MRDeltaNetLib.mrml.overlays import (MAPS, add_maps, find_map, legend_of, remake_legend, set_threshold, show_legend,  # noqa: E402
                                          threshold_of)
@@ -130,16 +130,16 @@ def test_a_folder_without_a_finished_run_or_with_a_changed_file_is_refused(scene
     _, run, pre, post = case()
     with pytest.raises(InputError) as refused:
         FinishedRun(tmp_path)
-    assert refused.value.code == "MRD-E838"
+    assert refused.value.code == "MRD-E883"
     with (tmp_path / "run" / "attention_pre.nrrd").open("ab") as file:
         file.write(b"x")
     with pytest.raises(InputError, match="attention_pre") as refused:
         add_maps(scene, run, pre, post)
-    assert refused.value.code == "MRD-E838" and volumes(scene) == 2
+    assert refused.value.code == "MRD-E884" and volumes(scene) == 2
     (tmp_path / "run" / "result.json").write_text("{}")
     with pytest.raises(InputError) as refused:
         FinishedRun(tmp_path / "run")
-    assert refused.value.code == "MRD-E838"
+    assert refused.value.code == "MRD-E884"
 
 
 def test_an_all_zero_map_is_shown_and_not_refused_as_a_scan_would_be(scene, tmp_path):
