@@ -44,6 +44,11 @@ class Maps:
         overlays.set_threshold(chosen, parameters.mapThreshold)
         return {overlays.MAPS[parameters.shownMap.value][0]: chosen}
 
+    def offeredMaps(self, parameters: Any) -> tuple[Map, ...]:
+        """The maps that there are, the network's own first; none last."""
+        found = results.maps(parameters)
+        return (*(each for each in Map if each.value in found), Map.NONE)
+
     def mapIds(self, parameters: Any) -> tuple[str, ...]:
         """Ids of the maps that there are: the views are laid anew when they change."""
         return tuple(sorted(node.GetID() for node in results.maps(parameters).values()))

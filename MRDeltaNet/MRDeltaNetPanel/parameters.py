@@ -13,6 +13,8 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Default, WithinRange, parameterNodeWrapper
 
 from MRDeltaNetLib.colours import OVERLAY_OPACITY, OVERLAY_THRESHOLD
+from MRDeltaNetLib.response.attribution import METHODS
+from MRDeltaNetPanel.translating import libraryText
 
 
 class Registration(enum.Enum):
@@ -59,17 +61,35 @@ class Grade(enum.Enum):
 
 
 class Map(enum.Enum):
-    """Which of the network's maps is shown; values are the names of result files."""
+    """Which map is shown; values are the names of result files. Offered are those that there are."""
 
     ATTENTION_POST = "attention_post"
     ATTENTION_PRE = "attention_pre"
     CHANGE_POST = "change_post"
+    GRADCAM_POST = "gradcam_post"
+    GRADCAM_PRE = "gradcam_pre"
+    RELEVANCE_POST = "relevance_post"
+    RELEVANCE_PRE = "relevance_pre"
+    INTEGRATED_GRADIENTS_POST = "integrated_gradients_post"
+    INTEGRATED_GRADIENTS_PRE = "integrated_gradients_pre"
+    OCCLUSION_POST = "occlusion_post"
+    OCCLUSION_PRE = "occlusion_pre"
+    ROI_SHELLS_POST = "roi_shells_post"
+    ROI_SHELLS_PRE = "roi_shells_pre"
+    COUNTERFACTUAL_POST = "counterfactual_post"
+    GUIDED_GRADCAM_POST = "guided_gradcam_post"
+    GUIDED_GRADCAM_PRE = "guided_gradcam_pre"
+    NULL_POST = "null_post"
+    NULL_PRE = "null_pre"
     NONE = "none"
 
     def label(self) -> str:
-        """The text in the panel."""
-        return {"attention_post": _("Attention, after treatment"), "attention_pre": _("Attention, before treatment"),
-                "change_post": _("Change, after treatment"), "none": _("No map")}[self.value]
+        """The text in the panel: what the method is called, and on which scan it lies."""
+        if self is Map.NONE:
+            return _("No map")
+        method, visit = self.value.rsplit("_", 1)
+        when = {"pre": _("{map}, before treatment"), "post": _("{map}, after treatment")}[visit]
+        return when.format(map=libraryText(METHODS[method].label))
 
 
 @parameterNodeWrapper

@@ -296,12 +296,44 @@ def test_without_maps_nothing_is_offered_and_with_them_they_lie_over_their_scan(
     panel.go("explain")
     before, after = panel.views.compositeNodes()
     assert after.GetForegroundVolumeID() == results.maps(case)["attention_post"].GetID() and before.GetForegroundVolumeID() is None
-    ui(panel, "explain").mapBox.currentText = Map.ATTENTION_PRE.label()
+    pick(ui(panel, "explain").mapBox, Map.ATTENTION_PRE)
     application.process_events(0.5)
     assert before.GetForegroundVolumeID() == results.maps(case)["attention_pre"].GetID() and after.GetForegroundVolumeID() is None
-    ui(panel, "explain").mapBox.currentText = Map.NONE.label()
+    pick(ui(panel, "explain").mapBox, Map.NONE)
     application.process_events(0.5)
     assert before.GetForegroundVolumeID() is None and after.GetForegroundVolumeID() is None and ui(panel, "explain").mapLabel.text == ""
+
+
+def pick(box, choice):
+    """A line of the list of maps, as a person picks it."""
+    box.currentIndex = [box.itemData(index) for index in range(box.count)].index(choice.value)
+    box.activated(box.currentIndex)
+
+
+def test_every_map_that_a_result_can_hold_has_a_name_and_only_those_that_are_there_are_offered(application, panel, case):
+    import slicer
+
+    from MRDeltaNetLib.mrml import overlays
+    from MRDeltaNetPanel import results
+    from MRDeltaNetPanel.parameters import Map
+    assert {each.value for each in Map} == {*overlays.MAPS, "none"} and "fails sanity checks" in Map.GUIDED_GRADCAM_POST.label()
+    assert Map.ATTENTION_POST.label() == "Attention, after treatment" and Map.ROI_SHELLS_PRE.label() == "Regions taken away, before treatment"
+    panel.go("explain")
+    box, before = ui(panel, "explain").mapBox, panel.views.compositeNodes()[0]
+    offered = [box.itemData(index) for index in range(box.count)]
+    assert set(offered) == {*results.maps(case), "none"} and "gradcam_pre" not in offered and box.currentText == Map.ATTENTION_POST.label()
+    image, (role, name, legend) = overlays.image_from_node(results.maps(case)["attention_pre"], None), overlays.MAPS["gradcam_pre"]
+    made = overlays.show_map(slicer.mrmlScene, image, "gradcam_pre", case.preVolume, role, name, legend)
+    panel.refreshSoon()
+    application.process_events(0.5)
+    assert "gradcam_pre" in [box.itemData(index) for index in range(box.count)] and box.currentText == Map.ATTENTION_POST.label()
+    pick(box, Map.GRADCAM_PRE)
+    application.process_events(0.5)
+    assert case.shownMap is Map.GRADCAM_PRE and before.GetForegroundVolumeID() == made.GetID()
+    overlays.remove_map(made)
+    panel.refreshSoon()
+    application.process_events(0.5)
+    assert box.currentText == Map.NONE.label() and before.GetForegroundVolumeID() is None
 
 
 def test_the_report_opens_in_the_browser_and_its_page_shows_the_number_and_the_sizes(application, panel, case):

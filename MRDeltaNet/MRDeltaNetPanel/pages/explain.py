@@ -21,6 +21,8 @@ class ExplainPage(Page):
     def connect(self) -> None:
         self.ui.pointButton.connect("clicked(bool)", lambda checked=False: self.guarded(self.pick))
         self.ui.restoreButton.connect("clicked(bool)", lambda checked=False: self.restore())
+        self.ui.mapBox.connect("activated(int)", self.mapChosen)
+        self._offered: tuple[Map, ...] = ()
         self._shown: tuple[Any, ...] | None = None
 
     def enter(self) -> None:
@@ -46,6 +48,11 @@ class ExplainPage(Page):
         """Views or result have changed: the map is laid anew, an answer of before is none any more."""
         self._shown = None
         self.write(self.ui.pointLabel, "")
+
+    def mapChosen(self, index: int) -> None:
+        """The map of that line of the list."""
+        self.parameters.shownMap = Map(self.ui.mapBox.itemData(index))
+        self.panel.refreshSoon()
 
     def restore(self) -> None:
         """Both scans as they were, without map; choosing a map shows it again."""
@@ -82,6 +89,7 @@ class ExplainPage(Page):
 
     def refresh(self, situation: Any, step: Any) -> None:
         parameters = self.parameters
+        self._offerMaps(parameters)
         for widget in (self.ui.mapBox, self.ui.thresholdSlider, self.ui.opacitySlider, self.ui.legendBox):
             widget.enabled = bool(situation.maps)
         why = self.logic.whyNoPoint(parameters)
@@ -91,6 +99,16 @@ class ExplainPage(Page):
             self._shown = wanted
             self.panel.showMap()
         self.write(self.ui.mapLabel, self._describe(parameters))
+
+    def _offerMaps(self, parameters: Any) -> None:
+        """The list holds the maps that there are, and stands on the one that is shown."""
+        offered, box = self.logic.offeredMaps(parameters), self.ui.mapBox
+        if offered != self._offered:
+            self._offered = offered
+            box.clear()
+            for each in offered:
+                box.addItem(each.label(), each.value)
+        box.currentIndex = offered.index(parameters.shownMap if parameters.shownMap in offered else Map.NONE)
 
     def showStrength(self) -> None:
         """Threshold and opacity as chosen now, on the map that is shown: at once, while a slider moves."""
