@@ -347,16 +347,25 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _nodeLeaves(self, caller: Any, event: Any, node: Any) -> None:
-        """A selector whose node goes would jump to another one: post would become pre, and one scan's outline would be edited as the other's.
-        Let go of the selectors until the node is gone."""
-        if self.parameters is None or node is None or not self._chosen(node):
+        """A selector whose node goes jumps to another one, those of the views too: post would become pre, one scan's outline would be edited as
+        the other's, and the linked views would show one scan twice. Let go of the selectors until the node is gone, and then lay the views anew."""
+        if self.parameters is None or node is None:
             return
-        self.pages["tumour"].sceneCloses()
-        self._releaseParameters()
-        qt.QTimer.singleShot(0, self._useParametersAgain)
+        if self._chosen(node):
+            self.pages["tumour"].sceneCloses()
+            self._releaseParameters()
+            qt.QTimer.singleShot(0, self._useParametersAgain)
+        elif node.IsA("vtkMRMLVolumeNode") and self.views.shown:
+            qt.QTimer.singleShot(0, self._layViewsAgain)
 
     def _chosen(self, node: Any) -> bool:
-        return any(getattr(self.parameters, name) is node for name in ("preVolume", "postVolume", "preSegmentation", "postSegmentation"))
+        """Whether the panel rests on a node: the scans, their outlines, the choices themselves."""
+        return node is self.parameters.parameterNode or any(getattr(self.parameters, name) is node for name in
+                                                            ("preVolume", "postVolume", "preSegmentation", "postSegmentation"))
+
+    def _layViewsAgain(self) -> None:
+        if self.parameters is not None:
+            self.go(self.step)
 
     def _useParametersAgain(self) -> None:
         if self.logic is not None and self.parameters is None:

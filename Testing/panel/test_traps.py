@@ -225,6 +225,25 @@ def test_a3_deleting_an_outline_does_not_put_the_other_scan_s_outline_under_the_
     assert (parameters.postSegmentation if role == "pre" else parameters.preSegmentation) is other
 
 
+def test_a3_deleting_a_map_does_not_lay_another_one_over_both_scans(application, panel, case):
+    from MRDeltaNetPanel import results
+    panel.go("explain")
+    application.process_events(0.5)
+    scans, shown = [case.preVolume.GetID(), case.postVolume.GetID()], results.maps(case)[case.shownMap.value]
+    assert layers(panel)[1] == (scans[1], shown.GetID())
+    application.scene.RemoveNode(shown)
+    application.process_events(0.5)
+    assert layers(panel) == [(scan, None) for scan in scans]
+
+
+def test_choices_whose_node_was_deleted_are_made_anew(application, panel, case):
+    pre = case.preVolume
+    application.scene.RemoveNode(case.parameterNode)
+    application.process_events(0.5)
+    panel.pages["scans"].ui.preSelector.setCurrentNode(pre)
+    assert panel.logic.getParameterNode().preVolume is pre
+
+
 @pytest.mark.parametrize("entered", [True, False])
 def test_a4_an_import_into_a_full_scene_does_not_empty_the_references(application, panel, case, tmp_path, entered):
     change_choices(case)
