@@ -74,7 +74,7 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     # Slicer's calls
 
     def setup(self) -> None:
-        """Build the panel; works without a main window too."""
+        """Build the panel; works without a main window too. What cleanup() ends is made first, so that it may be called whatever fails here."""
         from MRDeltaNetPanel.pages.align import AlignPage
         from MRDeltaNetPanel.pages.explain import ExplainPage
         from MRDeltaNetPanel.pages.predict import PredictPage
@@ -84,6 +84,8 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from MRDeltaNetPanel.views import Views
         from MRDeltaNetPanel.walk import Walk
         ScriptedLoadableModuleWidget.setup(self)
+        self._pollTimer, self._settleTimer = qt.QTimer(), qt.QTimer()
+        self._settleTimer.setSingleShot(True)
         self.logic, self.views, self.walk = MRDeltaNetLogic(), Views(), Walk(self)
         self.frame = slicer.util.loadUI(self.resourcePath("UI/MRDeltaNet.ui"))
         self.layout.addWidget(self.frame)
@@ -92,12 +94,12 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         for kind in (ScansPage, AlignPage, TumourPage, PredictPage, ExplainPage, ReportPage):
             self.pages[kind.key] = kind(self)
             self.ui.pages.addWidget(self.pages[kind.key].widget)
-        self._pollTimer, self._settleTimer = qt.QTimer(), qt.QTimer()
-        self._settleTimer.setSingleShot(True)
         self._connect()
         self._observeScene()
         self._useParameters()
         self.go("scans")
+        if getattr(self.parent, "isEntered", False):     # a developer's Reload enters nothing by itself
+            self.enter()
 
     def enter(self) -> None:
         """The user comes to this module."""
@@ -346,14 +348,25 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _nodeLeaves(self, caller: Any, event: Any, node: Any) -> None:
-        """A selector whose node goes would jump to another one, and post would become pre: let go of the selectors until the node is gone."""
-        if self.parameters is None or node is None or not self._chosen(node):
+        """A selector whose node goes jumps to another one, those of the views too: post would become pre, one scan's outline would be edited as
+        the other's, and the linked views would show one scan twice. Let go of the selectors until the node is gone, and then lay the views anew."""
+        if self.parameters is None or node is None:
             return
-        self._releaseParameters()
-        qt.QTimer.singleShot(0, self._useParametersAgain)
+        if self._chosen(node):
+            self.pages["tumour"].sceneCloses()
+            self._releaseParameters()
+            qt.QTimer.singleShot(0, self._useParametersAgain)
+        elif node.IsA("vtkMRMLVolumeNode") and self.views.shown:
+            qt.QTimer.singleShot(0, self._layViewsAgain)
 
     def _chosen(self, node: Any) -> bool:
-        return any(getattr(self.parameters, name) is node for name in ("preVolume", "postVolume"))
+        """Whether the panel rests on a node: the scans, their outlines, the choices themselves."""
+        return node is self.parameters.parameterNode or any(getattr(self.parameters, name) is node for name in
+                                                            ("preVolume", "postVolume", "preSegmentation", "postSegmentation"))
+
+    def _layViewsAgain(self) -> None:
+        if self.parameters is not None:
+            self.go(self.step)
 
     def _useParametersAgain(self) -> None:
         if self.logic is not None and self.parameters is None:
@@ -392,11 +405,12 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.refreshSoon()
 
     def _observeChosen(self) -> None:
-        """Listen to the nodes that states depend on: outlines while they are drawn, scans, the transform, the point."""
+        """Listen to the nodes that states depend on: outlines while they are drawn (an undo says no more than that a segment was modified),
+        scans, the transform, the point."""
         parameters = self.parameters
         moved, drawn = slicer.vtkMRMLTransformableNode.TransformModifiedEvent, slicer.vtkSegmentation
         listened = (((parameters.preSegmentation, parameters.postSegmentation),
-                     (drawn.SourceRepresentationModified, drawn.SegmentAdded, drawn.SegmentRemoved)),
+                     (drawn.SourceRepresentationModified, drawn.SegmentModified, drawn.SegmentAdded, drawn.SegmentRemoved)),
                     ((parameters.preVolume, parameters.postVolume), (slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, moved)),
                     ((parameters.alignment,), (moved,)))
         wanted = [(node, event, self.refreshSoon) for nodes, events in listened for node in dict.fromkeys(nodes) if node is not None for event in events]

@@ -66,7 +66,9 @@ def load(folder: Path, parameters: Any, logic: Any) -> None:
 
     folder  where the simulation left its files
     """
-    volumes = {role: image_to_node(sitk.ReadImage(str(folder / f"{role}.nrrd")), slicer.mrmlScene, name) for role, name in NODE_NAMES.items()}
+    volumes = {role: image_to_node(sitk.ReadImage(str(folder / f"{role}.nrrd")), slicer.mrmlScene, slicer.mrmlScene.GenerateUniqueName(name))
+               for role, name in NODE_NAMES.items()}
+    slicer.util.setSliceViewerLayers(background=volumes["pre"], fit=True)          # in the user's own views too, as for every scan that Slicer loads
     with slicer.util.NodeModify(parameters.parameterNode):
         parameters.preVolume, parameters.postVolume = volumes["pre"], volumes["post"]
         for name in ("preSegmentation", "postSegmentation", "alignment", "alignmentResult", "result", "measures", "report"):

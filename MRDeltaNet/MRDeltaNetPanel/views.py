@@ -1,7 +1,8 @@
 """The two linked slice views, before beside after, and what they show: layers, maps, blend, flicker, checkerboard.
 
-The scene stores a layout's number only, so the layout is described when Slicer starts, before any scene is loaded: a file that was
-saved inside it would else come up grey. Our views and their layers stay out of saved scenes; leaving the panel puts the user's layout back.
+The scene stores a layout's number only, so a file that was saved inside ours would come up grey where the number is not known. While our
+layout is shown, layout, views and their layers therefore stay out of saved scenes; and the layout is described when Slicer starts, for scenes
+that hold its number all the same. Leaving the panel puts the user's layout back.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def describeLayout() -> None:
     node = None if manager is None else manager.layoutLogic().GetLayoutNode()
     if node is not None and not node.IsLayoutDescription(LAYOUT):
         node.AddLayoutDescription(LAYOUT, LAYOUT_XML)
+        manager.connect("layoutChanged(int)", lambda number: node.SetSaveWithScene(number != LAYOUT))
 
 
 def showOutlinesOf(pre: Any, post: Any) -> None:
@@ -87,19 +89,20 @@ class Views:
     def show(self) -> None:
         """Bring up our two views; the user's own layout is remembered."""
         node = self._layoutNode()
-        if node is None or self.shown:
+        if node is None:
             return
-        describeLayout()
-        self._earlierLayout = node.GetViewArrangement()
-        slicer.app.layoutManager().setLayout(LAYOUT)
-        for view in self._widgets():
-            comparing.keep_out_of_files(view.mrmlSliceNode(), view.mrmlSliceCompositeNode())
+        if not self.shown:
+            describeLayout()
+            self._earlierLayout = node.GetViewArrangement()
+            slicer.app.layoutManager().setLayout(LAYOUT)
+        comparing.keep_out_of_files(node, *self.sliceNodes(), *self.compositeNodes())
 
     def leave(self) -> None:
-        """Give the user's layout back, unless he has chosen another one meanwhile."""
+        """Give the user's layout back, unless he has chosen another one meanwhile; Slicer's own where a loaded scene had brought ours."""
         self.stopFlicker()
-        if self.shown and self._earlierLayout is not None:
-            slicer.app.layoutManager().setLayout(self._earlierLayout)
+        if self.shown:
+            earlier = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView if self._earlierLayout is None else self._earlierLayout
+            slicer.app.layoutManager().setLayout(earlier)
         self._earlierLayout = None
 
     def sliceNodes(self) -> tuple[Any, ...]:

@@ -85,6 +85,21 @@ def test_the_sample_pair_leaves_another_pair_s_alignment_alone(panel, case, simu
     assert panel.logic.outlineState(panel.parameters, "pre") is Outline.DRAWN
 
 
+def test_a_second_sample_pair_has_names_of_its_own_and_is_in_the_user_s_own_views_too(application, panel, simulated, tmp_path):
+    from MRDeltaNetLib.io.images import write_image
+    from MRDeltaNetPanel import sample
+    for name in ("pre", "post", "pre_mask", "post_mask", "residual_mask"):
+        write_image(getattr(simulated, name), tmp_path / f"{name}.nrrd")
+    names = []
+    for _ in range(2):
+        sample.load(tmp_path, panel.parameters, panel.logic)
+        names += [panel.parameters.preVolume.GetName(), panel.parameters.postVolume.GetName()]
+    assert len(set(names)) == 4
+    application.leave_module()
+    red = application.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    assert red.GetBackgroundVolumeID() == panel.parameters.preVolume.GetID()
+
+
 def test_asking_about_a_place_without_a_prediction_of_this_sitting_is_refused(panel, scans):
     with pytest.raises(UsageError) as refused:
         panel.logic.ask(panel.parameters)

@@ -133,7 +133,7 @@ def test_reload_during_a_run_ends_its_child_and_the_new_panel_works(application,
     application.process_events(0.5)
     assert fresh is not started and is_gone(pid) and not application.errors
     assert fresh.parameters is None or fresh.parameters.parameterNode is parameters
-    fresh.enter()
+    assert fresh.views.shown and fresh.views.compositeNodes()[1].GetBackgroundVolumeID() == fresh.parameters.postVolume.GetID()
     fresh.go("align")
     assert fresh.pages["align"].ui.alignButton.enabled and started.logic is None
 
@@ -149,6 +149,20 @@ def test_cleanup_twice_ends_the_child_and_lets_go_of_the_scene(application, star
     application.scene.RemoveNode(scans[0])
     application.process_events(0.5)
     assert not application.errors
+
+
+def test_cleanup_after_a_panel_that_could_not_be_built_says_nothing(application, panel, monkeypatch):
+    from MRDeltaNetPanel.pages.tumour import TumourPage
+
+    def broken(page):
+        raise AttributeError("this Slicer's editor lacks it")
+
+    monkeypatch.setattr(TumourPage, "connect", broken)
+    half = type(panel)(panel.parent)
+    with pytest.raises(AttributeError, match="lacks it"):
+        half.setup()
+    half.cleanup()
+    assert half.logic is None and not half.Observations
 
 
 def test_a_report_without_prediction_writes_table_and_report_and_saves_them_whole(application, panel, scans, simulated, aligned, wait, tmp_path):

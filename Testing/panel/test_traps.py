@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import xml.etree.ElementTree as ElementTree
+import zipfile
 
 import numpy as np
 import pytest
@@ -81,6 +82,7 @@ def test_a1_a_scene_saved_inside_our_layout_does_not_come_up_grey_in_a_fresh_sli
     with applications("first") as application:
         panel = application.open_module(MODULE)
         assert panel.views.shown
+        application.app.layoutManager().layoutLogic().GetLayoutNode().SetSaveWithScene(True)     # as an earlier version of the panel left it
         application.save_scene(tmp_path / "scene.mrb")                      # Slicer's own Save, which asks no module
     with applications("second") as application, quiet():
         application.open_module(MODULE, enter=False)
@@ -88,6 +90,30 @@ def test_a1_a_scene_saved_inside_our_layout_does_not_come_up_grey_in_a_fresh_sli
         manager = application.app.layoutManager()
         from MRDeltaNetPanel.views import AFTER, BEFORE
         assert all(manager.sliceWidget(name).visible for name in (BEFORE, AFTER))
+        application.enter_module("MRDeltaNet")
+        application.leave_module()
+        assert manager.sliceWidget("Red").visible and not manager.sliceWidget(BEFORE).visible      # nobody is kept in a layout that a file brought
+
+
+def saved_layouts(path):
+    """The layout numbers that a scene file holds."""
+    with zipfile.ZipFile(path) as bundle:
+        text = bundle.read(next(name for name in bundle.namelist() if name.endswith(".mrml"))).decode("utf-8")
+    return re.findall(r'currentViewArrangement="(\d+)"', text)
+
+
+def test_a1_slicers_own_save_inside_our_layout_does_not_keep_its_number(application, panel, finished, tmp_path):
+    import slicer
+    fill(panel, finished)
+    application.save_scene(tmp_path / "inside.mrb")
+    assert panel.views.shown and saved_layouts(tmp_path / "inside.mrb") == []
+    application.load_scene(tmp_path / "inside.mrb")
+    application.process_events(0.5)
+    application.save_scene(tmp_path / "again.mrb")
+    assert panel.views.shown and saved_layouts(tmp_path / "again.mrb") == []
+    application.app.layoutManager().setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
+    application.save_scene(tmp_path / "his.mrb")
+    assert saved_layouts(tmp_path / "his.mrb") == [str(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)]
 
 
 def test_a1_the_layout_is_left_on_exit_and_before_our_own_save(application, panel, case, tmp_path):
@@ -98,12 +124,8 @@ def test_a1_the_layout_is_left_on_exit_and_before_our_own_save(application, pane
     assert panel.views.shown
     panel.saveScene(tmp_path / "kept.mrb")
     assert panel.views.shown
-    import zipfile
-
     from MRDeltaNetPanel.views import LAYOUT
-    with zipfile.ZipFile(tmp_path / "kept.mrb") as bundle:
-        text = bundle.read(next(name for name in bundle.namelist() if name.endswith(".mrml"))).decode("utf-8")
-    assert f'currentViewArrangement="{LAYOUT}"' not in text
+    assert len(saved_layouts(tmp_path / "kept.mrb")) == 1 and str(LAYOUT) not in saved_layouts(tmp_path / "kept.mrb")
 
 
 def test_a1_a_layout_that_the_user_chose_meanwhile_is_not_taken_from_him(application, panel):
@@ -187,6 +209,39 @@ def test_a3_a_scan_deleted_while_the_module_is_left_does_not_either(application,
     application.enter_module("MRDeltaNet")
     application.process_events(0.5)
     assert panel.parameters.postVolume is None and panel.parameters.preVolume is pre
+
+
+@pytest.mark.parametrize("role", ["pre", "post"])
+def test_a3_deleting_an_outline_does_not_put_the_other_scan_s_outline_under_the_brush(application, panel, case, role):
+    panel.go("tumour")
+    panel.pages["tumour"].edit(role)
+    editor, other = panel.pages["tumour"].ui.editor, case.postSegmentation if role == "pre" else case.preSegmentation
+    application.scene.RemoveNode(editor.segmentationNode())
+    assert editor.segmentationNode() is None
+    application.process_events(0.5)
+    parameters = panel.parameters
+    fresh = parameters.preSegmentation if role == "pre" else parameters.postSegmentation
+    assert editor.segmentationNode() is fresh is not other and editor.sourceVolumeNode() is getattr(parameters, f"{role}Volume")
+    assert (parameters.postSegmentation if role == "pre" else parameters.preSegmentation) is other
+
+
+def test_a3_deleting_a_map_does_not_lay_another_one_over_both_scans(application, panel, case):
+    from MRDeltaNetPanel import results
+    panel.go("explain")
+    application.process_events(0.5)
+    scans, shown = [case.preVolume.GetID(), case.postVolume.GetID()], results.maps(case)[case.shownMap.value]
+    assert layers(panel)[1] == (scans[1], shown.GetID())
+    application.scene.RemoveNode(shown)
+    application.process_events(0.5)
+    assert layers(panel) == [(scan, None) for scan in scans]
+
+
+def test_choices_whose_node_was_deleted_are_made_anew(application, panel, case):
+    pre = case.preVolume
+    application.scene.RemoveNode(case.parameterNode)
+    application.process_events(0.5)
+    panel.pages["scans"].ui.preSelector.setCurrentNode(pre)
+    assert panel.logic.getParameterNode().preVolume is pre
 
 
 @pytest.mark.parametrize("entered", [True, False])

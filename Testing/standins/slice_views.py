@@ -62,7 +62,8 @@ class _SliceView(MRMLWidget):
 
 
 class _SliceController(MRMLWidget):
-    """The bar above a view: label, offset slider, offset. Moving it here moves linked views; setting the slice node's offset does not (A12)."""
+    """The bar above a view: label, offset slider, offset. Moving it here moves linked views; setting the slice node's offset does not (A12).
+    Its selector of the foreground jumps to another volume when its own goes, and takes the linked views with it."""
 
     def _show(self, logic: Any) -> None:
         own, node = self._state(), logic.GetSliceNode()
@@ -76,6 +77,20 @@ class _SliceController(MRMLWidget):
             row.addWidget(part)
         own.slider.valueChanged.connect(lambda tenths: self.setSliceOffsetValue(tenths / 10))
         self._observe(node, "ModifiedEvent", lambda *_: self._moved())
+        scene = logic.GetMRMLScene()
+        self._observe(scene, scene.NodeAboutToBeRemovedEvent, node_observer(lambda caller, event, gone: self._leaves(caller, gone)))
+
+    def _leaves(self, scene: Any, gone: Any) -> None:
+        layers, group = self.mrmlSliceCompositeNode(), self.mrmlSliceNode().GetViewGroup()
+        if gone is None or layers is None or scene.IsClosing() or layers.GetForegroundVolumeID() != gone.GetID():
+            return
+        volumes = [scene.GetNthNodeByClass(index, "vtkMRMLScalarVolumeNode") for index in range(scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"))]
+        place = volumes.index(gone)
+        following = next(iter(volumes[place + 1:] + volumes[:place]), None)
+        views = [scene.GetNthNodeByClass(index, "vtkMRMLSliceNode") for index in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode"))]
+        others = [self._state().logic.GetSliceCompositeNode(view) for view in views if view.GetViewGroup() == group]
+        for each in {layers, *(other for other in others if other is not None and layers.GetLinkedControl())}:
+            each.SetForegroundVolumeID(None if following is None else following.GetID())
 
     def _moved(self) -> None:
         own = self._state()

@@ -212,6 +212,18 @@ def test_a12_the_controller_moves_linked_views_and_the_node_alone_does_not(two_v
     assert two_views[1].sliceLogic().GetSliceOffset() == 12.0
 
 
+@pytest.mark.parametrize("linked", [True, False])
+def test_a_deleted_foreground_is_followed_by_another_volume_in_every_linked_view(two_views, application, linked):
+    first, second, third = (volume(application, np.zeros((4, 8, 8), np.int16), name) for name in ("first", "second", "third"))
+    layers = [widget.mrmlSliceCompositeNode() for widget in two_views]
+    for each in layers:
+        each.SetLinkedControl(linked)
+        each.SetBackgroundVolumeID(first.GetID())
+    layers[1].SetForegroundVolumeID(second.GetID())
+    application.scene.RemoveNode(second)
+    assert [each.GetForegroundVolumeID() for each in layers] == [third.GetID() if linked else None, third.GetID()]
+
+
 @pytest.fixture
 def editor(application):
     widget, node = slicer.qMRMLSegmentEditorWidget(), application.scene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
