@@ -192,7 +192,7 @@ class Result:
     mrtrg            the reader's own grade, as it was given; never computed
     registration     name with unit -> number or text (method, mutual_information_before_nats, rotation_deg, ...)
     warnings         notices of every step
-    images           name -> SimpleITK.Image; keys are the names of the files written (io/results.image_file)
+    images           name -> SimpleITK.Image; keys are the names of the files written (io/results.ALL_IMAGE_FILES)
     transform        SimpleITK transform, pre LPS -> post LPS, mm: resamples post onto pre's grid
     model            the bundle's public facts (name, version, weights_sha256, intended_use, trained_on, card, ...), None without prediction;
                      members_used 1 if the first member of an ensemble answered alone

@@ -17,7 +17,7 @@ import torch
 
 from MRDeltaNetLib import explainer, pipeline
 from MRDeltaNetLib.case import NetworkInput, Result
-from MRDeltaNetLib.errors import Cancelled, EnvironmentProblem, InputError, MRDeltaNetError, UsageError
+from MRDeltaNetLib.errors import Cancelled, EnvironmentProblem, MRDeltaNetError, UsageError
 from MRDeltaNetLib.explainer import explain_result
 from MRDeltaNetLib.io import added_maps
 from MRDeltaNetLib.io.atomic import sha256
