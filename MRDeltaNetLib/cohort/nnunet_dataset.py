@@ -31,6 +31,7 @@ from MRDeltaNetLib.cohort.preparing.cases import fingerprint, task_of
 from MRDeltaNetLib.config import PreprocessingConfig, RegistrationConfig
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError, MRDeltaNetError, PartialFailure, UsageError
 from MRDeltaNetLib.imaging.nnunet import in_order
+from MRDeltaNetLib.imaging.outline_place import check_place
 from MRDeltaNetLib.imaging.registration import align
 from MRDeltaNetLib.io.atomic import output_problem, write_text
 from MRDeltaNetLib.io.cases import read_case
@@ -214,6 +215,7 @@ def _images(row: "Row", folder: Path, channels: str) -> tuple[tuple[sitk.Image, 
         pre, other = _pre(row, folder), None
     else:
         pre, other = _aligned(row, folder)
+    check_place(pre, "pre")                          # refuses what lies in the air: a network would learn it
     images = [pre.image] if other is None else [pre.image, other]
     turned = tuple(sitk.Cast(in_order(image, LPS), sitk.sitkFloat32) for image in images)
     mask = sitk.Cast(in_order(pre.mask, LPS) > 0, sitk.sitkUInt8)
@@ -230,7 +232,7 @@ def _pre(row: "Row", folder: Path) -> Timepoint:
         scan = read_image(path, volume_index=row.options.get("volume_index"), **options)
     except OneVolumeOnly:
         scan = read_image(path, **options)
-    mask, _ = read_mask(folder / row.files["pre_mask"], scan.image, role="pre", label=row.options.get("pre_label"))
+    mask, _ = read_mask(folder / row.files["pre_mask"], scan.image, role="pre", label=row.options.get("pre_label"), frame_uid=scan.frame_uid)
     return Timepoint(image=scan.image, mask=mask, mask_source="drawn")
 
 

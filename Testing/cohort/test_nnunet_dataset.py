@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -13,10 +14,10 @@ import pytest
 import SimpleITK as sitk
 
 from MRDeltaNetLib.cohort.nnunet_dataset import CasesNotWritten, write_dataset
-from MRDeltaNetLib.cohort.tiny_segmentation import dice
 from MRDeltaNetLib.errors import Cancelled, EnvironmentProblem, InputError, UsageError
 from MRDeltaNetLib.imaging.nnunet.environment import child_variables
 from MRDeltaNetLib.io.cohort_table import read_cohort
+from MRDeltaNetLib.io.images import read_image
 from Testing.imaging.test_nnunet_real import nnunet_python
 from Testing.simulated import small_pair, stored_otherwise, write_pair
 
@@ -107,6 +108,27 @@ def test_a_bad_case_stops_no_other_and_is_listed(table, tmp_path):
     assert (written.made, written.kept) == (0, 2)
 
 
+def test_an_outline_in_the_air_around_the_patient_is_no_case(table, scans, tmp_path):
+    mask = sitk.ReadImage(str(scans / "e" / "pre_mask.nrrd"))
+    voxels = np.zeros_like(sitk.GetArrayFromImage(mask))
+    voxels[len(voxels) // 2 - 2:len(voxels) // 2 + 3, 1:6, 1:6] = 1
+    moved = sitk.GetImageFromArray(voxels)
+    moved.CopyInformation(mask)
+    sitk.WriteImage(moved, str(tmp_path / "air.nrrd"))
+    with pytest.raises(CasesNotWritten) as caught:
+        write_dataset(table([{"id": "air", "folder": "e", "set": "train", "files": {"pre_mask": str(tmp_path / "air.nrrd")}}, *ROWS]), tmp_path / "raw")
+    assert [failure.code for failure in caught.value.written.failures] == ["MRD-E319"] and caught.value.written.made == 2
+
+
+def test_an_outline_has_to_share_the_frame_of_reference_of_its_scan(table, tmp_path, monkeypatch):
+    from MRDeltaNetLib.cohort import nnunet_dataset
+    asked, read = [], nnunet_dataset.read_mask
+    monkeypatch.setattr(nnunet_dataset, "read_image", lambda *given, **named: dataclasses.replace(read_image(*given, **named), frame_uid="1.2.3"))
+    monkeypatch.setattr(nnunet_dataset, "read_mask", lambda *given, frame_uid, **named: asked.append(frame_uid) or read(*given, **named))
+    write_dataset(table(), tmp_path / "raw")
+    assert asked == ["1.2.3", "1.2.3"]
+
+
 def test_a_run_goes_on_and_what_is_there_is_not_written_again(table, tmp_path):
     calls = []
 
@@ -179,12 +201,5 @@ def test_nnunet_s_own_check_accepts_the_dataset(table, tmp_path, channels):
     done = subprocess.run([str(python), str(tmp_path / "verify.py")], capture_output=True, text=True, env=child_variables(python), cwd=tmp_path)
     assert done.returncode == 0 and "verify_dataset_integrity Done" in done.stdout and "Warning" not in done.stdout, done.stdout + done.stderr
 
-
-def test_dice_of_masks_whose_overlap_is_known():
-    def mask(*marked):
-        array = np.zeros((1, 1, 8), np.uint8)
-        array[0, 0, list(marked)] = 1
-        return sitk.GetImageFromArray(array)
-    assert dice(mask(0, 1), mask(1, 2)) == 0.5 and dice(mask(), mask()) == 1 and dice(mask(0), mask(1)) == 0 and dice(mask(0, 3), mask(0, 3)) == 1
 
 
