@@ -21,7 +21,12 @@ UNEXPECTED = 1
 PATIENCE_S = 1.5
 """A stop that the work has not asked about for so long (packages load, one long batch) is heard wherever the work stands."""
 
+LOADING_S = 0.05
+"""So often a stop asks whether the package that was loading has loaded."""
+
 _stop_requested = False
+_stop_raised = False
+"""A stop was raised where the work stood: native code may have made another exception of it."""
 
 
 class Stop(BaseException):
@@ -42,15 +47,16 @@ def progress_for(mode: str) -> Iterator[Progress]:
 
 
 def interruptible() -> None:
-    """From now on Ctrl-C and SIGTERM raise KeyboardInterrupt, so that what was begun is put in order."""
+    """From now on Ctrl-C and SIGTERM raise KeyboardInterrupt, so that what was begun is put in order; while a package loads, as soon as it
+    has loaded, because a native library whose loading is broken off takes the whole process with it."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+        signal.signal(number, _interrupt)
 
 
 def stoppable(progress: Progress) -> Progress:
     """Let Ctrl-C and SIGTERM stop the work at its next sign of progress, or after PATIENCE_S without one, with everything in order."""
-    global _stop_requested
-    _stop_requested = False
+    global _stop_requested, _stop_raised
+    _stop_requested = _stop_raised = False
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, _stop_here)
     signal.signal(signal.SIGINT, _request_stop)
@@ -111,7 +117,7 @@ def failed(error: BaseException, mode: str) -> int:
     if isinstance(error, BrokenPipeError):                # whoever read our output has left; there is nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Cancelled.exit_status
-    if isinstance(error, (KeyboardInterrupt, Stop)):
+    if _stop_raised or isinstance(error, (KeyboardInterrupt, Stop)):
         error = Cancelled()
     elif isinstance(error, MemoryError):
         error = OutOfMemory("The computer ran out of memory", code="MRD-E721", fix="close other programs and try again")
@@ -168,17 +174,47 @@ def is_shipped_demo(model: Mapping[str, Any]) -> bool:
         return False
 
 
+def _interrupt(number: int, frame: Any) -> None:
+    global _stop_raised
+    if _put_off(frame, _interrupt):
+        return
+    _stop_raised = True
+    raise KeyboardInterrupt
+
+
+def _put_off(frame: Any, again: Callable[[int, Any], None]) -> bool:
+    """While a package loads: call the handler again a little later; whether that was so. Not on Windows, which has no such timer."""
+    if not hasattr(signal, "setitimer") or not _loads_a_package(frame):
+        return False
+    signal.signal(signal.SIGALRM, again)
+    _wait_for_a_stop(LOADING_S)
+    return True
+
+
+def _loads_a_package(frame: Any) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _request_stop(number: int, frame: Any) -> None:
     global _stop_requested
     if _stop_requested and number == signal.SIGINT:
-        _wait_for_a_stop(0.0)
-        raise Stop
+        _stop_here(number, frame)
+        return
     if not _stop_requested:
         _wait_for_a_stop(PATIENCE_S)
     _stop_requested = True
 
 
 def _stop_here(number: int, frame: Any) -> None:
+    if _put_off(frame, _stop_here):
+        return
+    global _stop_raised
+    _wait_for_a_stop(0.0)
+    _stop_raised = True
     raise Stop
 
 

@@ -243,6 +243,28 @@ def test_ctrl_c_while_packages_load_ends_with_status_6_and_no_traceback(scans, t
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals as on POSIX")
+@pytest.mark.parametrize("arm", ["doorway.interruptible()", "doorway.stoppable(lambda done, message: None); doorway.PATIENCE_S = 0.01"])
+def test_a_stop_waits_until_a_package_has_loaded_and_then_comes(tmp_path, arm):
+    """A native library whose loading is broken off ends the process by a fault of memory."""
+    (tmp_path / "slow_package.py").write_text(
+        "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\nfor _ in range(30): time.sleep(0.01)\nprint('loaded', flush=True)\n", encoding="utf-8")
+    code = (f"import time\nfrom MRDeltaNetLib import doorway\n{arm}\ntry:\n    import slow_package\n    time.sleep(5)\n"
+            "except (KeyboardInterrupt, doorway.Stop) as stop:\n    print(type(stop).__name__)\nelse:\n    print('never stopped')")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60,
+                          env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[1])])})
+    assert done.stdout.split() == ["loaded", "KeyboardInterrupt" if "interruptible" in arm else "Stop"], done.stdout + done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals as on POSIX")
+@pytest.mark.parametrize("arm", ["doorway.interruptible()", "doorway.stoppable(lambda done, message: None); doorway.PATIENCE_S = 0.01"])
+def test_a_stop_of_which_native_code_makes_another_error_is_still_a_stop(arm):
+    code = (f"import os, signal, sys, time\nfrom MRDeltaNetLib import doorway\n{arm}\ndef work():\n    try:\n        os.kill(os.getpid(), signal.SIGINT)\n"
+            "        time.sleep(5)\n    except BaseException:\n        raise ValueError('swallowed')\nsys.exit(doorway.guarded(work, 'none'))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 6 and "MRD-E890" in done.stderr
+
+
 def test_a_reader_that_leaves_is_no_fault_of_ours(scans):
     process = subprocess.Popen([*COMMAND, "check", "--pre", scans["pre"], "--post", scans["post"], "--pre-mask", scans["pre_mask"]],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
