@@ -143,6 +143,8 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         step  of workflow.STEPS
         """
         left, self.step = self.pages[self.step], step
+        if self.parameters is None:                      # a node that was chosen has just left the scene
+            self._useParameters()
         entered = getattr(self.parent, "isEntered", False)
         if entered:
             left.exit()
