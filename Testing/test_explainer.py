@@ -156,7 +156,7 @@ def test_a_map_s_header_says_method_resolution_unit_and_normalisation(folder):
 def test_a_run_that_was_asked_for_maps_and_one_asked_later_give_the_same_voxels(bundle, folder):
     explain_result(folder, ["relevance"])
     network = load_network(bundle, registry.build)
-    seen = explainer._run(folder, *added_maps.read_run(folder))
+    seen = explainer._run(added_maps.read_run(folder))
     made = pipeline.method_maps("relevance", network, seen.seen, bundle.own, {"pre": empty_image("left-handed"), "post": empty_image("oblique")}, rigid(), device="cpu")
     for name, (image, _) in made.items():
         assert np.array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(sitk.ReadImage(str(folder / f"{name}.nrrd")))), name
