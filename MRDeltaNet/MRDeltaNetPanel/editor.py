@@ -82,7 +82,10 @@ class Editor:
         self.widget.updateWidgetFromMRML()
 
     def cleanup(self) -> None:
-        """The panel goes."""
+        """The panel goes; after a Reload another one takes over its node and its keys, and an editor that held on to them would paint too."""
+        self.exit()
+        self.sceneCloses()
+        self.widget.setMRMLSegmentEditorNode(None)
         self._effects.disconnect("effectRegistered(QString)", self._effectRegistered)
 
     def _selectNode(self) -> None:

@@ -138,6 +138,17 @@ def test_reload_during_a_run_ends_its_child_and_the_new_panel_works(application,
     assert fresh.pages["align"].ui.alignButton.enabled and started.logic is None
 
 
+def test_after_a_reload_the_old_editor_does_not_go_on_painting(application, panel, case):
+    panel.go("tumour")
+    old = panel.pages["tumour"].ui.editor
+    old.setActiveEffectByName("Paint")
+    fresh = application.reload_module("MRDeltaNet")
+    fresh.go("tumour")
+    new = fresh.pages["tumour"].ui.editor
+    assert (old.mrmlSegmentEditorNode(), old.segmentationNode(), new.activeEffect()) == (None, None, None)
+    assert new.mrmlSegmentEditorNode() is not None and new.segmentationNode() is fresh.parameters.preSegmentation is not None
+
+
 def test_cleanup_twice_ends_the_child_and_lets_go_of_the_scene(application, started, scans):
     panel, pid, node = started, child_of(started), started.parameters.parameterNode
     box = panel.pages["scans"].ui.preSelector

@@ -86,6 +86,19 @@ def test_no_click_is_waited_for_after_the_scene_was_closed(application, panel, f
     assert not placing(application)
 
 
+def test_a_right_click_that_ends_the_waiting_takes_its_words_away(application, panel, asking):
+    node = application.app.applicationLogic().GetInteractionNode()
+    assert "right click stops" in ui(panel, "explain").pointLabel.text
+    node.SetCurrentInteractionMode(node.ViewTransform)                   # all that Slicer tells of it
+    assert not ui(panel, "explain").pointLabel.text
+
+
+def test_a_place_that_is_refused_leaves_no_request_for_a_click(application, panel, asking):
+    asking.point.AddControlPointWorld(0.0, 0.0, 500.0)
+    assert len(application.dialogs) == 1 and not ui(panel, "explain").pointLabel.text
+    application.dialogs.clear()
+
+
 def test_somebody_elses_placing_is_left_alone(application, panel, asking):
     other = application.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", "somebody's")
     application.app.applicationLogic().GetSelectionNode().SetActivePlaceNodeID(other.GetID())

@@ -345,7 +345,7 @@ def test_a9_an_outline_is_not_shown_where_it_could_be_painted_by_mistake(applica
 
 def test_a9_an_outline_made_by_carrying_over_is_not_shown_in_the_other_view(application, panel, case):
     application.scene.RemoveNode(case.postSegmentation)
-    panel.refresh()
+    application.process_events(0.5)
     panel.go("tumour")
     panel.pages["tumour"].ui.carryButton.click()
     assert _shownIn(case.postSegmentation) == [panel.views.sliceNodes()[1].GetID()]

@@ -24,6 +24,8 @@ class ExplainPage(Page):
         self.ui.mapBox.connect("activated(int)", self.mapChosen)
         self._offered: tuple[Map, ...] = ()
         self._shown: tuple[Any, ...] | None = None
+        interaction = slicer.app.applicationLogic().GetInteractionNode()
+        self.panel.addObserver(interaction, interaction.InteractionModeChangedEvent, self._interactionChanged)
 
     def enter(self) -> None:
         self._shown = None
@@ -64,7 +66,7 @@ class ExplainPage(Page):
     def pick(self) -> None:
         """Wait for a click on the scan after treatment."""
         self.logic.startPicking(self.parameters, self.panel.views.sliceNodes())
-        self.write(self.ui.pointLabel, html.escape(_("Click in the right-hand view, on the scan after treatment. Escape stops.")))
+        self.write(self.ui.pointLabel, html.escape(_("Click in the right-hand view, on the scan after treatment. A right click stops.")))
 
     def stopPicking(self) -> None:
         """No click is waited for any more; the placing of anything but our point is left alone."""
@@ -74,12 +76,18 @@ class ExplainPage(Page):
         if point is None or interaction.GetCurrentInteractionMode() != interaction.Place or selection.GetActivePlaceNodeID() != point.GetID():
             return
         interaction.SetCurrentInteractionMode(interaction.ViewTransform)
-        self.write(self.ui.pointLabel, "")
+
+    def _interactionChanged(self, caller: Any, event: Any) -> None:
+        """A right click ends the waiting without a point: nobody is asked to click any more."""
+        point = None if self.parameters is None else self.parameters.point
+        if caller.GetCurrentInteractionMode() != caller.Place and (point is None or not point.GetNumberOfDefinedControlPoints()):
+            self.write(self.ui.pointLabel, "")
 
     def pointPlaced(self) -> None:
         """A point was placed or moved: ask the network's correspondence, show its answer."""
         found = self.guarded(lambda: self.logic.ask(self.parameters))
         if found is None:
+            self.write(self.ui.pointLabel, "")
             return
         self.panel.views.jump(found.peak_lps_mm, first=True)
         lines = [_("Compared most with a place {distance:.0f} mm away on the scan before treatment, with a spread of {spread:.0f} mm (root mean square).").format(
