@@ -252,7 +252,7 @@ def reported(bundle, run_folder, tmp_path) -> Path:
     """The run with scans, masks and a report."""
     from MRDeltaNetLib.report.html import write_report
     from Testing.made_up_result import complete_result
-    seen, shown = explainer._run(run_folder, *added_maps.read_run(run_folder)).seen, complete_result("left-handed", "oblique")
+    seen, shown = explainer._run(added_maps.read_run(run_folder)).seen, complete_result("left-handed", "oblique")
     result = replace(shown, p_pcr=said(run_folder)["p_pcr"], model=bundle.public_facts(), network_input=seen)
     write_results(result, tmp_path / "run", manifest=MANIFEST_FACTS, also=lambda folder: [write_report(result, folder / "report.html").name])
     return tmp_path / "run"
