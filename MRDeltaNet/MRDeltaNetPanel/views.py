@@ -96,6 +96,7 @@ class Views:
             self._earlierLayout = node.GetViewArrangement()
             slicer.app.layoutManager().setLayout(LAYOUT)
         comparing.keep_out_of_files(node, *self.sliceNodes(), *self.compositeNodes())
+        comparing.keep_own_layers(*self.compositeNodes())
 
     def leave(self) -> None:
         """Give the user's layout back, unless he has chosen another one meanwhile; Slicer's own where a loaded scene had brought ours."""

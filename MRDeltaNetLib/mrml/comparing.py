@@ -104,6 +104,12 @@ def keep_out_of_files(*nodes: Any) -> None:
         node.SetSaveWithScene(False)
 
 
+def keep_own_layers(*layers: Any) -> None:
+    """What Slicer loads next is shown in its own views and not in these (slice composite nodes): each goes on showing its scan."""
+    for node in layers:
+        node.SetDoPropagateVolumeSelection(False)
+
+
 def checkerboard(pre: Any, post: Any, transform: sitk.Transform, squares: int = 8) -> Any:
     """A volume of alternating squares of both scans, on pre's grid, for judging an alignment by eye.
 

@@ -15,7 +15,7 @@ from MRDeltaNetLib.colours import CIVIDIS  # noqa: E402
 from MRDeltaNetLib.mrml import comparing  # noqa: E402
 from MRDeltaNetLib.mrml.alignment import show_alignment  # noqa: E402
 from MRDeltaNetLib.mrml.bootstrap import save_bundle  # noqa: E402
-from MRDeltaNetLib.mrml.comparing import (PLANES, blend, checkerboard, fit, jump_to, keep_out_of_files, layers_of, link,  # noqa: E402
+from MRDeltaNetLib.mrml.comparing import (PLANES, blend, checkerboard, fit, jump_to, keep_out_of_files, keep_own_layers, layers_of, link,  # noqa: E402
                                           orient_alike, show_layers)
 from MRDeltaNetLib.mrml.nodes import image_from_node, image_to_node, matrix_from_vtk  # noqa: E402
 from MRDeltaNetLib.mrml.overlays import set_threshold, show_map  # noqa: E402
@@ -337,3 +337,19 @@ def test_where_the_post_scan_has_no_voxels_its_squares_are_black(scene):
     away = sitk.TranslationTransform(3, (400.0, 0.0, 0.0))
     values = sitk.GetArrayFromImage(image_from_node(checkerboard(pre, post, away, 8)))
     assert 0.3 < (values == 0).mean() and (values > 50).any()
+
+
+def test_what_slicer_loads_next_does_not_take_the_place_of_a_scan_in_our_views(scene):
+    """Reading a file makes its volume the active one, which Slicer then shows in every view that takes part."""
+    slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
+    scan, other = (scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name) for name in ("scan", "other"))
+    ours, users = (scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode", name) for name in ("ours", "users"))
+    for layers in (ours, users):
+        layers.SetBackgroundVolumeID(scan.GetID())
+    keep_own_layers(ours)
+    logic = slicer.vtkMRMLApplicationLogic()
+    logic.SetMRMLScene(scene)
+    selection = logic.GetSelectionNode()
+    selection.SetActiveVolumeID(other.GetID())
+    logic.PropagateVolumeSelection(0)
+    assert (ours.GetBackgroundVolumeID(), users.GetBackgroundVolumeID()) == (scan.GetID(), other.GetID())
