@@ -92,9 +92,12 @@ def _end_with(sentinel: int) -> None:
     os._exit(1)
 
 
+ENDING_S = 20.0
+"""So long a process whose pipe is closed may take to be gone, seconds; on a busy machine Python's own end takes more than one."""
+
+
 def _ended(workers: list) -> errors.EnvironmentProblem:
-    for worker in workers:
-        worker.join(1)
+    wait([worker.sentinel for worker in workers], ENDING_S)
     codes = sorted({worker.exitcode for worker in workers if worker.exitcode is not None})
     return errors.EnvironmentProblem("A process of the distributed training ended unexpectedly", code="MRD-E772",
                                      found=f"exit codes {', '.join(map(str, codes)) or 'none'}",
