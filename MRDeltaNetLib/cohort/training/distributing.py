@@ -97,7 +97,10 @@ ENDING_S = 20.0
 
 
 def _ended(workers: list) -> errors.EnvironmentProblem:
-    wait([worker.sentinel for worker in workers], ENDING_S)
+    gone = wait([worker.sentinel for worker in workers], ENDING_S)
+    for worker in workers:
+        if worker.sentinel in gone:
+            worker.join(ENDING_S)                            # its files are closed a little before it has an exit code
     codes = sorted({worker.exitcode for worker in workers if worker.exitcode is not None})
     return errors.EnvironmentProblem("A process of the distributed training ended unexpectedly", code="MRD-E772",
                                      found=f"exit codes {', '.join(map(str, codes)) or 'none'}",
