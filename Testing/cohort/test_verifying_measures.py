@@ -291,7 +291,9 @@ def test_a_map_that_passes_everything_is_the_default_and_the_null_is_never_judge
                                            ("stability", {"shift": {"left": 0.5}}), ("stability", {"outline": {"larger": None}})])
 def test_each_limit_of_repeated_maps_is_held(test, changed):
     verdict = judging.judged(cases_of(**changed), 0)
-    assert verdict.default is None and verdict.failed == ("occlusion",) and verdict.methods["occlusion"]["why_not"] == [test]
+    assert verdict.default is None and verdict.passed == () and verdict.methods["occlusion"]["why_not"] == [test]
+    nothing_said = changed.get("cascade", [{"stem": {"spearman": 0}}])[0]["stem"]["spearman"] is None
+    assert verdict.failed == (() if nothing_said else ("occlusion",))                 # empty maps alone judge nothing
 
 
 def test_a_map_that_misses_the_tumour_or_is_no_better_than_chance_or_the_null_fails():
@@ -309,7 +311,8 @@ def test_a_map_that_misses_the_tumour_or_is_no_better_than_chance_or_the_null_fa
 
 def test_what_was_not_done_is_not_passed_but_for_labels():
     few = judging.judged(cases_of(4), 0).methods["occlusion"]
-    assert few["why_not"] == ["deletion", "null"] and few["deletion"]["ci"] is None and few["labels"]["passes"] is None
+    assert few["why_not"] == ["deletion", "null"] and few["deletion"]["ci"] is None and few["labels"]["passes"] is None and few["passes"] is None
+    assert judging.judged(cases_of(4), 0).for_bundle() == {"default": None, "passed": [], "failed": []}
     same = cases_of()
     for one in same:
         one["shuffled"]["occlusion"] = {"finite": True, "spearman": 0.9, "ssim": 0.8}

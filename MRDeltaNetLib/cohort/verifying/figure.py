@@ -39,7 +39,7 @@ def draw(out: Path, verdict: Verdict, cases: Sequence[Mapping[str, Any]]) -> tup
                 axis.spines[side].set_visible(False)
         axes[0].set_yticklabels([verdict.methods[key]["label"].split(" (")[0].split(":")[0] for key in keys])
         for key, tick in zip(keys, axes[0].get_yticklabels()):
-            tick.set_color(GREY if key == NULL else PASSES if key in verdict.passed else FAILS)
+            tick.set_color(PASSES if key in verdict.passed else FAILS if key in verdict.failed else GREY)
         for place, key in enumerate(keys):
             _line(axes, -place, verdict.methods[key], key == NULL)
         for axis, limit in ((axes[0], SPEARMAN_MAX), (axes[1], 0.0), (axes[2], POINTING_MIN), (axes[3], STABILITY_MIN), (axes[4], 0.0)):
@@ -95,6 +95,6 @@ def _curves(axis: Any, name: str, keys: Sequence[str], verdict: Verdict, cases: 
     axis.set_xlabel("share of the pieces (6 mm, both scans, outline and shell)")
     axis.set_ylim(0, 1)
     if name == "deletion":
-        axis.legend(fontsize=7.5, loc="upper right", frameon=False, title="(cases)", title_fontsize=7.5)
+        axis.legend(fontsize=7.5, loc="lower left", ncol=2, frameon=False, title="method (cases)", title_fontsize=7.5)
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)

@@ -38,9 +38,9 @@ TESTS = ("cascade", "labels", "deletion", "pointing", "stability", "null")
 class Verdict:
     """What was decided.
 
-    methods  method -> {test -> numbers with "passes" (None: not done)} and "passes"
+    methods  method -> {test -> numbers with "passes" (None: not done)}, "passes" (None: nothing failed, but something was not done) and "why_not"
     default  the method that is shown first; None if none passes
-    passed, failed  methods that were judged
+    passed, failed  methods that were judged; one of which nothing failed but something was not done is in neither
     """
 
     methods: Mapping[str, Mapping[str, Any]]
@@ -64,7 +64,7 @@ def judged(cases: Sequence[Mapping[str, Any]], seed: int) -> Verdict:
     decided = [key for key in keys if key != NULL]
     passed = tuple(key for key in decided if methods[key]["passes"])
     default = max(passed, key=lambda key: methods[key]["deletion"]["gain"], default=None)
-    return Verdict(methods, default, passed, tuple(key for key in decided if key not in passed))
+    return Verdict(methods, default, passed, tuple(key for key in decided if methods[key]["passes"] is False))
 
 
 def _method(key: str, cases: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
@@ -72,7 +72,8 @@ def _method(key: str, cases: Sequence[Mapping[str, Any]], seed: int) -> dict[str
              "insertion": ordered(key, cases, "insertion", seed), "pointing": pointing(key, cases), "stability": stability(key, cases, seed)}
     found["null"] = {"passes": None} if key == NULL else beside_null(key, cases, seed)
     wanted = [test for test in TESTS if test != "labels" or found["labels"]["passes"] is not None]
-    return {**found, "passes": all(found[test]["passes"] is True for test in wanted), "why_not": [test for test in wanted if found[test]["passes"] is not True]}
+    said = [found[test]["passes"] for test in wanted]
+    return {**found, "passes": False if False in said else None if None in said else True, "why_not": [test for test in wanted if found[test]["passes"] is not True]}
 
 
 def cascade(key: str, cases: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:

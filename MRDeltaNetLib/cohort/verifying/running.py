@@ -74,8 +74,9 @@ class Verified:
 
     def text(self) -> str:
         """A few lines for a person."""
-        lines = [f"{METHODS[key].label.split(' (')[0]}: " + ("passes" if key in self.verdict.passed else f"fails ({', '.join(self.verdict.methods[key]['why_not'])})")
-                 for key in (*self.verdict.passed, *self.verdict.failed)]
+        said = {True: "passes", False: "fails", None: "open, not all was done"}
+        lines = [f"{METHODS[key].label.split(' (')[0]}: {said[found['passes']]}" + (f" ({', '.join(found['why_not'])})" if found["why_not"] else "")
+                 for key, found in self.verdict.methods.items() if key != NULL]
         lines += [f"Left out: {key} ({why})" for key, why in self.left_out.items()]
         lines.append(f"Default map: {METHODS[self.verdict.default].label}" if self.verdict.default else "No map passes: none is the default")
         return "\n".join([*lines, f"Numbers: {self.out / RESULT}", f"Table:   {self.out / telling.MARKDOWN}", f"Plot:    {self.out / figure.PNG}"])

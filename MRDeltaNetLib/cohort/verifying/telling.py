@@ -57,8 +57,14 @@ def _line(key: str, found: Mapping[str, Any]) -> str:
     cells = [METHODS[key].label, _mean(cascade, "spearman") + empty, _mean(label, "spearman"),
              _mean(found["deletion"], "gain", 3), _pointing(found["pointing"]), f"{_number(stable['shift']['spearman'])}, {_number(stable['outline']['spearman'])}",
              *(["", ""] if key == NULL else [_mean(null["deletion"], "difference", 3), _mean(null["energy"], "difference")]),
-             "the null" if key == NULL else "**yes**" if found["passes"] else f"no: {', '.join(found['why_not'])}"]
+             "the null" if key == NULL else "**yes**" if found["passes"] else _why_not(found)]
     return "| " + " | ".join(cells) + " |"
+
+
+def _why_not(found: Mapping[str, Any]) -> str:
+    """Tests that failed; and those that were not done, or not on enough cases."""
+    failed, open_ = ([test for test in found["why_not"] if found[test]["passes"] is said] for said in (False, None))
+    return "; ".join(filter(None, (f"no: {', '.join(failed)}" if failed else "", f"open: {', '.join(open_)}" if open_ else "")))
 
 
 def _pointing(found: Mapping[str, Any]) -> str:
@@ -80,7 +86,7 @@ def _number(value: float | None) -> str:
 
 def _row(key: str, found: Mapping[str, Any]) -> dict[str, Any]:
     cascade, deletion, insertion, pointing, stable, null = (found[name] for name in ("cascade", "deletion", "insertion", "pointing", "stability", "null"))
-    row = {"method": key, "passes": "" if key == NULL else int(found["passes"]), "fails_at": " ".join(test for test in TESTS if test in found["why_not"]) if key != NULL else "",
+    row = {"method": key, "passes": "" if key == NULL or found["passes"] is None else int(found["passes"]), "fails_at": " ".join(test for test in TESTS if test in found["why_not"]) if key != NULL else "",
            "cascade_spearman": cascade["spearman"], **_bounds("cascade", cascade), "cascade_ssim": cascade["ssim"], "cascade_cases": cascade["cases"],
            "labels_spearman": found["labels"]["spearman"], "deletion_area": deletion["area"], "random_deletion_area": deletion["random_area"], "deletion_gain": deletion["gain"],
            **_bounds("deletion_gain", deletion), "insertion_area": insertion["area"], "random_insertion_area": insertion["random_area"], "ordered_cases": deletion["cases"],
