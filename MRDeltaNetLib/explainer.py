@@ -19,7 +19,7 @@ from MRDeltaNetLib import pipeline
 from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.config import EXPLAIN_METHODS, NATIVE_METHODS, RunConfig
 from MRDeltaNetLib.errors import InputError, MissingPackage
-from MRDeltaNetLib.io import network_input
+from MRDeltaNetLib.io import judged_maps, network_input
 from MRDeltaNetLib.io.added_maps import add_maps, put_report, read_run
 from MRDeltaNetLib.io.bundle import Bundle, read_bundle
 from MRDeltaNetLib.io.finished import FinishedRun
@@ -34,7 +34,7 @@ from MRDeltaNetLib.response.prediction import choose_device
 SAME_P_PCR = 0.005
 """How far P(pCR) of the kept input may be from the result's: float16, and another device."""
 
-ALL = "all"
+ALL, OFFERED = "all", "offered"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Explained:
 
     files     names of the files that were written
     kept      methods whose maps were there already
-    left_out  method -> why it was not asked, with "all" only
+    left_out  method -> why it was not asked, with "all" and "offered" only
     numbers   name of a map -> its numbers, where it has any
     """
 
@@ -53,19 +53,20 @@ class Explained:
     numbers: Mapping[str, Mapping[str, float]]
 
 
-def explain_result(folder: Path | str, methods: Iterable[str] | str = ALL, *, model: Path | str | None = None, device: str = "auto", again: bool = False,
+def explain_result(folder: Path | str, methods: Iterable[str] | str = OFFERED, *, model: Path | str | None = None, device: str = "auto", again: bool = False,
                    progress: Progress = silent) -> Explained:
     """Ask methods about a finished run and add their maps to it.
 
     folder   output folder of a run with the steps "predict" and "explain"
-    methods  names of config.EXPLAIN_METHODS, or "all" that mean something on this network and have their package
+    methods  names of config.EXPLAIN_METHODS; or "all" that mean something on this network and have their package; or "offered": of these, all that
+             the model's own tests did not let fail (io/judged_maps)
     model    the run's bundle; None: the demo model, where it is the run's
     again    make maps anew that are there already
     raises   InputError MRD-E883 (no finished run), E726 (no or damaged input), E884 (a file was changed), E727 (another model), E728 (the model gives
              another answer than the run), and as pipeline.require_methods, attribution.attribute, choose_device, read_bundle, add_maps
     """
     folder = Path(folder)
-    keys = EXPLAIN_METHODS if methods == ALL else methods_from(list(methods))
+    keys = EXPLAIN_METHODS if methods in (ALL, OFFERED) else methods_from(list(methods))
     progress(0.0, "Reading the result")
     finished = read_run(folder)
     said, run = finished.result, _run(finished)
@@ -74,7 +75,8 @@ def explain_result(folder: Path | str, methods: Iterable[str] | str = ALL, *, mo
     choose_device(device)
     bundle = _bundle(said, model)
     network = pipeline.network_of(bundle, RunConfig(members="first" if (said["model"] or {}).get("members_used") == 1 else "all"))
-    left_out = _left_out(wanted, network) if methods == ALL else {}
+    failed = {key: judged_maps.CAUTION for key in wanted if key not in judged_maps.offered(bundle.own, wanted)} if methods == OFFERED else {}
+    left_out = failed | (_left_out([key for key in wanted if key not in failed], network) if methods in (ALL, OFFERED) else {})
     wanted = [key for key in wanted if key not in left_out]
     pipeline.require_methods(wanted, network)
     _require_same_answer(said, network, bundle, run.seen)

@@ -22,6 +22,7 @@ from MRDeltaNetLib.config import NATIVE_METHODS, GateLimits, PreprocessingConfig
 from MRDeltaNetLib.errors import InputError, MissingPackage, Notice, OutOfMemory, UsageError
 from MRDeltaNetLib.imaging import features, measures, outline_place, preprocessing, registration, response_scales, segmentation
 from MRDeltaNetLib.imaging.registration.similarity import linear_parts
+from MRDeltaNetLib.io import judged_maps
 from MRDeltaNetLib.io.bundle import Bundle, load_network
 from MRDeltaNetLib.io.gate.pair import two_visits
 from MRDeltaNetLib.io.gate.masks import check_residual
@@ -219,7 +220,7 @@ def _with_prediction(result: Result, case: Case, config: RunConfig, bundle: Bund
         maps = explanation.explain(predicted, prepared.grid, preprocessing.image_on_grid)
         looks, none_because = correspondence.from_prediction(predicted, prepared.grid)
         seen = NetworkInput(prepared.tensor.numpy().astype(np.float16), prepared.grid)
-        images, facts = _maps_on_scans(maps, case, result.transform), {name: said for name, (_, said) in maps.items()}
+        images, facts = _maps_on_scans(maps, case, result.transform), {name: _judged(said, bundle.own, name.rsplit("_", 1)[0]) for name, (_, said) in maps.items()}
         network = network_of(bundle, config) if more else None
         for number, key in enumerate(more):
             share = part(bar, (number + 0.1) / (len(more) + 0.1), (number + 1.1) / (len(more) + 0.1))
@@ -250,8 +251,14 @@ def method_maps(key: str, network: "torch.nn.Module", seen: NetworkInput, own: M
     made = {}
     for name, (values, facts) in attribution.shown(found).items():
         visit = name.rsplit("_", 1)[1]
-        made[name] = (preprocessing.on_scan(preprocessing.image_on_grid(values, seen.grid), scans[visit], to_crop[visit]), facts)
+        made[name] = (preprocessing.on_scan(preprocessing.image_on_grid(values, seen.grid), scans[visit], to_crop[visit]), _judged(facts, own, key))
     return made
+
+
+def _judged(facts: Mapping[str, Any], own: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A map's facts, with the caution of a method that failed this model's tests."""
+    said = "; ".join(filter(None, (facts.get("caution"), judged_maps.caution(own, key))))
+    return {**facts, **({"caution": said} if said else {})}
 
 
 def network_of(bundle: Bundle, config: RunConfig) -> "torch.nn.Module":

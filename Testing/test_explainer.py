@@ -360,6 +360,20 @@ def test_a_missing_package_is_told_before_anything_is_computed_and_left_out_of_a
     assert set(done.left_out) == {"integrated_gradients"} and "captum" in done.left_out["integrated_gradients"] and done.files
 
 
+def test_what_failed_the_models_own_tests_is_left_out_unless_it_is_named_and_then_carries_a_caution(folder, bundle, tmp_path, monkeypatch):
+    judged = Path(shutil.copytree(resource(DEMO_BUNDLE), tmp_path / "judged"))
+    metadata = json.loads(json.dumps(bundle.metadata))
+    metadata["mrdeltanet"]["maps"] = {"default": None, "passed": [], "failed": ["gradcam"]}
+    rewrite_bundle(judged, card=bundle.card, metadata=metadata)
+    monkeypatch.setattr(explainer, "EXPLAIN_METHODS", QUICK)
+    done = explain_result(folder, model=judged)
+    assert set(done.left_out) == {"gradcam"} and done.files == ("null_pre.nrrd", "null_post.nrrd")
+    assert explain_result(folder, ["gradcam"], model=judged).files == ("gradcam_pre.nrrd", "gradcam_post.nrrd")
+    said = json.loads((folder / RESULT).read_text())["maps"]
+    assert said["gradcam_post"]["caution"].endswith("its card says which") and "its card" not in said["null_post"].get("caution", "")
+    whole(folder)
+
+
 def test_a_method_that_means_nothing_on_the_network_is_told_before_anything_is_computed(folder, monkeypatch):
     monkeypatch.setitem(METHODS, "relevance", replace(METHODS["relevance"], why_not=lambda network: "no attention here"))
     error = refused(folder, ["gradcam", "relevance"])

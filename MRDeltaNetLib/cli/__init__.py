@@ -21,6 +21,7 @@ app.add_typer(model_app, name="model")
 
 explain_app = typer.Typer(cls=explain.DefaultCommand, no_args_is_help=True, help="More maps of a finished run: explain RESULT_DIR.")
 explain_app.command(explain.DEFAULT)(explain.maps)
+explain_app.command()(explain.verify)
 app.add_typer(explain_app, name="explain")
 
 cohort_app = typer.Typer(no_args_is_help=True, help="Tables of patients.")

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping
 
 from MRDeltaNetLib.config import BIAS_CORRECTIONS, GateLimits, PreprocessingConfig
 from MRDeltaNetLib.errors import InputError, MRDeltaNetError, require
+from MRDeltaNetLib.io import judged_maps
 from MRDeltaNetLib.io.atomic import atomic, output_problem, sha256, write_text
 from MRDeltaNetLib.io.reference import Reference, read_reference, reference_bytes
 from MRDeltaNetLib.io.table_model import is_table_model
@@ -114,7 +115,7 @@ class Bundle:
                 "weights_sha256": self.weights_sha256, "is_demo": own["is_demo"], "intended_use": own["intended_use"],
                 "trained_on": own["trained_on"], "held_out_on": own["held_out_on"], "held_out_auc": own["held_out_auc"],
                 "held_out_auc_ci": list(own["held_out_auc_ci"]), "threshold_source": own["threshold_source"],
-                "network": own["network"]["name"], "members": self.members,
+                "network": own["network"]["name"], "members": self.members, "maps": own.get("maps"),
                 "reference_cases": None if self.reference is None else self.reference.cases, "card": self.card}
 
 
@@ -300,6 +301,8 @@ def check_metadata(metadata: Any) -> None:
         listed = own.get(name, [])
         if not isinstance(listed, list) or not all(isinstance(one, str) and re.fullmatch("[0-9a-f]{64}", one) for one in listed):
             raise _metadata_error(f"mrdeltanet.{name}", "not a list of digests")
+    if (problem := judged_maps.problem(own.get("maps"))) is not None:
+        raise _metadata_error("mrdeltanet.maps", problem)
     if not is_unicode(json.dumps(metadata, ensure_ascii=False)):
         raise _metadata_error("metadata", "a half surrogate, which no text can hold")
     recalibration = own["recalibration"]
@@ -398,8 +401,7 @@ def _card(path: Path) -> str:
 def _require_golden(golden: Mapping[str, "torch.Tensor"]) -> None:
     if not {"input", "logit"} <= set(golden) <= {"input", *GOLDEN_OUTPUTS} or golden["input"].ndim != 5 or tuple(golden["input"].shape[:2]) != (2, 2):
         raise InputError("The example stored in the model bundle is not one input with its output", code="MRD-E505",
-                         found=", ".join(f"{name} {tuple(value.shape)}" for name, value in golden.items())[:200],
-                         fix="export the bundle again")
+                         found=", ".join(f"{name} {tuple(value.shape)}" for name, value in golden.items())[:200], fix="export the bundle again")
 
 
 def _check_network(network: Mapping[str, Any]) -> None:

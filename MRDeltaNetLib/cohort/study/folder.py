@@ -29,7 +29,7 @@ PRETRAINING, CACHE_MARK = "pretraining", "cache.json"
 
 OURS = frozenset({"ablation.json", "ablation.md", "bundle", "cache.json", "card.md", "controls.csv", "controls.json", "controls.txt", "crops", "embeddings.csv",
                   "failures.csv", "manifest.json", "members", "metrics.csv", "model.json", "oof.csv", "oof_embeddings.csv", "parts", "prediction.json",
-                  "predictions.csv", "report.html", "result.json", "scores", "state", "training.json", "variants"})
+                  "predictions.csv", "report.html", "result.json", "scores", "state", "training.json", "variants", "verify.csv", "verify.json", "verify.md"})
 """Names that commands of this package give: a refusal may say them, while any other name may be a patient's."""
 
 BEAT_EVERY_S = 60.0
@@ -41,7 +41,7 @@ NAMED = 3
 PARTS = {"model": "another model or other settings of it", "preprocessing": "other preprocessing", "registration": "another registration",
          "training": "other settings of the training", "validation": "other folds, seeds or events wanted", "start": "other weights to start from",
          "keys": "other cases, or other scans or masks of them", "rows": "other outcomes, centres, sets or folds in the table, or rows in another order",
-         "predicts with": "another model bundle"}
+         "predicts with": "another model bundle", "verifies": "maps of another model"}
 """Part of a study's or prediction's facts -> what it means that it differs."""
 
 
