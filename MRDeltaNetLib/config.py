@@ -351,3 +351,92 @@ class StudyConfig:
     pretraining: PretrainingConfig = PretrainingConfig()
     validation: ValidationConfig = ValidationConfig()
     threshold: ThresholdConfig = ThresholdConfig()
+
+
+@dataclass(frozen=True)
+class EndpointConfig:
+    """One endpoint of follow-up.
+
+    time, event  columns: time from the start to event or last visit, and 1 if the event happened then, 0 if not
+    unit         of the time, for axes and tables
+    groups       columns whose groups are compared beside predicted and true pCR; the first is told at survival.<endpoint>.km
+    covariates   columns of the Cox models, each alone and all together
+    times        at which survival is told; empty: five even marks of the follow-up
+    landmark     time at which follow-up starts to count (surgery): who had the event or left before is left out; None: 0
+    """
+
+    time: str
+    event: str
+    unit: str = "days"
+    groups: tuple[str, ...] = ()
+    covariates: tuple[str, ...] = ()
+    times: tuple[float, ...] = ()
+    landmark: float | None = None
+
+
+@dataclass(frozen=True)
+class TableOneConfig:
+    """Table 1.
+
+    by          column whose groups stand side by side; None: `set` if there are several, else the outcome
+    variables   columns, in this order; empty: every clinical column
+    categorical columns of numbers that are categories
+    """
+
+    by: str | None = None
+    variables: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """One `mrdeltanet evaluate`: what EVAL.toml says.
+
+    id, outcome, centre, set  columns
+    positive      value of the outcome that counts as pCR; None: 1, true or yes
+    probabilities columns of P(pCR); None: every column that starts with "p_", but for the ranges p_x_low and p_x_high beside a p_x
+    scores        further columns that rank cases and are no probabilities: discrimination and comparison only
+    model         the score that the study is about; None: p_pcr, else the first
+    keep          column -> values: only these rows are evaluated, the rest is counted in the flow diagram
+    excluded      column that says in words why a case is left out; empty: it is not
+    main_set      told at the top of evaluation.json; None: external, else internal, else train, else the first; "all" without a set column
+    train_set     the cases that the model learned from
+    threshold     the locked one, of the model's score; None: none was locked, and the page says so
+    specificities at which sensitivity is told
+    cost_ratio    harm of a wrong "pCR" over the harm of a wrong "non-pCR", as in config.ThresholdConfig
+    thresholds    low, high and step of decision curves
+    subgroups     columns whose groups are told apart; None: centre, scanner, sex, age and stage where there are such columns
+    cuts          column of numbers -> where it is cut into groups; without it at the median
+    covariates    columns of the logistic regressions, each alone and all together; empty: every clinical column
+    references    column -> the level that others are compared with; without it the first in alphabetical order
+    endpoints     name -> follow-up; empty: every pair <name>_time_months and <name>_event of the cohort table
+    table_one     see TableOneConfig
+    bootstrap     samples; seed: of everything that is drawn
+    study         what the software cannot know, for the reporting aids: item -> text
+    """
+
+    id: str = "id"
+    outcome: str = "outcome"
+    centre: str = "centre"
+    set: str = "set"
+    positive: str | None = None
+    probabilities: tuple[str, ...] | None = None
+    scores: tuple[str, ...] = ()
+    model: str | None = None
+    keep: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    excluded: str | None = None
+    main_set: str | None = None
+    train_set: str = "train"
+    threshold: float | None = None
+    specificities: tuple[float, ...] = (0.90, 0.95)
+    cost_ratio: float = 1.0
+    thresholds: tuple[float, float, float] = (0.01, 0.99, 0.01)
+    subgroups: tuple[str, ...] | None = None
+    cuts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    covariates: tuple[str, ...] = ()
+    references: Mapping[str, str] = field(default_factory=dict)
+    endpoints: Mapping[str, EndpointConfig] = field(default_factory=dict)
+    table_one: TableOneConfig = TableOneConfig()
+    bootstrap: int = 2000
+    seed: int = 0
+    study: Mapping[str, str] = field(default_factory=dict)

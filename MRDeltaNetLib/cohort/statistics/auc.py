@@ -1,28 +1,18 @@
-"""Discrimination, calibration and operating points, each with its uncertainty. outcome is 1 for pCR and 0 for non-pCR throughout;
-a larger score means closer to pCR.
+"""Areas under ROC curves with their uncertainty. outcome is 1 for pCR and 0 for non-pCR; a larger score means closer to pCR.
 
 DeLong, DeLong and Clarke-Pearson 1988 (doi:10.2307/2531595), computed by midranks as Sun and Xu 2014 (doi:10.1109/LSP.2014.2337313)
 do: n log n instead of the product of both class sizes. No well-kept library has the paired test, so it is written here, with the ranks
-that it needs; curves and Brier score are scikit-learn's, proportions and regressions statsmodels', each loaded when first asked for.
+that it needs.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from MRDeltaNetLib.errors import require
-
-Z_95 = 1.959963984540054
-
-STEPS, TOLERANCE, STILL = 50, 1e-12, 1e-3
-"""A logistic likelihood is at its maximum after some six steps of reweighted least squares, when its deviance changes by less than TOLERANCE
-and no case's linear predictor by more than STILL; where some predictors go on growing by one a step, the classes can be separated."""
-
+from MRDeltaNetLib.cohort.statistics.packages import Z_95
 
 BISECTIONS = 50
 
@@ -41,51 +31,6 @@ class Difference:
     upper: float
     z: float
     p: float
-
-
-@dataclass(frozen=True)
-class Proportion:
-    """successes of total with Wilson's 95 % interval; value, lower and upper are None without any case."""
-
-    successes: int
-    total: int
-    value: float | None
-    lower: float | None
-    upper: float | None
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """What a threshold does: a probability at or above it counts as pCR."""
-
-    threshold: float
-    sensitivity: Proportion
-    specificity: Proportion
-    ppv: Proportion
-    npv: Proportion
-    accuracy: Proportion
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How predicted probabilities fit what happened.
-
-    intercept            of a logistic model with the predicted logit as offset (calibration in the large); 0 is perfect
-    slope                of a logistic model on the predicted logit; 1 is perfect, below 1 the predictions are too extreme
-    intercept_ci, slope_ci   95 %, Wald
-    brier                mean squared error of the probability
-    scaled_brier         1 - brier / (brier of always predicting the prevalence); 1 is perfect, 0 is worth nothing
-    expected, observed   mean predicted probability, share of pCR
-    """
-
-    intercept: float
-    intercept_ci: tuple[float, float]
-    slope: float
-    slope_ci: tuple[float, float]
-    brier: float
-    scaled_brier: float
-    expected: float
-    observed: float
 
 
 def auc_with_ci(outcome: np.ndarray, score: np.ndarray, scale: str = "logit") -> tuple[float, float, float]:
@@ -194,93 +139,6 @@ def expected_ci(auc: float, with_pcr: int, without: int) -> tuple[float, float]:
     return max(0.0, auc - half), min(1.0, auc + half)
 
 
-def wilson(successes: int, total: int) -> Proportion:
-    """A proportion with Wilson's score interval (1927), 95 %."""
-    if not 0 <= successes <= total:
-        raise ValueError("successes lie between 0 and total")
-    if not total:
-        return Proportion(0, 0, None, None, None)
-    lower, upper = _package("statsmodels.stats.proportion").proportion_confint(successes, total, alpha=0.05, method="wilson")
-    return Proportion(int(successes), int(total), successes / total, 0.0 if successes == 0 else float(lower), 1.0 if successes == total else float(upper))
-
-
-def operating_point(outcome: np.ndarray, probability: np.ndarray, threshold: float) -> OperatingPoint:
-    """Sensitivity, specificity, predictive values and accuracy at a threshold."""
-    outcome = np.asarray(outcome).astype(bool)
-    called = np.asarray(probability, dtype=float) >= threshold
-    share = lambda hits, among: wilson(int((hits & among).sum()), int(among.sum()))
-    everyone = np.ones(len(outcome), dtype=bool)
-    return OperatingPoint(float(threshold), share(called, outcome), share(~called, ~outcome), share(outcome, called),
-                          share(~outcome, ~called), share(called == outcome, everyone))
-
-
-def youden_threshold(outcome: np.ndarray, score: np.ndarray) -> float:
-    """The score that maximises sensitivity + specificity - 1, midway to the next lower score; cases at or above it count as pCR."""
-    values, sensitivity, specificity = roc(outcome, score)
-    best = int(np.argmax((sensitivity + specificity)[:-1].round(12)))              # of equal ones the lowest
-    return float(values[best] if best == 0 else (values[best] + values[best - 1]) / 2)
-
-
-def roc(outcome: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The ROC curve: every different score ascending, then infinity (m + 1,), and sensitivity and specificity if cases at or above it count as pCR."""
-    false_positive, true_positive, values = _package("sklearn.metrics").roc_curve(np.asarray(outcome).astype(bool), np.asarray(score, dtype=float),
-                                                                                  drop_intermediate=False)
-    return values[::-1], true_positive[::-1], 1 - false_positive[::-1]
-
-
-def calibration(outcome: np.ndarray, logit: np.ndarray) -> Calibration:
-    """Calibration of predicted logits (n,).
-
-    raises ValueError if there is only one class, or if the logits separate the classes (then no slope exists)
-    """
-    outcome, logit = np.asarray(outcome, dtype=float), np.asarray(logit, dtype=float)
-    ones = np.ones((len(outcome), 1))
-    (intercept,), inverse = logistic(ones, outcome, offset=logit)
-    in_the_large = math.sqrt(inverse[0, 0])
-    (_, slope), inverse = logistic(np.column_stack([ones, logit]), outcome)
-    spread = math.sqrt(inverse[1, 1])
-    probability = sigmoid(logit)
-    observed, error = float(outcome.mean()), brier(outcome, probability)
-    return Calibration(float(intercept), (intercept - Z_95 * in_the_large, intercept + Z_95 * in_the_large), float(slope),
-                       (slope - Z_95 * spread, slope + Z_95 * spread), error, 1 - error / (observed * (1 - observed)),
-                       float(probability.mean()), observed)
-
-
-def brier(outcome: np.ndarray, probability: np.ndarray) -> float:
-    """Mean squared error of a probability (Brier 1950)."""
-    return float(_package("sklearn.metrics").brier_score_loss(np.asarray(outcome).astype(int), np.asarray(probability, dtype=float)))
-
-
-def sigmoid(logit: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-logit)), without overflow."""
-    return np.exp(-np.logaddexp(0.0, -np.asarray(logit, dtype=float)))
-
-
-def logistic(design: np.ndarray, outcome: np.ndarray, offset: np.ndarray | float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Maximum-likelihood logistic regression (iteratively reweighted least squares), without a penalty.
-
-    design   (n, k), a column of ones where an intercept is wanted; offset (n,) is added to the linear predictor
-    returns  coefficients (k,), and their covariance (k, k), the inverse of Fisher's information
-    raises   ValueError if there is only one class, if columns depend on each other, or if the classes can be separated: no finite solution;
-             and where the steps do not settle, as with offsets beyond some 30
-    """
-    design, outcome = np.asarray(design, dtype=float), np.asarray(outcome, dtype=float)
-    if not 0 < outcome.mean() < 1:
-        raise ValueError("a logistic regression needs cases of both classes")
-    no_solution = ValueError("the classes can be separated, columns depend on each other, or offsets are extreme: no logistic regression was found")
-    if not np.isfinite(design).all() or np.linalg.matrix_rank(design) < design.shape[1]:
-        raise no_solution
-    model = _package("statsmodels.genmod.generalized_linear_model").GLM(outcome, design, offset=np.broadcast_to(np.asarray(offset, dtype=float), outcome.shape),
-                                                                        family=_package("statsmodels.genmod.families").Binomial())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")                # of separation and of a fit without end: both are refused below
-        fitted = model.fit(maxiter=STEPS, tol=TOLERANCE, rtol=TOLERANCE)
-    before, found = fitted.fit_history["params"][-2:]
-    if not fitted.converged or np.abs(design @ (found - before)).max() > STILL:
-        raise no_solution
-    return np.asarray(fitted.params), np.asarray(fitted.cov_params())
-
-
 def _difference_of_intervals(one: tuple[float, float, float], other: tuple[float, float, float]) -> Difference:
     """From (value, lower, upper) of both: the difference reaches as far as both intervals together."""
     difference, down, up = one[0] - other[0], one[0] - one[1] + other[2] - other[0], one[2] - one[0] + other[0] - other[1]
@@ -292,7 +150,3 @@ def _difference_of_intervals(one: tuple[float, float, float], other: tuple[float
 def _class_sizes(outcome: np.ndarray) -> tuple[int, int]:
     outcome = np.asarray(outcome).astype(bool)
     return int(outcome.sum()), int((~outcome).sum())
-
-
-def _package(name: str) -> Any:
-    return require(name, "Statistics of a study", "pip install 'mrdeltanet[cohort]'")
