@@ -29,7 +29,7 @@ class DefaultCommand(TyperGroup):
 
 
 def maps(folder: Annotated[str, typer.Argument(metavar="RESULT_DIR", help="Output folder of a run with the steps predict and explain.")],
-         methods: Annotated[str, typer.Option("--methods", metavar="NAME,NAME", help=f"offered (the default: those that did not fail the model's own tests), all, or some of {', '.join(EXPLAIN_METHODS)}.")] = "offered",
+         methods: Annotated[str, typer.Option("--methods", metavar="NAME,NAME", help=f"offered (the default: those that passed the model's own tests, or, where none did, all that did not fail), all, or some of {', '.join(EXPLAIN_METHODS)}.")] = "offered",
          model: Annotated[Optional[str], typer.Option("--model", metavar="BUNDLE", help="The run's own model bundle. Default: the demo model, where it is the run's.")] = None,
          again: Annotated[bool, typer.Option("--again", help="Make maps anew that are there already.")] = False,
          device: Device = DeviceChoice("auto"), progress: Progress = ProgressChoice("bar")) -> None:
@@ -42,6 +42,7 @@ def maps(folder: Annotated[str, typer.Argument(metavar="RESULT_DIR", help="Outpu
             done = explain_result(Path(folder), methods.strip() if methods.strip() in ("all", "offered") else listed(methods), model=model, device=device.value, again=again,
                                   progress=stoppable(bar))
         settled()
+        tell(done.notices)
         typer.echo(_as_json(done) if progress.value == "json" else _in_words(done, Path(folder)))
         return 0
 

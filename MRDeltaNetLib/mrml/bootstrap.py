@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Iterator
+from urllib.parse import unquote
 
 from MRDeltaNetLib.errors import EnvironmentProblem, require
 from MRDeltaNetLib.io.atomic import atomic
@@ -96,6 +97,16 @@ def save_bundle(scene: Any, path: Path | str) -> None:
                                      fix="see that the disk with the folder for temporary files has some space left, then try again")
         with atomic(path) as unfinished:
             _pack(folder, unfinished)
+
+
+def packed_file(path: Path | str, name: str) -> bytes | None:
+    """The content of one data file of an .mrb that save_bundle wrote; None if it holds none of this name, or is no such archive."""
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            entry = next((entry for entry in bundle.namelist() if unquote(entry.rsplit("/", 1)[-1]) == name), None)
+            return None if entry is None else bundle.read(entry)
+    except (OSError, zipfile.BadZipFile):
+        return None
 
 
 def _pack(folder: Path, archive: Path) -> None:

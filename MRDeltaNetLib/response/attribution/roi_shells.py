@@ -40,4 +40,4 @@ def roi_shells(network: "torch.nn.Module", x: "torch.Tensor", readout: Readout, 
         numbers[visit][name] = whole - 100 * readout.p_pcr(logit)
         if name != "whole_visit":
             maps[visit][hole] = numbers[visit][name]
-    return Found(maps, {"resolution_mm": (shell_mm,) * 3, "shell_mm": shell_mm, "filling": DESCRIBED, "p_pcr_percent": whole}, numbers)
+    return Found(maps, {"resolution_mm": (shell_mm,) * 3, "resolution_note": "one number a region", "shell_mm": shell_mm, "filling": DESCRIBED, "p_pcr_percent": whole}, numbers)
