@@ -57,11 +57,11 @@ def _line(key: str, found: Mapping[str, Any]) -> str:
     cells = [METHODS[key].label, _mean(cascade, "spearman") + empty, _mean(label, "spearman"),
              _mean(found["deletion"], "gain", 3), _pointing(found["pointing"]), f"{_number(stable['shift']['spearman'])}, {_number(stable['outline']['spearman'])}",
              *(["", ""] if key == NULL else [_mean(null["deletion"], "difference", 3), _mean(null["energy"], "difference")]),
-             "the null" if key == NULL else "**yes**" if found["passes"] else _why_not(found)]
+             "the null" if key == NULL else "**yes**" if found["passes"] else why_not(found)]
     return "| " + " | ".join(cells) + " |"
 
 
-def _why_not(found: Mapping[str, Any]) -> str:
+def why_not(found: Mapping[str, Any]) -> str:
     """Tests that failed; and those that were not done, or not on enough cases."""
     failed, open_ = ([test for test in found["why_not"] if found[test]["passes"] is said] for said in (False, None))
     return "; ".join(filter(None, (f"no: {', '.join(failed)}" if failed else "", f"open: {', '.join(open_)}" if open_ else "")))
