@@ -536,6 +536,13 @@ def test_the_command_adds_maps_and_says_what_it_did(folder):
     assert again.returncode == 0 and "There already: null" in again.stdout
 
 
+def test_the_command_tells_what_it_could_not_bring_up_to_date_to_people_and_as_json(reported):
+    (reported / "report.html").write_text("mine")
+    lines = [json.loads(line) for line in asked(reported, "--methods", "null", "--progress", "json").stdout.splitlines()]
+    assert [one["code"] for one in lines[-1]["finished"]["warnings"]] == ["MRD-W726"]
+    assert "Warning MRD-W726: report.html" in asked(reported, "--methods", "null").stdout
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
 def test_a_command_that_is_interrupted_ends_with_status_6_and_leaves_the_result_whole(folder):
     child = subprocess.Popen([sys.executable, "-m", "MRDeltaNetLib", "explain", str(folder), "--methods", "null,occlusion", "--progress", "json"], stdout=subprocess.PIPE,

@@ -42,8 +42,11 @@ def maps(folder: Annotated[str, typer.Argument(metavar="RESULT_DIR", help="Outpu
             done = explain_result(Path(folder), methods.strip() if methods.strip() in ("all", "offered") else listed(methods), model=model, device=device.value, again=again,
                                   progress=stoppable(bar))
         settled()
-        tell(done.notices)
-        typer.echo(_as_json(done) if progress.value == "json" else _in_words(done, Path(folder)))
+        if progress.value == "json":
+            typer.echo(_as_json(done))
+        else:
+            tell(done.notices)
+            typer.echo(_in_words(done, Path(folder)))
         return 0
 
     raise typer.Exit(guarded(ask, progress.value))
@@ -89,4 +92,6 @@ def _in_words(done: "Explained", folder: Path) -> str:
 
 def _as_json(done: "Explained") -> str:
     import json
-    return json.dumps({"finished": {"files": list(done.files), "kept": list(done.kept), "left_out": dict(done.left_out), "numbers": {k: dict(v) for k, v in done.numbers.items()}}})
+    warnings = [{"code": notice.code, "text": notice.text, "fix": notice.fix} for notice in done.notices]
+    return json.dumps({"finished": {"files": list(done.files), "kept": list(done.kept), "left_out": dict(done.left_out),
+                                    "numbers": {name: dict(numbers) for name, numbers in done.numbers.items()}, "warnings": warnings}})
