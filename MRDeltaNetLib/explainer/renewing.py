@@ -119,7 +119,8 @@ def _placed(run: FinishedRun, scans: Mapping[str, sitk.Image]) -> dict[str, sitk
 def _kept(run: FinishedRun) -> dict[str, sitk.Image]:
     """Masks and maps that are as they were written: one that somebody changed is not shown."""
     said = run.result
-    return {name: run.image(file) for name, file in said["files"].items() if (name in MASK_MEANINGS or name in said["maps"]) and run.holds(file)}
+    names = [name for name in ALL_IMAGE_FILES if name in said["files"] and (name in MASK_MEANINGS or name in said["maps"])]
+    return {name: run.image(ALL_IMAGE_FILES[name]) for name in names if run.holds(ALL_IMAGE_FILES[name])}
 
 
 def _facts(run: FinishedRun, images: Container[str]) -> dict[str, Mapping[str, Any]]:

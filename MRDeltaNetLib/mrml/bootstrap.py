@@ -19,6 +19,9 @@ INSTALL = "pip install 'mrdeltanet[scene]' (slicer-core), or run inside 3D Slice
 
 _FOLDER = "MRDeltaNet"
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+MAX_PACKED_BYTES = 2 * 1024**3
+"""A scan's file is far smaller; what says that it becomes larger when it is unpacked is no scan of ours."""
+
 _PACKED_ALREADY = {".nrrd", ".h5"}
 
 
@@ -100,11 +103,12 @@ def save_bundle(scene: Any, path: Path | str) -> None:
 
 
 def packed_file(path: Path | str, name: str) -> bytes | None:
-    """The content of one data file of an .mrb that save_bundle wrote; None if it holds none of this name, or is no such archive."""
+    """The content of one data file of an .mrb that save_bundle wrote; None if it holds none of this name, of more than MAX_PACKED_BYTES, or is no such
+    archive."""
     try:
         with zipfile.ZipFile(path) as bundle:
-            entry = next((entry for entry in bundle.namelist() if unquote(entry.rsplit("/", 1)[-1]) == name), None)
-            return None if entry is None else bundle.read(entry)
+            entry = next((entry for entry in bundle.infolist() if unquote(entry.filename.rsplit("/", 1)[-1]) == name), None)
+            return None if entry is None or entry.file_size > MAX_PACKED_BYTES else bundle.read(entry)
     except (OSError, zipfile.BadZipFile):
         return None
 

@@ -326,6 +326,13 @@ def test_what_is_no_scene_holds_neither(tmp_path, content):
     assert provenance_of(tmp_path / "none.mrb") is None
 
 
+def test_a_packed_file_that_would_become_too_large_is_not_unpacked(written, monkeypatch):
+    _, path = written("straight", "oblique")
+    assert bootstrap.packed_file(path, "Pre-treatment T2.nrrd") is not None
+    monkeypatch.setattr(bootstrap, "MAX_PACKED_BYTES", 1000)
+    assert bootstrap.packed_file(path, "Pre-treatment T2.nrrd") is None and scans_of(path) == {}
+
+
 @pytest.mark.parametrize("maps, foreground", [
     (None, "Pre-treatment attention"), ({"default": None, "passed": [], "failed": ["change"]}, "Pre-treatment attention"),
     ({"default": None, "passed": [], "failed": ["attention"]}, "Pre-treatment Grad-CAM"),
