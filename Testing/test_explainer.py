@@ -22,7 +22,7 @@ import torch
 from MRDeltaNetLib import pipeline
 from MRDeltaNetLib.case import NetworkInput, Result
 from MRDeltaNetLib.errors import Cancelled, EnvironmentProblem, MRDeltaNetError, UsageError
-from MRDeltaNetLib.explainer import asking, explain_result
+from MRDeltaNetLib.explainer import asking, explain_result, renewing
 from MRDeltaNetLib.io import added_maps
 from MRDeltaNetLib.io.atomic import sha256
 from MRDeltaNetLib.io.bundle import load_network, read_bundle, rewrite_bundle
@@ -301,6 +301,20 @@ def test_the_report_gains_the_maps_once_and_stays_else_as_it_was(reported):
     rows = [dict(re.findall(r"<!-- map ([a-z_]+) -->(.*?)<!-- end of map -->", text, re.DOTALL)) for text in (before, second)]
     assert rows[0].keys() == {"attention_pre", "attention_post", "change_post"} and all(rows[1][name] == row for name, row in rows[0].items())
     assert {name for name, row in rows[1].items() if "Made after the run" in row} == {"null_pre", "null_post", "counterfactual_post"} and explain_result(reported, ["null"]).kept == ("null",) and (reported / "report.html").read_text() == second
+
+
+def test_the_report_shows_maps_and_masks_of_the_second_scan_where_they_lie_in_the_first(reported):
+    """Their middles, through the alignment, which the made-up result has to be moved back by."""
+    from Testing.made_up_result import complete_result
+    shown, given = renewing._on_one_grid(added_maps.read_run(reported)), complete_result("left-handed", "oblique")
+    assert set(shown.images) >= {"pre", "post", "pre_mask", "post_mask", "residual_mask", "attention_pre", "attention_post", "change_post"}
+    for name, image in shown.images.items():
+        assert image.GetSize() == given.images["pre"].GetSize() and image.GetDirection() == pytest.approx(given.images["pre"].GetDirection()), name
+        if name in ("pre", "post"):
+            continue
+        middles = [np.tensordot(values := sitk.GetArrayFromImage(one).astype(float), voxel_points(one), 3) / values.sum() for one in (image, given.images[name])]
+        aim = middles[1] if name.endswith("_pre") or name == "pre_mask" else rigid().GetInverse().TransformPoint(middles[1].tolist())
+        assert np.linalg.norm(middles[0] - aim) < 1.3, f"{name}: slices are 5 mm thick, and the alignment moves by more"
 
 
 def test_a_report_that_somebody_changed_or_of_an_earlier_version_stays_as_it_is(reported):

@@ -15,7 +15,7 @@ import pytest
 
 from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.errors import Notice
-from MRDeltaNetLib.report.gallery import crossing_points
+from MRDeltaNetLib.report.gallery import crossing_points, with_further_maps
 from MRDeltaNetLib.report.html import page, write_report
 from MRDeltaNetLib.report.planes import map_maximum
 from Testing.made_up_result import CENTRE_MM, SPREAD, ball, complete_result
@@ -519,3 +519,18 @@ def test_what_passed_and_was_not_asked_is_named(explained):
 def test_a_map_s_legend_says_its_true_resolution(explained):
     shown = page(explained)
     assert shown.count("True resolution: 3\u00a0\u00d7\u00a03\u00a0\u00d7\u00a03\u00a0mm.") == 4 and shown.count("True resolution: 6\u00a0") == 3
+
+
+def rows_of(shown: str) -> dict[str, str]:
+    return dict(re.findall(r"<!-- map ([a-z_]+) -->(.*?)<!-- end of map -->", shown, re.DOTALL))
+
+
+def test_a_page_keeps_its_rows_but_for_maps_that_were_made_anew_and_those_that_are_gone(explained):
+    before = page(explained)
+    other = {**explained.images, "gradcam_pre": explained.images["gradcam_pre"] * 0.5}
+    del other["roi_shells_post"]
+    after = with_further_maps(before, dataclasses.replace(explained, images=other), {}, {"gradcam_pre"})
+    old, new = rows_of(before), rows_of(after)
+    assert set(old) - set(new) == {"roi_shells_post"} and {name for name, row in new.items() if row != old[name]} == {"gradcam_pre"}
+    assert "Made after the run" in new["gradcam_pre"] and with_further_maps(after, dataclasses.replace(explained, images=other), {}, ()) == after
+    assert with_further_maps(before.replace("<!-- maps -->", ""), explained, {}, ()) is None
