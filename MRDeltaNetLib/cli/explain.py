@@ -62,7 +62,7 @@ def verify(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The mo
            randomisations: Annotated[int, typer.Option("--randomisations", metavar="N", help="Networks with random weights a case.")] = 3,
            random_orders: Annotated[int, typer.Option("--random-orders", metavar="N", help="Random orders of deletion and insertion a case.")] = 5,
            pictures: Annotated[int, typer.Option("--pictures", metavar="N", min=0, help="Pictures of the first N cases with every map.")] = 0,
-           into_card: Annotated[bool, typer.Option("--into-card", help="Write the table into the bundle's card, and into its metadata which maps pass.")] = False,
+           into_card: Annotated[bool, typer.Option("--into-card", help="Write table and plot into the bundle's card, and into its metadata which maps pass.")] = False,
            cache: Annotated[Optional[Path], typer.Option("--cache", metavar="CACHE", help="Folder of prepared crops, shared with other commands. Default: cache, below the output folder.")] = None,
            workers: Workers = 1, seed: Seed = 0, device: Device = DeviceChoice("auto"), progress: Progress = ProgressChoice("bar")) -> None:
     """Do the maps show what the model uses? Random weights, shuffled labels, deletion, pointing, stability, each beside a null map. Resumable."""

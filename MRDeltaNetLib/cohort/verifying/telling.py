@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Mapping
 
+from MRDeltaNetLib.cohort.verifying import letters
 from MRDeltaNetLib.cohort.verifying.judging import NULL, TESTS
 from MRDeltaNetLib.io.atomic import write_text
 from MRDeltaNetLib.io.tables import write_csv
@@ -35,7 +36,7 @@ def into_card(card: str, record: Mapping[str, Any]) -> str:
 
 
 def section(record: Mapping[str, Any]) -> str:
-    """Markdown: what was tested, one line a method, what follows."""
+    """Markdown: what was tested, one line a method, the same as a plot in letters, what follows."""
     counts, methods = record["counts"], record["methods"]
     ending = (f"**{METHODS[record['default']].label}** is the default map." if record["default"] else
               "**No map passes: none is the default, and none should be believed without a look at this table.**")
@@ -48,6 +49,7 @@ def section(record: Mapping[str, Any]) -> str:
              ending + (f" Not offered unless asked for: {failed}." if failed else ""), "",
              "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += [_line(key, found) for key, found in methods.items()]
+    lines += ["", "```text", letters.plot(methods), "```"]
     return "\n".join([*lines, "", "Mean over cases with 95 % interval, cases drawn again with replacement; pointing with Wilson's. " + record["rule"], ""])
 
 
