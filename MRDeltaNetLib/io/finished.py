@@ -61,10 +61,10 @@ class FinishedRun:
         return read_plain(self.path(name))
 
     def provenance(self, key: str) -> dict[str, str]:
-        """What a map's node says about itself: the model and its weights, the formula, the true resolution in mm (x y z), and what else
-        has to be said of it."""
+        """What a map's node says about itself: the model and its weights, the method and its formula, the true resolution in mm (x y z), and what
+        else has to be said of it."""
         model, facts = _mapping(self.result, "model"), _mapping(self.maps, key)
-        more = {name: facts.get(name) for name in ("unit", "normalisation", "toward", "caution")}
+        more = {name: facts.get(name) for name in ("method", "unit", "normalisation", "resolution_note", "toward", "caution")}
         told = {"model": model.get("name"), "model_version": model.get("version"), "weights_sha256": model.get("weights_sha256"),
                 "formula": facts.get("formula"), "resolution_mm": " ".join(f"{value:g}" for value in facts.get("resolution_mm") or ()), **more}
         return {name: str(value) for name, value in told.items() if value}
