@@ -279,7 +279,7 @@ def on_disk(folder: Path) -> Result:
     from Testing.made_up_result import complete_result
     shown, told = complete_result("left-handed", "oblique"), said(folder)
     maps = {name: sitk.ReadImage(str(folder / file)) for name, file in told["files"].items() if name in told["maps"]}
-    return replace(shown, images=dict(shown.images) | maps, map_facts=told["maps"])
+    return replace(shown, images=dict(shown.images) | maps, map_facts=told["maps"], model=told["model"])
 
 
 def packed(path: Path) -> dict[str, bytes]:

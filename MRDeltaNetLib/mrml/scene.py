@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.io import judged_maps
+from MRDeltaNetLib.io.finished import map_provenance
 from MRDeltaNetLib.io.images import read_plain
 from MRDeltaNetLib.mrml import alignment, display, hierarchy, outlines, overlays
 from MRDeltaNetLib.mrml.bootstrap import own_scene, packed_file, save_bundle, slicer_module
@@ -96,10 +97,8 @@ def _add_overlays(scene: Any, result: Result, nodes: dict[str, list]) -> dict[st
         return {}
     made = {}
     for name, (role, title, legend) in present.items():
-        image = result.images[name]
-        made[name] = image_to_node(image, scene, title)
-        overlays.mark_map(made[name], name, nodes[role][0])
-        display.lay_over(made[name], image, result.map_facts.get(name, {}), nodes[role][0], role, legend)
+        facts = result.map_facts.get(name, {})
+        made[name] = overlays.show_map(scene, result.images[name], name, nodes[role][0], role, title, legend, map_provenance(result.model or {}, facts), facts)
         nodes[role].append(made[name])
     return made
 

@@ -304,6 +304,13 @@ def test_without_slicer_core_the_message_says_how_to_install_it(tmp_path, monkey
     assert not list(tmp_path.iterdir())
 
 
+def test_a_maps_node_says_which_model_made_it_by_what_formula_and_how_fine(written, load):
+    result, path = written("straight", "oblique")
+    node = named(load(path), "Post-treatment change")
+    told = {name: node.GetAttribute(f"MRDeltaNet.{name}") for name in ("model", "weights_sha256", "formula", "resolution_mm", "caution")}
+    assert told == {"model": "mrdeltanet-demo", "weights_sha256": "0f" * 32, "formula": result.map_facts["change_post"]["formula"], "resolution_mm": "6 6 6", "caution": None}
+
+
 # ---- made anew
 
 @pytest.mark.parametrize("kind_pre, kind_post", [("oblique", "left-handed"), ("axis-permuted", "flipped"), ("straight", "oblique")])
