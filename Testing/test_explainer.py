@@ -321,6 +321,7 @@ def test_a_report_that_somebody_changed_or_of_an_earlier_version_stays_as_it_is(
     path, manifest = reported / "report.html", json.loads((reported / MANIFEST).read_text())
     path.write_text(path.read_text() + "mine")
     changed = path.read_text()
+    assert explain_result(reported, ["attention"]).notices == (), "no map was added that could be missing there"
     notices = explain_result(reported, ["null"]).notices
     assert path.read_text() == changed and [notice.code for notice in notices] == ["MRD-W726"] and "changed since the run" in notices[0].text
     path.write_text(changed.replace("<!-- maps", "<!-- x"))

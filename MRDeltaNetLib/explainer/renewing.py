@@ -15,7 +15,7 @@ from MRDeltaNetLib.io.added_maps import put_file, read_run
 from MRDeltaNetLib.io.atomic import write_text
 from MRDeltaNetLib.io.finished import FinishedRun
 from MRDeltaNetLib.io.gate.grids import same_grid
-from MRDeltaNetLib.io.results import ALL_IMAGE_FILES, MASK_MEANINGS, REPORT, SCENE, TRANSFORM
+from MRDeltaNetLib.io.results import ALL_IMAGE_FILES, MASK_MEANINGS, METHOD_FILES, REPORT, SCENE, TRANSFORM
 from MRDeltaNetLib.io.transforms import read_transform
 
 COMMON = tuple(ALL_IMAGE_FILES[name] for name in ("pre_common", "post_common"))
@@ -29,7 +29,8 @@ def renew(folder: Path, own: Mapping[str, Any], written: Container[str]) -> tupl
     returns  what could not be renewed, and what to do about it
     raises   as io/added_maps.put_file
     """
-    return (*_renew_report(folder, own, written), *_renew_scene(folder, own))
+    left = (*_renew_report(folder, own, written), *_renew_scene(folder, own))
+    return left if any(name in METHOD_FILES for name in read_run(folder).maps) else ()
 
 
 def _renew_report(folder: Path, own: Mapping[str, Any], written: Container[str]) -> tuple[Notice, ...]:
