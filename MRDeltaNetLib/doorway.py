@@ -112,6 +112,16 @@ def draw_and_tell(job: Any) -> int:
     return 0
 
 
+def explain_and_tell(job: Any) -> int:
+    """Ask a finished run for more maps (io.explain_jobs.ExplainJob) and tell what was written; returns the exit status."""
+    from MRDeltaNetLib.explainer import as_summary, describe, explain_result
+    with progress_for(job.progress) as progress:
+        done = explain_result(job.result, job.methods, model=job.model, device=job.device, again=job.again, progress=stoppable(progress))
+    settled()
+    print(json.dumps({"finished": as_summary(done)}) if job.progress == "json" else "\n".join(describe(done, job.result)), flush=True)
+    return 0
+
+
 def failed(error: BaseException, mode: str) -> int:
     """Tell what stopped the work; returns the exit status. A fault of ours is named by its place in the code only."""
     if isinstance(error, BrokenPipeError):                # whoever read our output has left; there is nobody to tell

@@ -13,7 +13,7 @@ from MRDeltaNetPanel import inputs as given
 from MRDeltaNetPanel import packages, results
 from MRDeltaNetPanel.reading import Reading
 
-RUNNING = {"align": "align", "predict": "predict", "report": "report"}
+RUNNING = {"align": "align", "predict": "predict", "report": "report", "maps": "explain"}
 """Runs of the logic -> steps of the workflow; the sample pair is none of them."""
 
 
@@ -85,7 +85,7 @@ def _results(logic: Any, parameters: Any, pair: given.Inputs | None) -> dict[str
     now = None if pair is None else logic.fingerprint("predict" if facts["p_pcr"] is not None else "report", pair, parameters)
     parts = tuple(workflow.PARTS) if now is None else workflow.changed(known, now)
     found: dict[str, Any] = {"report_written": parameters.report is not None, "report_outdated": bool(parts),
-                             "maps": tuple(sorted(results.maps(parameters)))}
+                             "maps": tuple(sorted(results.maps(parameters))), "result_files": logic.resultFolder(parameters) is not None}
     if facts["p_pcr"] is not None:
         notices = tuple(Notice(entry["code"], entry["text"], entry.get("fix", "")) for entry in facts["warnings"])
         found["prediction"] = workflow.Prediction(facts["p_pcr"], facts["p_pcr_low"], facts["p_pcr_high"], facts["predicted_class"], facts["threshold"],

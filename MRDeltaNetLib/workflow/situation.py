@@ -92,6 +92,7 @@ class Situation:
     model                    the chosen bundle, None if none is; model_problem why it cannot be used, empty if it can
     prediction               what is shown, None without one
     maps                     names of the maps that are shown
+    result_files             the files of the prediction are at hand, so that the network can be asked again about what it saw
     report_written           there is a report; report_outdated: something that it tells has changed since
     running                  key of the step that works now, one of RUNNABLE, or None
     """
@@ -120,6 +121,7 @@ class Situation:
     model_problem: str = ""
     prediction: Prediction | None = None
     maps: tuple[str, ...] = ()
+    result_files: bool = False
     report_written: bool = False
     report_outdated: bool = False
     running: str | None = None
