@@ -114,11 +114,17 @@ def draw_and_tell(job: Any) -> int:
 
 def explain_and_tell(job: Any) -> int:
     """Ask a finished run for more maps (io.explain_jobs.ExplainJob) and tell what was written; returns the exit status."""
-    from MRDeltaNetLib.explainer import as_summary, describe, explain_result
+    from MRDeltaNetLib.explainer import explain_result
     with progress_for(job.progress) as progress:
         done = explain_result(job.result, job.methods, model=job.model, device=job.device, again=job.again, progress=stoppable(progress))
     settled()
-    print(json.dumps({"finished": as_summary(done)}) if job.progress == "json" else "\n".join(describe(done, job.result)), flush=True)
+    if job.progress == "json":
+        print(json.dumps({"finished": asdict(done)}), flush=True)
+        return 0
+    lines = [f"Written: {job.result / name}" for name in done.files] + [f"There already: {key}" for key in done.kept]
+    lines += [f"Left out: {key} ({why})" for key, why in done.left_out.items()]
+    lines += [f"{name}: " + ", ".join(f"{key} {value:+.2f}" for key, value in numbers.items()) for name, numbers in done.numbers.items()]
+    print("\n".join(lines), flush=True)
     return 0
 
 

@@ -46,7 +46,7 @@ class Device(enum.Enum):
 
 
 class Grade(enum.Enum):
-    """The reader's magnetic resonance tumour regression grade; values as in a job, 0 for none. The report says the same words."""
+    """The reader's magnetic resonance tumour regression grade; values as in a job, 0 for none."""
 
     NOT_GIVEN = 0
     ONE = 1
@@ -57,8 +57,8 @@ class Grade(enum.Enum):
 
     def label(self) -> str:
         """The text in the panel."""
-        return {0: _("Not given"), 1: _("1: no or a thin scar, no tumour signal"), 2: _("2: dense fibrosis, no obvious tumour signal"),
-                3: _("3: mostly fibrosis, visible tumour signal"), 4: _("4: mostly tumour, some fibrosis"), 5: _("5: no fibrosis, or regrowth")}[self.value]
+        return {0: _("Not given"), 1: _("1: no tumour signal, thin scar"), 2: _("2: dense fibrosis, no obvious tumour"), 3: _("3: mostly fibrosis, some tumour"),
+                4: _("4: mostly tumour"), 5: _("5: no regression, or regrowth")}[self.value]
 
 
 class _Named(enum.Enum):
@@ -70,7 +70,7 @@ class _Named(enum.Enum):
 
 
 Map = _Named("Map", {name.upper(): name for name in (*MAPS, "none", "default")}, module=__name__)
-Map.__doc__ = """Which map is shown: names of result files, "none", or "default", nobody's choice (workflow.shown_by_itself). A method that is new
+"""Which map is shown: names of result files, "none", or "default", nobody's choice (workflow.shown_by_itself). A method that is new
 has its maps here as soon as mrml.overlays knows them. Offered are those that there are."""
 
 

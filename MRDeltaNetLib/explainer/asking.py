@@ -97,18 +97,6 @@ def explain_result(folder: Path | str, methods: Iterable[str] | str = OFFERED, *
     return Explained(tuple(files), kept, left_out, numbers, notices)
 
 
-def describe(done: Explained, folder: Path) -> list[str]:
-    """What a person is told, in a few lines."""
-    lines = [f"Written: {folder / name}" for name in done.files]
-    lines += [f"There already: {key}" for key in done.kept] + [f"Left out: {key} ({why})" for key, why in done.left_out.items()]
-    return lines + [f"{name}: " + ", ".join(f"{key} {value:+.2f}" for key, value in numbers.items()) for name, numbers in done.numbers.items()]
-
-
-def as_summary(done: Explained) -> dict[str, Any]:
-    """The same for a program: files, and what was kept, left out and counted."""
-    return {"files": list(done.files), "kept": list(done.kept), "left_out": dict(done.left_out), "numbers": {name: dict(numbers) for name, numbers in done.numbers.items()}}
-
-
 @dataclass(frozen=True)
 class _Run:
     """What a folder holds for asking again: the network's input, an image on each scan's own grid, the alignment pre LPS -> post LPS."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from decimal import Decimal
 from typing import Any, Mapping
 
 import numpy as np
@@ -123,7 +125,8 @@ def show_as_overlay(node: Any, colours: Any, base: Any, role: str, title: str, t
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID(colours.GetID())
     display.AutoWindowLevelOff()
-    display.SetWindowLevelMinMax(-top if signed else 0.0, top)
+    end = kept_by_files(top)
+    display.SetWindowLevelMinMax(-end if signed else 0.0, end)
     if signed:
         display.ApplyThresholdOff()
     else:
@@ -137,6 +140,16 @@ def show_as_overlay(node: Any, colours: Any, base: Any, role: str, title: str, t
     legend.SetLabelFormat("%.2g")
     legend.SetNumberOfLabels(3)
     legend.SetSize(0.12, 0.4)
+
+
+def kept_by_files(top: float) -> float:
+    """The end of a scale, rounded up so that window and level come back from a scene file as they were.
+
+    A file keeps six significant digits of both. With five of the end, the window (the end, or twice it) and the level (half of it) have no more, and half
+    of the window read back is exactly the level: a scale from 0 begins at 0 and not at -5e-07.
+    """
+    digits = 5 - 1 - math.floor(math.log10(top))
+    return float(Decimal(math.ceil(Decimal(top).scaleb(digits))).scaleb(-digits))
 
 
 def set_threshold(display: Any, fraction: float, top: float) -> None:

@@ -20,9 +20,6 @@ from MRDeltaNetLib.workflow.texts import Text, Translate, _, say
 OFFERED = "offered"
 """Key of the line that asks for every method that did not fail and has its package; explainer.OFFERED."""
 
-UNJUDGED_FIRST = ("attention_post", "attention_pre", "change_post")
-"""What is shown by itself where nobody judged the model's maps: the first of these that is there."""
-
 NUMBER = "{:+.2f}"
 
 
@@ -88,19 +85,16 @@ def map_groups(names: Iterable[str], own: Mapping[str, Any], translate: Translat
 
 
 def shown_by_itself(names: Iterable[str], own: Mapping[str, Any]) -> str | None:
-    """The map that is shown before anybody chose one; None for none.
-
-    Where the model's maps were judged, the default's alone; else the network's own attention.
-    """
-    there, maps = set(names), own.get("maps")
-    first = UNJUDGED_FIRST if not maps else () if maps["default"] is None else [f"{maps['default']}_{visit}" for visit in ("post", "pre")]
-    return next((name for name in first if name in there), None)
+    """The map that is shown before anybody chose one: of what judged_maps.offered lets be shown the first; None for none."""
+    there = set(names)
+    offered = judged_maps.offered(own, [key for key in METHODS if {f"{key}_pre", f"{key}_post"} & there])
+    return next((name for key in offered[:1] for name in (f"{key}_post", f"{key}_pre") if name in there), None)
 
 
 def why_none_by_itself(names: Iterable[str], own: Mapping[str, Any], translate: Translate = str) -> str:
     """Why no map is shown although there are some and nobody chose any; empty if one is, or there is none."""
     names = tuple(names)
-    if not names or not own.get("maps") or shown_by_itself(names, own) is not None:
+    if not names or shown_by_itself(names, own) is not None:
         return ""
     default = own["maps"]["default"]
     if default in METHODS:
@@ -116,11 +110,9 @@ def method_groups(names: Iterable[str], own: Mapping[str, Any], translate: Trans
     """
     there = {_method(name) for name in names}
     lines = [_to_ask(key, own, missing_package(key), translate) for key in METHODS if key not in there and key not in NATIVE_METHODS]
-    groups = _grouped(lines, own, lambda line: line.key, translate)
-    if sum(not line.why_not and verdict(own, line.key) is not Verdict.FAILED for line in lines) < 2:
-        return groups
-    every = say(_("All that did not fail") if any(verdict(own, line.key) is Verdict.FAILED for line in lines) else _("All of them"))
-    return (MapGroup("", (MapLine(OFFERED, every.shown(translate)),)), *groups)
+    every = _all_offered([line.key for line in lines if not line.why_not], own)
+    head = () if every is None else (MapGroup("", (MapLine(OFFERED, every.shown(translate)),)),)
+    return (*head, *_grouped(lines, own, lambda line: line.key, translate))
 
 
 def map_described(name: str, facts: Mapping[str, Any], own: Mapping[str, Any], translate: Translate = str) -> tuple[str, ...]:
@@ -131,6 +123,8 @@ def map_described(name: str, facts: Mapping[str, Any], own: Mapping[str, Any], t
     """
     size = " x ".join(f"{value:.0f}" for value in facts["resolution_mm"])
     lines = [say(_("True resolution {size} mm; {unit}."), size=size, unit=facts["unit"])]
+    if (facts.get("normalisation") or "").startswith("divided by"):
+        lines.append(say(_("Shown {normalisation}."), normalisation=facts["normalisation"]))
     if facts.get("signed"):
         lines.append(say(_("Orange speaks for complete response, blue against it.")))
     if facts.get("toward"):
@@ -158,6 +152,17 @@ def _to_ask(key: str, own: Mapping[str, Any], package: str | None, translate: Tr
     why_not = "" if package is None else say(_("Needs the Python package {package}, which is not installed here."), package=package).shown(translate)
     caution = _cautions(METHODS[key].caution, judged_maps.caution(own, key))
     return MapLine(key, label.shown(translate), why_not, say(CAUTION, caution=caution).shown(translate) if caution else "")
+
+
+def _all_offered(keys: Iterable[str], own: Mapping[str, Any]) -> Text | None:
+    """The label of the line that asks for all of these methods that are offered; None where it would be one method or none."""
+    keys = tuple(keys)
+    offered = judged_maps.offered(own, keys)
+    if len(offered) < 2:
+        return None
+    if all(verdict(own, key) is Verdict.PASSED for key in offered):
+        return say(_("All that passed"))
+    return say(_("All of them")) if len(offered) == len(keys) else say(_("All that did not fail"))
 
 
 def _grouped(lines: Iterable[MapLine], own: Mapping[str, Any], method: Callable[[MapLine], str], translate: Translate) -> tuple[MapGroup, ...]:

@@ -383,7 +383,7 @@ def test_maps_stand_in_the_order_of_the_verdict_and_what_failed_is_never_shown_b
 
 def test_a_default_that_was_not_made_is_named_and_a_heading_cannot_be_picked(application, panel, case):
     from MRDeltaNetPanel.parameters import Map
-    judge(case, default="occlusion", passed=["occlusion"], failed=["attention"])
+    judge(case, default="occlusion", passed=["occlusion"], failed=["attention", "change"])
     panel.go("explain")
     assert panel.logic.chosenMap(case) is Map.NONE and "ask for Occlusion below" in ui(panel, "explain").mapLabel.text
     box = ui(panel, "explain").mapBox
@@ -420,12 +420,6 @@ def test_further_maps_wait_for_a_fresh_prediction_whose_files_are_there(applicat
     case.outlineStepMm = 3.0
     panel.refresh()
     assert page.furtherButton.toolTip == "The prediction is outdated. First predict again." and not page.furtherBox.enabled
-
-
-def test_the_readers_grade_is_told_in_the_reports_words():
-    from MRDeltaNetLib.report.tables import MRTRG_WORDS
-    from MRDeltaNetPanel.parameters import Grade
-    assert {grade.value: grade.label() for grade in Grade if grade.value} == {number: f"{number}: {words}" for number, words in MRTRG_WORDS.items()}
 
 
 def test_the_report_opens_in_the_browser_and_its_page_shows_the_number_and_the_sizes(application, panel, case):
