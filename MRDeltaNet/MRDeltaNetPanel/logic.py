@@ -15,7 +15,7 @@ import sys
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 import slicer
 from slicer.i18n import tr as _
@@ -68,6 +68,7 @@ class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Alignin
         self.session, self.kept = Session(), Kept()
         self.run: Run | None = None
         self.lastResult: Path | None = None
+        self.beforeDrawing: Callable[[Any], None] = lambda segmentation: None
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         self._worker: Worker | None = None
         self._bundle: tuple[Path, float, Bundle] | None = None
@@ -296,14 +297,14 @@ class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Alignin
     def _broughtIn(self, run: Run, event: Any) -> Any:
         """The event, or a Failed where the result could not be brought into the scene."""
         try:
-            self._bringIn(run)
+            self._bringIn(run, getattr(event, "summary", {}))
         except MRDeltaNetError as error:
             return Failed(error.code, error.what, error.found, error.fix, error.exit_status)
         except (OSError, RuntimeError, ValueError, KeyError) as fault:      # ours, or a disk's: told, so that the panel goes on
             return Failed("MRD-E899", _("The result could not be brought into the scene"), type(fault).__name__, _("copy the diagnostics and report them"), None)
         return event
 
-    def _bringIn(self, run: Run) -> None:
+    def _bringIn(self, run: Run, summary: Mapping[str, Any]) -> None:
         parameters = self.getParameterNode()
         if run.step == sample.STEP:
             sample.load(run.out, parameters, self)
@@ -313,7 +314,9 @@ class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Alignin
                              fix=_("choose both scans and start again"))
         for role, step in automatic.STEPS.items():
             if run.step == step:
+                self.beforeDrawing(getattr(parameters, given.OUTLINES[role][1]))     # strokes that were drawn meanwhile come back by undo
                 self.bringAutomatic(parameters, role, run.out)
+                self.keepRemarks(parameters, role, summary)
                 return
         if run.step == furthermaps.STEP:
             self.bringMaps(parameters, run)

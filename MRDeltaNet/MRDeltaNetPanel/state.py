@@ -10,7 +10,7 @@ from MRDeltaNetLib.errors import MRDeltaNetError, Notice
 from MRDeltaNetLib.mrml.kept import Kept
 from MRDeltaNetLib.workflow import Situation
 from MRDeltaNetPanel import inputs as given
-from MRDeltaNetPanel import packages, results
+from MRDeltaNetPanel import automatic, packages, results
 from MRDeltaNetPanel.reading import Reading
 
 RUNNING = {"align": "align", "predict": "predict", "report": "report", "maps": "explain"}
@@ -30,6 +30,7 @@ def situation(logic: Any, parameters: Any, reading: Reading, kept: Kept) -> Situ
                      interval_days=findings.interval_days, scan_errors=findings.problems, scan_notices=findings.notices,
                      **_alignment(logic, parameters, reading.pair, kept),
                      pre_outline=outlined.drawn["pre"], post_outline=outlined.drawn["post"], residual_outline=outlined.drawn["residual"],
+                     drawn_by_program=tuple(role for role in automatic.STEPS if logic.drawnByProgram(parameters, role)),
                      complete_response=parameters.completeResponse, outline_notices=outlined.notices,
                      outline_errors=tuple(Notice(error.code, error.what, error.fix) for error in outlined.errors),
                      missing_packages=packages.missing(), packages_fit=packages.canBeInstalled(), **_model(logic), **_results(logic, parameters, reading.pair),

@@ -85,6 +85,7 @@ class Situation:
     pre_outline              tumour before treatment: NONE, EMPTY or DRAWN
     post_outline             tumour bed after treatment
     residual_outline         viable tumour after treatment: NONE, EMPTY or DRAWN
+    drawn_by_program         roles ("pre", "post") whose outline is as a program drew it
     complete_response        the reader states that no viable tumour is left: a choice of its own, never read off an empty outline
     outline_errors           why outlines are refused, outline_notices their warnings
     missing_packages         Python packages that prediction needs and that are not there
@@ -112,6 +113,7 @@ class Situation:
     pre_outline: Outline = Outline.NONE
     post_outline: Outline = Outline.NONE
     residual_outline: Outline = Outline.NONE
+    drawn_by_program: tuple[str, ...] = ()
     complete_response: bool = False
     outline_errors: tuple[Notice, ...] = ()
     outline_notices: tuple[Notice, ...] = ()
