@@ -59,6 +59,11 @@ class FurtherMaps:
                                                    "model": None if self.modelFolder is None else str(self.modelFolder)}))
         self.run = self._runOf(STEP, folder, parameters, asked=methods if isinstance(methods, tuple) else ())
 
+    def makeMaps(self, parameters: Any, methods: tuple[str, ...] | str, timeoutS: float = 600.0) -> list[Any]:
+        """startMaps, and come back when they are there; for scripts and tests. Returns and raises as runAndWait."""
+        self.startMaps(parameters, methods)
+        return self._waited(timeoutS)
+
     def bringMaps(self, parameters: Any, run: Any) -> None:
         """What the run has added so far, in whatever way it ended; a method that was asked for alone is shown."""
         mend(run.out)
