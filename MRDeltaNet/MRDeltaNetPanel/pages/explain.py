@@ -27,7 +27,7 @@ class ExplainPage(Page):
         self.ui.mapBox.connect("activated(int)", self.mapChosen)
         self.ui.furtherBox.connect("currentIndexChanged(int)", lambda index=0: self._tellFurther())
         self.ui.furtherButton.connect("clicked(bool)", lambda checked=False: self.askFurther())
-        self._whyNoFurther = ""
+        self._whyNoFurther, self._tellWhy = "", False
         self._shown: tuple[Any, ...] | None = None
         interaction = slicer.app.applicationLogic().GetInteractionNode()
         self.panel.addObserver(interaction, interaction.InteractionModeChangedEvent, self._interactionChanged)
@@ -127,6 +127,7 @@ class ExplainPage(Page):
         groups = self.logic.furtherMethods(self.parameters)
         fill(self.ui.furtherBox, groups)
         self._whyNoFurther = workflow.why_not_more(situation, translate=libraryText) or ("" if choices(groups) else _("Every map that can be made is there."))
+        self._tellWhy = bool(self._whyNoFurther) and situation.prediction is not None and situation.running is None
         self.ui.furtherBox.enabled = not self._whyNoFurther
         self._tellFurther()
 
@@ -136,7 +137,8 @@ class ExplainPage(Page):
         why = self._whyNoFurther or ("" if line is None else line.why_not)
         self.ui.furtherButton.enabled = line is not None and not why
         self.ui.furtherButton.toolTip = why or _("Ask the network again about what it saw, in a process of its own; seconds to a minute each")
-        self.write(self.ui.furtherLabel, "" if line is None or why else html.escape(line.caution))
+        said = self._whyNoFurther if self._tellWhy else "" if line is None or why else line.caution
+        self.write(self.ui.furtherLabel, html.escape(said))
 
     def showStrength(self) -> None:
         """Threshold and opacity as chosen now, on the map that is shown: at once, while a slider moves."""
