@@ -121,10 +121,8 @@ def map_described(name: str, facts: Mapping[str, Any], own: Mapping[str, Any], t
     facts  of the map in result.json
     own    see verdict
     """
-    size = " x ".join(f"{value:.0f}" for value in facts["resolution_mm"])
+    size = " x ".join(f"{value:g}" for value in facts["resolution_mm"])
     lines = [say(_("True resolution {size} mm; {unit}."), size=size, unit=facts["unit"])]
-    if (facts.get("normalisation") or "").startswith("divided by"):
-        lines.append(say(_("Shown {normalisation}."), normalisation=facts["normalisation"]))
     if facts.get("signed"):
         lines.append(say(_("Orange speaks for complete response, blue against it.")))
     if facts.get("toward"):

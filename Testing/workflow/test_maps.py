@@ -111,10 +111,10 @@ def test_every_caution_is_told_before_a_map_is_asked_for_and_when_it_is_shown():
     assert again[-1] == told[-1]
 
 
-def test_a_map_is_told_with_its_resolution_direction_scale_numbers_and_verdict():
-    facts = {**FACTS, "signed": True, "toward": "pCR", "normalisation": "divided by 0.2, the largest", "numbers": {"tumour": -3.14159, "whole_visit": 2.0}}
+def test_a_map_is_told_with_its_resolution_direction_numbers_and_verdict():
+    facts = {**FACTS, "signed": True, "toward": "pCR", "numbers": {"tumour": -3.14159, "whole_visit": 2.0}}
     told = " ".join(map_described("roi_shells_post", facts, judged(None, ["roi_shells"])))
-    for part in ("6 x 6 x 6 mm; a share of one.", "Orange speaks for complete response", "speaks for the class pCR, not what speaks against", "Shown divided by 0.2, the largest.",
+    for part in ("6 x 6 x 6 mm; a share of one.", "Orange speaks for complete response", "speaks for the class pCR, not what speaks against",
                  "tumour -3.14; whole visit +2.00.", "Passed the tests on this model."):
         assert part in told
     assert "Not tested on this model." in map_described("attention_post", FACTS, {})
