@@ -158,6 +158,8 @@ def test_what_a_run_would_say_of_an_outline_stands_on_the_page(application, pane
     panel.logic.setMask(panel.parameters, "post", simulated.post_mask)
     codes = lambda: {notice.code for notice in panel.logic.situation(panel.parameters).outline_notices}
     assert not {"MRD-W308", "MRD-W309", "MRD-W311"} & codes()
+    panel.refresh()
+    assert not any(code in ui(panel, "tumour").remarksLabel.text for code in ("MRD-W308", "MRD-W309", "MRD-W311"))
     values = sitk.GetArrayFromImage(simulated.pre_mask)
     drawn = np.flatnonzero(values.any(axis=(1, 2)))
     values[[index for index in drawn if index not in (drawn[1], drawn[3])]] = 0
@@ -166,6 +168,9 @@ def test_what_a_run_would_say_of_an_outline_stands_on_the_page(application, pane
     panel.logic.setMask(panel.parameters, "pre", thin)
     panel.logic.setMask(panel.parameters, "post", sitk.BinaryDilate(simulated.post_mask, (4, 4, 1)))
     assert {"MRD-W308", "MRD-W309", "MRD-W311"} <= codes()
+    panel.refresh()
+    remarks = ui(panel, "tumour").remarksLabel
+    assert all(code in remarks.text for code in codes()) and remarks.visible
 
 
 def test_the_readers_grade_goes_into_the_job_and_ages_the_report_not_the_prediction(application, panel, scans, simulated):
@@ -395,7 +400,7 @@ def test_a_default_that_was_not_made_is_named_and_a_heading_cannot_be_picked(app
 def test_further_maps_are_offered_by_verdict_with_their_cautions_and_reasons(application, panel, case, monkeypatch):
     from MRDeltaNetLib.workflow import maps as shared
     monkeypatch.setattr(shared, "missing_package", lambda key: "captum" if key == "integrated_gradients" else None)
-    judge(case, default="occlusion", passed=["occlusion"], failed=["gradcam"])
+    judge(case, default="occlusion", passed=["occlusion", "roi_shells"], failed=["gradcam"])
     (panel.logic.lastResult / "result.json").write_text(case.result.GetText(), encoding="utf-8")
     panel.go("explain")
     box, button, label = (getattr(ui(panel, "explain"), name) for name in ("furtherBox", "furtherButton", "furtherLabel"))
@@ -461,3 +466,19 @@ def test_texts_are_translated_on_buttons_hints_and_tooltips(tmp_path):
         assert ui(panel, "align").alignButton.toolTip == "Nejdriv dva snimky." and ui(panel, "align").methodBox.itemText(0) == "Tuhe"
         panel.go("report")
         assert "Zatim nic." in ui(panel, "report").summary.text
+
+
+def test_an_outline_that_cannot_be_used_is_told_on_the_page_with_its_remedy(application, panel, scans, simulated):
+    """Half of it reaches beyond its scan."""
+    import SimpleITK as sitk
+    panel.go("tumour")
+    values = np.zeros(simulated.pre.GetSize()[::-1], np.uint8)
+    values[5:9, 20:30, :10] = 1
+    mask = sitk.GetImageFromArray(values)
+    mask.CopyInformation(simulated.pre)
+    mask.SetOrigin(simulated.pre.TransformIndexToPhysicalPoint((-5, 0, 0)))
+    panel.logic.setMask(panel.parameters, "pre", mask)
+    panel.refresh()
+    remarks = ui(panel, "tumour").remarksLabel
+    assert [error.code for error in panel.logic.situation(panel.parameters).outline_errors] == ["MRD-E304"]
+    assert "MRD-E304" in remarks.text and "erase what lies outside" in remarks.text.casefold() and remarks.visible

@@ -15,7 +15,7 @@ from MRDeltaNetPanel import inputs as given
 from MRDeltaNetPanel.editor import Editor
 from MRDeltaNetPanel.pages.page import Page
 from MRDeltaNetPanel.translating import libraryText
-from MRDeltaNetPanel.words import drawnByProgram, sizesLine, sizesTable
+from MRDeltaNetPanel.words import drawnByProgram, listed, noticeLines, sizesLine, sizesTable
 
 
 class TumourPage(Page):
@@ -119,6 +119,7 @@ class TumourPage(Page):
         self.ui.borderBox.visible = bool(borders)
         if borders and self.ui.borderBox.checked != bool(borders[0].GetDisplayNode().GetVisibility()):
             self.ui.borderBox.checked = bool(borders[0].GetDisplayNode().GetVisibility())
+        self.write(self.ui.remarksLabel, listed(noticeLines((*situation.outline_errors, *situation.outline_notices))))
         self.write(self.ui.automaticLabel, drawnByProgram(self.logic.remarks(parameters, self.role)))
         sizes = self.logic.sizes(self.parameters) or {}
         self.write(self.ui.measuresLabel, sizesLine(sizes))
