@@ -22,14 +22,14 @@ class Maps:
     """Mixed into the logic."""
 
     def strongestPlace(self, parameters: Any) -> tuple[float, float, float] | None:
-        """Where the shown map is largest, LPS of the first scan, mm; None without a map."""
+        """The middle of where the shown map is largest by size, LPS of the first scan, mm; None without a map."""
         node = results.maps(parameters).get(self.chosenMap(parameters).value)
         if node is None:
             return None
         image = image_from_node(node, node.GetParentTransformNode())
-        values = sitk.GetArrayViewFromImage(image)
-        left, posterior, superior = image.TransformIndexToPhysicalPoint(
-            [int(index) for index in reversed(np.unravel_index(values.argmax(), values.shape))])
+        values = np.abs(sitk.GetArrayViewFromImage(image))
+        strongest = np.argwhere(values == values.max()).mean(axis=0)      # one number a region makes a whole region the largest
+        left, posterior, superior = image.TransformContinuousIndexToPhysicalPoint(strongest[::-1].tolist())
         world = [0.0, 0.0, 0.0]
         node.TransformPointToWorld([-left, -posterior, superior], world)
         return -world[0], -world[1], world[2]

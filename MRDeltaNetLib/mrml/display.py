@@ -25,6 +25,9 @@ BASE_ATTRIBUTE = "MRDeltaNet.base"
 TOP_ATTRIBUTE = "MRDeltaNet.scaleTop"
 """End of an overlay's scale, which both scans' maps of one method share."""
 
+TITLE_CHARACTERS = 24
+"""A longer title of a legend stands on two lines."""
+
 _VIEWS = (("Red", "Axial", "R", (0.9529, 0.2902, 0.2)), ("Yellow", "Sagittal", "Y", (0.9294, 0.8353, 0.298)),
           ("Green", "Coronal", "G", (0.4314, 0.6902, 0.2941)))
 """Slicer's own three views with their labels and colours; a file that leaves these out turns them grey."""
@@ -136,10 +139,18 @@ def show_as_overlay(node: Any, colours: Any, base: Any, role: str, title: str, t
     node.SetNodeReferenceID(BASE_ROLE, base.GetID())
     node.SetAttribute(BASE_ATTRIBUTE, role)
     legend = slicer_module().vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
-    legend.SetTitleText(title)
+    legend.SetTitleText(in_two_lines(title))
     legend.SetLabelFormat("%.2g")
     legend.SetNumberOfLabels(3)
     legend.SetSize(0.12, 0.4)
+
+
+def in_two_lines(title: str) -> str:
+    """A legend's title with its unit on a second line where both are too long for one in a narrow view; once more it changes nothing.
+
+    A scene file gives the line break back as a blank, so this is asked again after reading.
+    """
+    return title.replace(" (", "\n(", 1) if len(title) > TITLE_CHARACTERS else title
 
 
 def kept_by_files(top: float) -> float:

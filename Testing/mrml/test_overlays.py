@@ -286,3 +286,14 @@ def test_a_scale_is_read_from_a_scene_as_it_was_saved_and_begins_at_zero(scene, 
     save_bundle(scene, tmp_path / "scene.mrb")
     again = load(tmp_path / "scene.mrb").GetFirstNodeByName("a map").GetDisplayNode()
     assert (again.GetWindowLevelMin(), again.GetWindowLevelMax()) == (shown.GetWindowLevelMin(), shown.GetWindowLevelMax())
+
+
+@pytest.mark.parametrize("title, shown", [("Attention (weight)", "Attention (weight)"), ("Regions taken away (% points)", "Regions taken away\n(% points)"),
+                                          ("A long title without any unit", "A long title without any unit")])
+def test_a_long_title_of_a_legend_stands_on_two_lines_after_reading_too(scene, load, tmp_path, title, shown):
+    scan = image_to_node(empty_image("straight"), scene, "scan")
+    node = show_map(scene, empty_image("straight"), "change_post", scan, "post", "a map", title)
+    assert legend_of(node).GetTitleText() == shown and display.in_two_lines(shown) == shown
+    save_bundle(scene, tmp_path / "scene.mrb")
+    again = load(tmp_path / "scene.mrb").GetFirstNodeByName("a map")
+    assert remake_legend(again).GetTitleText() == shown
