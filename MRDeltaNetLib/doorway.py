@@ -119,9 +119,12 @@ def explain_and_tell(job: Any) -> int:
         done = explain_result(job.result, job.methods, model=job.model, device=job.device, again=job.again, progress=stoppable(progress))
     settled()
     if job.progress == "json":
-        print(json.dumps({"finished": asdict(done)}), flush=True)
+        told = asdict(done)
+        told["warnings"] = told.pop("notices")
+        print(json.dumps({"finished": told}), flush=True)
         return 0
-    lines = [f"Written: {job.result / name}" for name in done.files] + [f"There already: {key}" for key in done.kept]
+    lines = [_warning(notice) for notice in done.notices]
+    lines += [f"Written: {job.result / name}" for name in done.files] + [f"There already: {key}" for key in done.kept]
     lines += [f"Left out: {key} ({why})" for key, why in done.left_out.items()]
     lines += [f"{name}: " + ", ".join(f"{key} {value:+.2f}" for key, value in numbers.items()) for name, numbers in done.numbers.items()]
     print("\n".join(lines), flush=True)

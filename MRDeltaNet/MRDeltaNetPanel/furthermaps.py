@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from MRDeltaNetLib import workflow
 from MRDeltaNetLib.config import EXPLAIN_METHODS, NATIVE_METHODS
-from MRDeltaNetLib.errors import MRDeltaNetError, UsageError
+from MRDeltaNetLib.errors import UsageError
 from MRDeltaNetLib.io import results as files
 from MRDeltaNetLib.io.added_maps import mend
 from MRDeltaNetLib.io.explain_jobs import explain_job
@@ -31,9 +31,8 @@ class FurtherMaps:
         if parameters.result is None or self.lastResult is None:
             return None
         try:
-            mend(self.lastResult)
             text = (self.lastResult / files.RESULT).read_text(encoding="utf-8")
-        except (OSError, MRDeltaNetError):
+        except OSError:
             return None
         return self.lastResult if text == parameters.result.GetText() else None
 

@@ -272,7 +272,7 @@ def test_a_legend_says_how_fine_the_map_really_is(scene, case, resolution, endin
     result, _, pre, _ = case()
     facts = {} if resolution is None else {"resolution_mm": resolution}
     node = show_map(scene, result.images["attention_pre"], "gradcam_pre", pre, "pre", "map", MAPS["gradcam_pre"][2], facts=facts)
-    assert legend_of(node).GetTitleText().startswith("Grad-CAM (share of the largest)") and legend_of(node).GetTitleText().endswith(ending)
+    assert legend_of(node).GetTitleText().startswith("Grad-CAM\n(share of the largest)") and legend_of(node).GetTitleText().endswith(ending)
 
 
 @pytest.mark.parametrize("top, signed", [(1.0, False), (0.123457, False), (12.3456789, True), (99999.9, False), (1.23456e-7, True), (0.1 + 0.2, False)])
