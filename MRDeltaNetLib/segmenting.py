@@ -14,11 +14,12 @@ import SimpleITK as sitk
 
 from MRDeltaNetLib.case import Timepoint
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError, Notice, UsageError
-from MRDeltaNetLib.imaging.nnunet import HIGH, LOW, NnUnetSegmenter
+from MRDeltaNetLib.imaging.nnunet import NnUnetSegmenter
 from MRDeltaNetLib.imaging.nnunet.environment import find_python
 from MRDeltaNetLib.imaging.outline_place import check_place
 from MRDeltaNetLib.imaging.registration import align, assess
 from MRDeltaNetLib.imaging.segmentation import segment
+from MRDeltaNetLib.io.drawings import HIGH, LOW, header_of, program_of
 from MRDeltaNetLib.io.gate.outlines import check_outline
 from MRDeltaNetLib.io.images import read_image, write_image
 from MRDeltaNetLib.io.nnunet_model import NnUnetModel, read_nnunet_model
@@ -60,7 +61,7 @@ def run_segmentation(job: SegmentJob, progress: Progress = silent) -> Segmented:
     segmenter = NnUnetSegmenter(model, python, second=second, label=job.label, device=job.device, threads=job.threads, mirroring=job.mirroring)
     mask = segment(scan.image, segmenter, role=job.role, progress=part(progress, 0.05 if second is None else 0.3, 0.97))
     facts = segmenter.drawn.facts
-    header = {"note": NOTE, "mrdeltanet.source": "nnU-Net", "mrdeltanet.label": facts["label"], "mrdeltanet.model_sha256": facts["model"]["sha256"]}
+    header = {"note": NOTE} | header_of(program_of(facts, mask))
     write_image(segmenter.drawn.probability, places["probability"], header=header | {"mrdeltanet.facts": json.dumps(facts, sort_keys=True)})
     write_image(mask, places["mask"], header=header if places["mask"].suffix.lower() == ".nrrd" else None)
     progress(1.0, "Done")

@@ -7,7 +7,7 @@ extension's own runner is not used: it would read a checkpoint that nobody appro
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 import SimpleITK as sitk
 import slicer
@@ -16,11 +16,13 @@ from slicer.i18n import tr as _
 from MRDeltaNetLib.errors import InputError, MRDeltaNetError, UsageError
 from MRDeltaNetLib.imaging.nnunet.environment import find_python
 from MRDeltaNetLib.io import approvals
-from MRDeltaNetLib.io.images import read_plain
+from MRDeltaNetLib.io.drawings import header_of, read_probability
+from MRDeltaNetLib.io.images import read_plain, write_image
 from MRDeltaNetLib.io.nnunet_model import describe, digest, read_nnunet_model
 from MRDeltaNetLib.io.segment_jobs import segment_job
 from MRDeltaNetLib.io.transforms import write_transform
-from MRDeltaNetLib.mrml import outlines
+from MRDeltaNetLib.mrml import drawn, hierarchy, outlines
+from MRDeltaNetLib.mrml.scans import scan_from_node
 from MRDeltaNetLib.mrml.worker import Worker
 from MRDeltaNetPanel import inputs as given
 
@@ -28,7 +30,7 @@ MODEL_SETTING = "MRDeltaNet/SegmentationModel"
 STEPS = {"pre": "automatic_pre", "post": "automatic_post"}
 """Whose outline is drawn -> the name of the run in the logic."""
 
-MASK = "mask.nrrd"
+MASK, PROBABILITY = "mask.nrrd", "mask-probability.nrrd"
 
 
 class Automatic:
@@ -94,8 +96,23 @@ class Automatic:
     def bringAutomatic(self, parameters: Any, role: str, out: Path) -> None:
         """The drawing of a finished run in place of that outline, named as what it is until a reader changes it."""
         self.setMask(parameters, role, read_plain(out / MASK))
-        segmentation = getattr(parameters, given.OUTLINES[role][1])
+        segmentation, volume = getattr(parameters, given.OUTLINES[role][1]), getattr(parameters, given.OUTLINES[role][0])
         outlines.mark_automatic(segmentation, given.OUTLINES[role][2])
+        shown = segmentation.GetDisplayNode()
+        views = [slicer.mrmlScene.GetNodeByID(shown.GetNthViewNodeID(index)) for index in range(shown.GetNumberOfViewNodeIDs())]
+        for node in drawn.keep(volume, role, *read_probability(out / PROBABILITY, scan_from_node(volume, volume.GetParentTransformNode())), views):
+            hierarchy.file_under(slicer.mrmlScene, node, volume)
+
+    def writeDrawings(self, parameters: Any, masks: Mapping[str, Any]) -> dict[str, str]:
+        """What a job says of outlines that nnU-Net began: "pre_probability", "post_probability" -> file. masks: the outlines that the job names"""
+        found = {}
+        for role in STEPS:
+            kept = drawn.kept(getattr(parameters, given.OUTLINES[role][0]), role) if role in masks else None
+            if kept is not None:
+                path = self.session.path(f"{role}_probability.nrrd")
+                write_image(kept[0], path, header=header_of(kept[1]))
+                found[f"{role}_probability"] = str(path)
+        return found
 
     def _otherScan(self, pair: given.Inputs, role: str) -> dict[str, str]:
         """The second channel, and the accepted alignment if there is one."""

@@ -12,6 +12,7 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Default, WithinRange, parameterNodeWrapper
 
+from MRDeltaNetLib.coding import MRTRG_WORDS
 from MRDeltaNetLib.colours import OVERLAY_OPACITY, OVERLAY_THRESHOLD
 from MRDeltaNetLib.response.attribution import METHODS
 from MRDeltaNetPanel.translating import libraryText
@@ -56,8 +57,7 @@ class Grade(enum.Enum):
 
     def label(self) -> str:
         """The text in the panel."""
-        return {0: _("Not given"), 1: _("1: no tumour signal, thin scar"), 2: _("2: dense fibrosis, no obvious tumour"), 3: _("3: mostly fibrosis, some tumour"),
-                4: _("4: mostly tumour"), 5: _("5: no regression, or regrowth")}[self.value]
+        return f"{self.value}: {libraryText(MRTRG_WORDS[self.value])}" if self.value else _("Not given")
 
 
 class Map(enum.Enum):

@@ -24,7 +24,7 @@ import SimpleITK as sitk
 from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.config import EXPLAIN_METHODS, NATIVE_METHODS
 from MRDeltaNetLib.errors import EnvironmentProblem, MRDeltaNetError
-from MRDeltaNetLib.io import correspondence, network_input
+from MRDeltaNetLib.io import correspondence, drawings, network_input
 from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX, atomic, folder_to_disk, output_problem, replace, sha256, write_text
 from MRDeltaNetLib.io.images import write_image
 from MRDeltaNetLib.io.measure_rows import COLUMNS as MEASURE_COLUMNS
@@ -41,10 +41,13 @@ IMAGE_FILES = {name: f"{name}.nrrd" for name in ("pre_common", "post_common", "p
                                                  "attention_pre", "attention_post", "change_post")}
 """Key of Result.images -> file. Scans on the common grid (the pre scan's); masks and maps each on its own scan's grid."""
 
+PROBABILITY_FILES = {f"{visit}_probability": f"{visit}_probability.nrrd" for visit in ("pre", "post")}
+"""The same of the probabilities that a program gave beside a mask; only where the run was given them."""
+
 METHOD_FILES = {f"{key}_{visit}": f"{key}_{visit}.nrrd" for key in EXPLAIN_METHODS if key not in NATIVE_METHODS for visit in ("pre", "post")}
 """The same of maps that a run makes only if it is asked to, or that are added to it later (io/added_maps)."""
 
-ALL_IMAGE_FILES = IMAGE_FILES | METHOD_FILES
+ALL_IMAGE_FILES = IMAGE_FILES | PROBABILITY_FILES | METHOD_FILES
 
 OWN_FILES = frozenset({*ALL_IMAGE_FILES.values(), RESULT, MEASURES, MANIFEST, REPORT, SCENE, TRANSFORM, BENT_TRANSFORM, correspondence.FILE, network_input.FILE})
 """Every name that a run may write into its output folder."""
@@ -54,6 +57,8 @@ RESULT_SCHEMA, MANIFEST_SCHEMA = "mrdeltanet.result/1", "mrdeltanet.manifest/1"
 P_PCR_MEANING = ("p_pcr is the probability of a pathological complete response (pCR) after treatment, from 0 to 1: the higher, the "
                  "likelier a complete response. It is never the probability of residual tumour.")
 RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment decisions."
+
+PROBABILITY_MEANING = f"probability by the program that drew the mask, 0 to 1; uncertain between {drawings.LOW:g} and {drawings.HIGH:g}; not a probability of being right"
 
 MASK_MEANINGS = {"pre_mask": "1: tumour before treatment", "residual_mask": "1: residual viable tumour; empty: none is left (complete response)",
                  "post_mask": "1: tumour bed after treatment, the whole original site with residual tumour and fibrosis"}
@@ -67,7 +72,7 @@ LEFTOVER_AGE_S = 24 * 3600
 _NOT_IN_RESULT = ("device", "card")
 """Model facts that result.json leaves out: the device is in the manifest, the card in the bundle and the report."""
 
-_HANDED_ON = frozenset({IMAGE_FILES["pre_mask"], IMAGE_FILES["post_mask"], IMAGE_FILES["residual_mask"], TRANSFORM, BENT_TRANSFORM})
+_HANDED_ON = frozenset({IMAGE_FILES["pre_mask"], IMAGE_FILES["post_mask"], IMAGE_FILES["residual_mask"], *PROBABILITY_FILES.values(), TRANSFORM, BENT_TRANSFORM})
 """What a run may read from the folder that it then writes: masks and an alignment, accepted or edited there, come out as they went in."""
 
 _HARMLESS = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
@@ -178,6 +183,7 @@ def result_json(result: Result) -> dict[str, Any]:
         "mrtrg": result.mrtrg,
         "registration": result.registration,
         "mask_sources": result.mask_sources,
+        "mask_programs": result.mask_programs or None,
         "interval_days": result.interval_days,
         "model": model,
         "maps": {name: {"file": ALL_IMAGE_FILES[name], **facts} for name, facts in result.map_facts.items()} | _looks(result),
@@ -221,10 +227,11 @@ def _write_files(result: Result, folder: Path) -> tuple[str, ...]:
 def _header(name: str, result: Result) -> dict[str, str]:
     """What an image says about itself to whoever opens it alone."""
     facts = result.map_facts.get(name, {})
-    texts = {"intended_use": RESEARCH_USE, "meaning": MASK_MEANINGS.get(name, "")}
+    texts = {"intended_use": RESEARCH_USE, "meaning": PROBABILITY_MEANING if name in PROBABILITY_FILES else MASK_MEANINGS.get(name, "")}
     if name == "post_mask" and result.mask_sources.get("post") == "carried":
         texts["caution"] = "carried over from the pre-treatment mask as a suggestion; nobody drew it"
-    return _header_texts(texts | dict(facts))
+    program = result.mask_programs.get(name.removesuffix("_mask").removesuffix("_probability")) or {}
+    return _header_texts(texts | dict(facts)) | (drawings.header_of(program) if "mask_sha256" in program else {})
 
 
 def map_header(facts: Mapping[str, Any]) -> dict[str, str]:

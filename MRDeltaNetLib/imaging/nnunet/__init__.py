@@ -20,15 +20,13 @@ from MRDeltaNetLib.imaging.nnunet.environment import CHILD, child_variables
 from MRDeltaNetLib.imaging.preprocessing.grids import in_axial_order
 from MRDeltaNetLib.io.approvals import require_approval
 from MRDeltaNetLib.io.atomic import output_problem, sha256, write_text
+from MRDeltaNetLib.io.drawings import HIGH, LOW
 from MRDeltaNetLib.io.gate.grids import same_grid
 from MRDeltaNetLib.io.gate.outlines import volume_ml
 from MRDeltaNetLib.io.images import read_plain, write_image
 from MRDeltaNetLib.io.nnunet_model import AS_STORED, LPS, NnUnetModel, digest
 from MRDeltaNetLib.processes.attending import attend
 from MRDeltaNetLib.progress import Progress, part, silent
-
-LOW, HIGH = 0.25, 0.75
-"""Between these probabilities a border is called uncertain."""
 
 
 @dataclass(frozen=True, eq=False)
