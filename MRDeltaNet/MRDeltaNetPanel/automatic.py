@@ -18,7 +18,7 @@ from MRDeltaNetLib.imaging.nnunet.environment import find_python
 from MRDeltaNetLib.io import approvals
 from MRDeltaNetLib.io.drawings import header_of, read_probability
 from MRDeltaNetLib.io.images import read_plain, write_image
-from MRDeltaNetLib.io.nnunet_model import describe, digest, read_nnunet_model
+from MRDeltaNetLib.io.nnunet_model import FolderDigest, describe, digest, read_nnunet_model
 from MRDeltaNetLib.io.segment_jobs import segment_job
 from MRDeltaNetLib.io.transforms import write_transform
 from MRDeltaNetLib.mrml import drawn, hierarchy, outlines
@@ -35,6 +35,9 @@ MASK, PROBABILITY = "mask.nrrd", "mask-probability.nrrd"
 
 class Automatic:
     """Mixed into the logic; session, runs and worker are the logic's."""
+
+    _shown: FolderDigest | None = None
+    """Of the model that the user was asked about."""
 
     def whyNoAutomatic(self) -> str | None:
         """Why nothing can draw an outline, and what to do about it; None if something can."""
@@ -67,12 +70,13 @@ class Automatic:
         except InputError as refusal:
             if refusal.code not in ("MRD-E371", "MRD-E372"):
                 raise
+            self._shown = found
             return "\n".join([refusal.what + ".", "", *describe(read_nnunet_model(folder), found)])
         return None
 
     def approveSegmentationModel(self) -> None:
-        """The user trusts the chosen model as it is now."""
-        approvals.approve(self.segmentationModel, digest(self.segmentationModel))
+        """The user trusts the chosen model as `unapproved` showed it. raises InputError MRD-E372 if its folder changed meanwhile"""
+        approvals.approve_shown(self.segmentationModel, self._shown)
 
     def startAutomatic(self, parameters: Any, role: str) -> None:
         """Let the chosen model draw on one scan, in a child process; poll() tells how it goes.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 
 import numpy as np
 import pytest
@@ -193,6 +194,17 @@ def test_what_is_wrong_with_the_table_is_told_by_line_and_column(finished, chang
         read_pairs(path)
     done = call(path, "--out", table.parent / "never")
     assert done.exit_code == 3 and code in done.output and not (table.parent / "never").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes among its files")
+def test_a_pipe_is_no_mask_and_is_not_opened(finished):
+    _, _, table, rows = finished
+    os.mkfifo(table.parent / "pipe.nrrd")
+    try:
+        _, errors = problems_of_pairs(write_table(table.parent / "piped.csv", [{**rows[0], "mask_a": "pipe.nrrd"}]))
+    finally:
+        (table.parent / "pipe.nrrd").unlink()
+    assert [error.code for error in errors] == ["MRD-E452"]
 
 
 def test_a_column_that_is_missing_is_named(finished):

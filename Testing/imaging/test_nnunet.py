@@ -228,8 +228,9 @@ def test_slicer_s_own_python_is_used_where_the_extension_put_nnunet_there(tmp_pa
 
 
 def test_another_python_gets_none_of_our_packages(monkeypatch, tmp_path):
-    monkeypatch.setenv("PYTHONPATH", "ours")
-    assert "PYTHONPATH" not in child_variables(tmp_path / "python") and child_variables(Path(sys.executable))["PYTHONPATH"] == "ours"
+    for name in ("PYTHONPATH", "ITK_AUTOLOAD_PATH"):
+        monkeypatch.setenv(name, "ours")
+        assert name not in child_variables(tmp_path / "python") and child_variables(Path(sys.executable))[name] == "ours"
 
 
 def read_folder(segmenter: NnUnetSegmenter) -> Path:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.io.drawings import read_probability, source
 from MRDeltaNetLib.mrml import drawn, outlines
 from MRDeltaNetLib.mrml.scans import scan_from_node
@@ -99,6 +100,18 @@ def test_trust_is_asked_for_once_and_again_when_a_byte_changed(application, pane
     (folder / "plans.json").write_text((folder / "plans.json").read_text() + " ")
     ask(application, panel, folder, trust=False)
     assert not panel.logic.running and len(questions()) == 2 and "is not what was approved" in questions()[1].widget.informativeText
+
+
+def test_what_changed_while_the_user_read_the_question_is_not_trusted(application, panel, scans, nnunet, tmp_path):
+    nnunet()
+    panel.go("tumour")
+    folder = model_folder(tmp_path / "model")
+    panel.logic.chooseSegmentationModel(folder)
+    assert "SHA-256" in panel.logic.unapproved()
+    (folder / "fold_0" / "checkpoint_final.pth").write_bytes(b"evil")
+    with pytest.raises(InputError, match="MRD-E372"):
+        panel.logic.approveSegmentationModel()
+    assert panel.logic.unapproved() is not None
 
 
 def test_a_choice_that_is_broken_off_starts_nothing(application, panel, scans, nnunet):
