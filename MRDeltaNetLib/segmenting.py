@@ -19,10 +19,12 @@ from MRDeltaNetLib.imaging.nnunet.environment import find_python
 from MRDeltaNetLib.imaging.outline_place import check_place
 from MRDeltaNetLib.imaging.registration import align, assess
 from MRDeltaNetLib.imaging.segmentation import segment
+from MRDeltaNetLib.io.atomic import output_problem, try_to_write
 from MRDeltaNetLib.io.drawings import HIGH, LOW, header_of, program_of
 from MRDeltaNetLib.io.gate.outlines import check_outline
 from MRDeltaNetLib.io.images import read_image, write_image
 from MRDeltaNetLib.io.nnunet_model import NnUnetModel, read_nnunet_model
+from MRDeltaNetLib.io.results import refuse_broken_name
 from MRDeltaNetLib.io.segment_jobs import SegmentJob, probability_file
 from MRDeltaNetLib.io.transforms import read_transform
 from MRDeltaNetLib.progress import Progress, part, silent
@@ -49,7 +51,8 @@ class Segmented:
 def run_segmentation(job: SegmentJob, progress: Progress = silent) -> Segmented:
     """Do one job.
 
-    raises  UsageError MRD-E384 if a mask of that name is there, MRD-E821 if a scan would be replaced; what reading a scan, the registration and
+    raises  UsageError MRD-E384 if a mask of that name is there, MRD-E821 if a scan would be replaced, EnvironmentProblem MRD-E811 to E813, E824
+            and E826 if its folder cannot be written to, all before anything is computed; what reading a scan, the registration and
             imaging.nnunet raise; InputError MRD-E355 if nothing was found; EnvironmentProblem as io/atomic
     """
     places = {"mask": job.out, "probability": probability_file(job)}
@@ -138,3 +141,9 @@ def _check_places(job: SegmentJob, places: Mapping[str, Path]) -> None:
                              fix="choose another name, or give --replace")
     if places["mask"].resolve() == places["probability"].resolve():
         raise UsageError("Mask and probabilities would be one file", code="MRD-E384", fix="choose another name for one of them")
+    for place in places.values():
+        refuse_broken_name(place)
+        try:
+            try_to_write(place.parent)
+        except OSError as problem:
+            raise output_problem(problem) from problem

@@ -182,6 +182,13 @@ def test_a_bad_input_gets_its_code_and_status(model, call, scans, tmp_path, chan
     assert "Doe" not in done.stderr and str(tmp_path) not in done.stderr
 
 
+def test_a_place_that_cannot_be_written_to_is_told_before_anything_is_drawn(model, call, scans, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    for place in (tmp_path / "file" / "mask.nrrd", os.fsdecode(os.fsencode(tmp_path) + b"/\xff/mask.nrrd")):
+        done = call("--image", scans["pre"], "--model", model, "--out", place, "--progress", "none", code=f"open({str(tmp_path / 'started')!r}, 'w')")
+        assert done.returncode == 4 and ("MRD-E81" in done.stderr or "MRD-E826" in done.stderr) and not (tmp_path / "started").exists(), done.stderr
+
+
 def test_the_mask_does_not_replace_the_scan_nor_lie_in_the_model(model, call, scans, tmp_path):
     for out in (shutil.copy(scans["pre"], tmp_path / "scan.nrrd"), model / "mask.nrrd"):
         done = call("--image", tmp_path / "scan.nrrd", "--model", model, "--out", out, "--replace", "--progress", "none")

@@ -25,7 +25,7 @@ from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.config import EXPLAIN_METHODS, NATIVE_METHODS
 from MRDeltaNetLib.errors import EnvironmentProblem, MRDeltaNetError
 from MRDeltaNetLib.io import correspondence, drawings, network_input
-from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX, atomic, folder_to_disk, output_problem, replace, sha256, write_text
+from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX, atomic, folder_to_disk, output_problem, replace, sha256, try_to_write, write_text
 from MRDeltaNetLib.io.images import write_image
 from MRDeltaNetLib.io.measure_rows import COLUMNS as MEASURE_COLUMNS
 from MRDeltaNetLib.io.measure_rows import measure_rows
@@ -63,9 +63,6 @@ PROBABILITY_MEANING = f"probability by the program that drew the mask, 0 to 1; u
 MASK_MEANINGS = {"pre_mask": "1: tumour before treatment", "residual_mask": "1: residual viable tumour; empty: none is left (complete response)",
                  "post_mask": "1: tumour bed after treatment, the whole original site with residual tumour and fibrosis"}
 
-MIN_FREE_BYTES = 64 * 1024**2
-"""Less free space than this cannot hold one result."""
-
 LEFTOVER_AGE_S = 24 * 3600
 """No run writes for longer than this."""
 
@@ -88,12 +85,12 @@ def check_output_folder(out: Path | str, inputs: Iterable[Path | str] = ()) -> N
     """
     out = Path(out)
     try:
-        _refuse_broken_name(out)
+        refuse_broken_name(out)
         _refuse_file(out)
         _refuse_input_folder(out, inputs)
         if out.is_dir():
             _refuse_foreign_files(out)
-        _try_to_write(_nearest_folder(out))
+        try_to_write(out)
     except OSError as problem:
         raise output_problem(problem) from problem
 
@@ -328,8 +325,8 @@ def _remove_leftovers(out: Path) -> None:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
-def _refuse_broken_name(out: Path) -> None:
-    """The native writers end the whole process when a name on the way is not Unicode."""
+def refuse_broken_name(out: Path) -> None:
+    """raises  EnvironmentProblem MRD-E826: the native writers end the whole process when a name on the way is not Unicode"""
     if not is_unicode(str(out.absolute())):
         raise EnvironmentProblem("The name of the output folder, or of a folder above it, is not Unicode text", code="MRD-E826",
                                  found="bytes that are no letters", fix="choose another output folder, or rename that folder")
@@ -372,23 +369,3 @@ def _is_ours(entry: Path) -> bool:
     if entry.name.startswith(TEMPORARY_PREFIX) or entry.name.casefold() in _HARMLESS:
         return True
     return entry.name in OWN_FILES and not entry.is_dir()
-
-
-def _nearest_folder(out: Path) -> Path:
-    """The folder itself, or the nearest one above it that exists."""
-    place = out.absolute()
-    while not place.exists():
-        place = place.parent
-    return place
-
-
-def _try_to_write(folder: Path) -> None:
-    """Write and remove a small file: permissions alone do not tell on network shares and Windows."""
-    if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
-        raise EnvironmentProblem("The disk of the output folder is almost full", code="MRD-E824",
-                                 found=f"less than {MIN_FREE_BYTES // 1024**2} MiB free", fix="free some space or choose a folder on another disk")
-    probe = folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-    try:
-        probe.write_bytes(b"x")
-    finally:
-        probe.unlink(missing_ok=True)

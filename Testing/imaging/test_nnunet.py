@@ -148,6 +148,29 @@ def test_nothing_of_scan_or_model_is_left_behind(made, tmp_path):
     assert not list(tmp_path.glob("mrd-nnunet-*"))
 
 
+def test_what_the_child_puts_among_temporary_files_goes_too(made, tmp_path):
+    made("import tempfile; tempfile.mkdtemp(prefix='cache')\n" + DRAW)(scan_of())
+    assert not list(tmp_path.rglob("cache*"))
+
+
+def test_a_child_that_is_left_alone_removes_the_scan_and_the_model(tmp_path):
+    """Whoever started it was killed: it is the last who knows of the folder."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("import time; print('loading', flush=True); time.sleep(600)")
+    for name, stays in (("mrd-nnunet-1", False), ("somebodys-folder", True)):
+        work = tmp_path / name
+        work.mkdir()
+        (work / "scan_0000.nrrd").write_bytes(b"voxels")
+        (work / "job.json").write_text(json.dumps({"threads": 1}))
+        child = subprocess.Popen([sys.executable, str(CHILD), "predict", str(work / "job.json")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                 start_new_session=True, env=os.environ | {"PYTHONPATH": str(tmp_path)}, cwd=tmp_path)
+        assert b"Loading" in child.stdout.readline()
+        child.stdin.close()
+        child.wait(60)
+        child.stdout.close()
+        assert (work / "scan_0000.nrrd").exists() == stays
+
+
 @pytest.mark.parametrize("code, kind, wanted", [
     (FAULT.format("MRD-E380", 5, 5), OutOfMemory, "MRD-E380"), (FAULT.format("MRD-E379", 4, 4), EnvironmentProblem, "MRD-E379"),
     (FAULT.format("MRD-E374", 3, 3), InputError, "MRD-E374"), ("os.kill(os.getpid(), 9)", EnvironmentProblem, "MRD-E871"),

@@ -16,6 +16,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError
+from MRDeltaNetLib.imaging.nnunet.child import WORK_PREFIX
 from MRDeltaNetLib.imaging.nnunet.environment import CHILD, child_variables
 from MRDeltaNetLib.imaging.preprocessing.grids import in_axial_order
 from MRDeltaNetLib.io.approvals import require_approval
@@ -79,7 +80,7 @@ class NnUnetSegmenter:
         if self._second is not None and not same_grid(self._second, image):
             raise InputError("The second scan is not on the first one's grid", code="MRD-E374", fix="align the two scans and resample the second one first")
         try:
-            place = tempfile.TemporaryDirectory(prefix="mrd-nnunet-")
+            place = tempfile.TemporaryDirectory(prefix=WORK_PREFIX)
         except OSError as problem:
             raise output_problem(problem) from problem
         with place:
@@ -95,7 +96,7 @@ class NnUnetSegmenter:
                "label": self._label, "device": self._device, "threads": self._threads, "mirroring": self._mirroring,
                "mask": str(work / "mask.nrrd"), "probability": str(work / "probability.nrrd")}
         write_text(work / "job.json", json.dumps(job))
-        told = attend([str(self._python), str(CHILD), "predict", str(work / "job.json")], work, child_variables(self._python), part(progress, 0.05, 0.95))
+        told = attend([str(self._python), str(CHILD), "predict", str(work / "job.json")], work, child_variables(self._python, work), part(progress, 0.05, 0.95))
         mask, probability = (_back(_returned(work / name, job), image) for name in ("mask.nrrd", "probability.nrrd"))
         values, shares = sitk.GetArrayFromImage(mask), sitk.GetArrayFromImage(probability)
         if not np.isin(values, (0, 1)).all() or not np.isfinite(shares).all() or shares.min() < -1e-3 or shares.max() > 1 + 1e-3:
