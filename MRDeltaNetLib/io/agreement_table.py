@@ -51,17 +51,6 @@ class Pairs:
     notices: tuple[Notice, ...] = ()
 
 
-def read_pairs(path: Path | str, limits: GateLimits = GateLimits()) -> Pairs:
-    """Read the table; files are looked for, not opened.
-
-    raises  the first InputError of `problems_of_pairs`
-    """
-    pairs, errors = problems_of_pairs(path, limits)
-    if errors:
-        raise errors[0]
-    return pairs
-
-
 def problems_of_pairs(path: Path | str, limits: GateLimits = GateLimits()) -> tuple[Pairs, tuple[InputError, ...]]:
     """Everything that can be read, and everything that is refused: MRD-E430 to E438 as a cohort table, E439 (unknown column), E441 to E443 (id, twice),
     E452 (file not there), E453 (both masks are one), E454 (label, series), E490 (role)."""
