@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Any, Callable
 
 import SimpleITK as sitk
 
-from MRDeltaNetLib.case import AUTOMATIC, IMAGE_ROLES, Case, Timepoint
+from MRDeltaNetLib.case import IMAGE_ROLES, Case, Timepoint
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError, MRDeltaNetError, Notice
 from MRDeltaNetLib.io import drawings
@@ -189,7 +189,7 @@ def _with_mask(scan: Timepoint, job: Job, mask_role: str, limits: GateLimits) ->
         may_be_empty=mask_role == "residual", assume_ras=job.assume_ras, limits=limits, frame_uid=scan.frame_uid))
     program, probability = _program(found, job, mask_role, scan, limits)
     source = drawings.source(program, found.image)
-    notices = (*scan.notices, *found.notices, *_unedited(program, source, mask_role))
+    notices = (*scan.notices, *found.notices, *drawings.unedited(program, found.image, MASK_ROLES[mask_role]))
     programs = {**scan.programs, **({} if program is None else {mask_role: program})}
     if mask_role == "residual":
         return replace(scan, residual=found.image, residual_source=source, programs=programs, notices=notices)
@@ -207,15 +207,6 @@ def _program(found: ReadMask, job: Job, mask_role: str, scan: Timepoint, limits:
         raise InputError(f"The probabilities belong to another drawing than {MASK_ROLES[mask_role]}", code="MRD-E390", found=f"drawn by {drawings.in_words(own)}",
                          fix="give the file NAME-probability.nrrd that was written beside this very mask, or leave the option out")
     return program, probability
-
-
-def _unedited(program: Mapping[str, Any] | None, source: str, mask_role: str) -> tuple[Notice, ...]:
-    """The warning that nobody changed what a program drew; of a DICOM segmentation that says so itself, the reader of it has warned."""
-    if source != AUTOMATIC or "mask_sha256" not in program:
-        return ()
-    name = MASK_ROLES[mask_role]
-    return (Notice("MRD-W373", f"A program drew {name}, and no reader has changed it ({drawings.in_words(program)})",
-                   fix="look at the outline on every slice and correct it before you believe a number"),)
 
 
 def _check_mask_file(job: Job, mask_role: str, limits: GateLimits) -> None:

@@ -18,7 +18,7 @@ import SimpleITK as sitk
 
 from MRDeltaNetLib.case import AUTOMATIC, EDITED
 from MRDeltaNetLib.config import GateLimits
-from MRDeltaNetLib.errors import InputError
+from MRDeltaNetLib.errors import InputError, Notice
 from MRDeltaNetLib.io.gate.grids import same_grid
 from MRDeltaNetLib.io.gate.headers import check_header
 from MRDeltaNetLib.io.images import read_plain
@@ -70,6 +70,17 @@ def source(program: Mapping[str, Any] | None, mask: sitk.Image) -> str:
     if program is None:
         return "drawn"
     return AUTOMATIC if program.get("mask_sha256") in (None, voxels_sha256(mask)) else EDITED
+
+
+def unedited(program: Mapping[str, Any] | None, mask: sitk.Image, name: str) -> tuple[Notice, ...]:
+    """The warning MRD-W373 that nobody changed what a program drew; of a DICOM segmentation that says so itself, its reader has warned already.
+
+    name  how messages name the mask
+    """
+    if program is None or "mask_sha256" not in program or source(program, mask) != AUTOMATIC:
+        return ()
+    return (Notice("MRD-W373", f"A program drew {name}, and no reader has changed it ({in_words(program)})",
+                   fix="look at the outline on every slice and correct it before you believe a number"),)
 
 
 def read_probability(path: Path | str, scan: sitk.Image, limits: GateLimits = GateLimits()) -> tuple[sitk.Image, dict[str, Any]]:

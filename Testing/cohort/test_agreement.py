@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from MRDeltaNetLib.cli import app
 from MRDeltaNetLib.cohort.agreement_statistics import icc_2_1, interval, limits_of_agreement, mean_squares
-from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.io.agreement_table import problems_of_pairs
+from MRDeltaNetLib.io.drawings import header_of, voxels_sha256
+from MRDeltaNetLib.io.images import write_image
 from Testing.imaging.shapes import ellipsoid, grid, on
 
 SHROUT_FLEISS = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], float)
@@ -161,6 +162,18 @@ def test_a_row_that_cannot_be_read_stops_no_other(finished, tmp_path):
         failed = list(csv.DictReader(stream))
     assert [row["line"] for row in failed] == ["4"] and failed[0]["code"].startswith("MRD-E1") and failed[0]["fix"]
     assert json.loads((tmp_path / "out" / "agreement.json").read_text())["failed"] == 1
+
+
+def test_a_program_s_outline_does_not_pass_for_a_reader_s(finished, tmp_path):
+    _, _, table, rows = finished
+    mask = sitk.ReadImage(str(table.parent / rows[0]["mask_b"]))
+    write_image(mask, tmp_path / "drawn.nrrd", header=header_of({"program": "nnU-Net", "model_sha256": "ab" * 32, "mask_sha256": voxels_sha256(mask)}))
+    lines = [{**row, **{name: str(table.parent / row[name]) for name in ("scan", "mask_a", "mask_b")}} for row in rows[:2]]
+    lines[0]["mask_b"] = str(tmp_path / "drawn.nrrd")
+    assert call(write_table(tmp_path / "readers.csv", lines), "--out", tmp_path / "out").exit_code == 0
+    with open(tmp_path / "out" / "pairs.csv", newline="") as stream:
+        told = [row["warnings"] for row in csv.DictReader(stream)]
+    assert "MRD-W373" in told[0] and "MRD-W373" not in told[1]
 
 
 def test_a_folder_with_other_files_is_left_alone(finished, tmp_path):
