@@ -26,6 +26,7 @@ from MRDeltaNetLib.io.images import read_image, write_image
 from MRDeltaNetLib.io.nnunet_model import NnUnetModel, read_nnunet_model
 from MRDeltaNetLib.io.results import refuse_broken_name
 from MRDeltaNetLib.io.segment_jobs import SegmentJob, probability_file
+from MRDeltaNetLib.io.tables import short
 from MRDeltaNetLib.io.transforms import read_transform
 from MRDeltaNetLib.progress import Progress, part, silent
 
@@ -74,7 +75,7 @@ def run_segmentation(job: SegmentJob, progress: Progress = silent) -> Segmented:
 def describe(done: Segmented) -> list[str]:
     """What a person is told, in a few lines."""
     facts = done.facts
-    return [f"Drawn '{facts['label']}': {facts['volume_ml']:.1f} mL; {facts['certain_volume_ml']:.1f} mL of it with a probability of at least {HIGH:g}, "
+    return [f"Drawn '{short(facts['label'])}': {facts['volume_ml']:.1f} mL; {facts['certain_volume_ml']:.1f} mL of it with a probability of at least {HIGH:g}, "
             f"{facts['possible_volume_ml']:.1f} mL with at least {LOW:g}",
             f"nnU-Net {facts.get('nnunetv2', '?')} on {facts.get('device', '?')}; model SHA-256 {facts['model']['sha256'][:16]}...",
             f"Mask:          {done.mask}", f"Probabilities: {done.probability}", NOTE]

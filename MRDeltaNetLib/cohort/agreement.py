@@ -108,7 +108,7 @@ def _compared(row: Pair, limits: GateLimits) -> Compared:
     for reader, path, label in (("A", row.mask_a, row.label_a), ("B", row.mask_b, row.label_b)):
         told = read_told_mask(path, scan.image, role=f"reader {reader}'s outline", label=label, may_be_empty=True, limits=limits, frame_uid=scan.frame_uid)
         masks.append(told.image)
-        notices += (*told.notices, *drawings.unedited(drawings.program_in(told.texts), told.image, f"reader {reader}'s outline"))
+        notices += (*told.notices, *drawings.unedited(drawings.program_told(told), told.image, f"reader {reader}'s outline"))
     return Compared(row, agreement(*masks), tuple(notices))
 
 

@@ -198,7 +198,7 @@ def _with_mask(scan: Timepoint, job: Job, mask_role: str, limits: GateLimits) ->
 
 def _program(found: ReadMask, job: Job, mask_role: str, scan: Timepoint, limits: GateLimits) -> tuple[dict[str, Any] | None, sitk.Image | None]:
     """What drew a mask, None where nothing says that it was a program; and the probabilities that the job names for it."""
-    own = {"program": found.algorithm} if found.algorithm else drawings.program_in(found.texts)
+    own = drawings.program_told(found)
     given = getattr(job, f"{mask_role}_probability", None)
     if given is None:
         return own, None

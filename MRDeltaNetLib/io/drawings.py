@@ -21,7 +21,7 @@ from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError, Notice
 from MRDeltaNetLib.io.gate.grids import same_grid
 from MRDeltaNetLib.io.gate.headers import check_header
-from MRDeltaNetLib.io.images import read_plain
+from MRDeltaNetLib.io.images import ReadMask, read_plain
 from MRDeltaNetLib.io.tables import read_json, short
 
 KEY = "mrdeltanet.program"
@@ -60,6 +60,11 @@ def program_in(texts: Mapping[str, str]) -> dict[str, Any] | None:
     except InputError:
         return None
     return _checked(found)
+
+
+def program_told(read: ReadMask) -> dict[str, Any] | None:
+    """What drew a mask, as the file says that it was read from: header text of ours, or a DICOM segmentation that names no person; None if it says nothing."""
+    return {"program": read.algorithm} if read.algorithm else program_in(read.texts)
 
 
 def source(program: Mapping[str, Any] | None, mask: sitk.Image) -> str:

@@ -26,6 +26,7 @@ from MRDeltaNetLib.io.gate.grids import same_grid
 from MRDeltaNetLib.io.gate.outlines import volume_ml
 from MRDeltaNetLib.io.images import read_plain, write_image
 from MRDeltaNetLib.io.nnunet_model import AS_STORED, LPS, NnUnetModel, digest
+from MRDeltaNetLib.io.tables import short
 from MRDeltaNetLib.processes.attending import attend
 from MRDeltaNetLib.progress import Progress, part, silent
 
@@ -63,7 +64,7 @@ class NnUnetSegmenter:
         given = 1 if second is None else 2
         if len(model.channels) != given:
             raise InputError("The model wants another number of scans than it was given", code="MRD-E374",
-                             found=f"it wants {len(model.channels)} ({', '.join(model.channels)[:200]}), given {given}",
+                             found=f"it wants {len(model.channels)} ({', '.join(map(short, model.channels))[:200]}), given {given}",
                              fix="give the second scan with --other" if len(model.channels) == 2 else "choose another model, or leave out --other")
         self._model, self._python, self._second, self._label = model, python, second, model.label(label)
         self._device, self._threads, self._mirroring = device, threads, mirroring
