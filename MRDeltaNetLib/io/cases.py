@@ -203,7 +203,7 @@ def _program(found: ReadMask, job: Job, mask_role: str, scan: Timepoint, limits:
     if given is None:
         return own, None
     probability, program = _named(f"the probabilities of {MASK_ROLES[mask_role]}", lambda: drawings.read_probability(given, scan.image, limits))
-    if own is not None and own.get("mask_sha256") != program["mask_sha256"]:
+    if own is not None and own.get("mask_sha256", program["mask_sha256"]) != program["mask_sha256"]:       # a DICOM segmentation keeps no digest
         raise InputError(f"The probabilities belong to another drawing than {MASK_ROLES[mask_role]}", code="MRD-E390", found=f"drawn by {drawings.in_words(own)}",
                          fix="give the file NAME-probability.nrrd that was written beside this very mask, or leave the option out")
     return program, probability

@@ -115,7 +115,7 @@ def _key(result: Result) -> str:
                          f"{outline.label}: {outline.style}, {outline.colour_name}{note}</li>")
     if any(result.images.get(f"{role}_probability") is not None for role in OUTLINES_OF):
         items.append(f'<li>{img(swatch(UNCERTAIN), f"{UNCERTAIN.style} {UNCERTAIN.colour_name} lines")}{UNCERTAIN.label}: {UNCERTAIN.style}, '
-                     f"{UNCERTAIN.colour_name}, at probabilities of {LOW:g} and {HIGH:g}</li>")
+                     f"{UNCERTAIN.colour_name}, at probabilities of {LOW:g} and {HIGH:g}; where it is not seen, it lies under the outline</li>")
     return f'<ul class="key">{"".join(items)}</ul>' if items else "<p>No outlines: this run had no masks.</p>"
 
 

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MRDeltaNetLib.case import AUTOMATIC, EDITED
+from MRDeltaNetLib.case import AUTOMATIC, EDITED, Timepoint
+from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.io import drawings
+from MRDeltaNetLib.io.cases import _program
 from MRDeltaNetLib.io.gate.headers import check_header
-from MRDeltaNetLib.io.images import read_mask, write_image
+from MRDeltaNetLib.io.images import ReadMask, read_mask, write_image
+from MRDeltaNetLib.io.jobs import Job
 from Testing.imaging.shapes import STORAGES, stored
 
 FACTS = {"nnunetv2": "2.8.1", "label": "Tumör \"A\" \\ B", "model": {"name": "Dataset501_Rectal", "sha256": "ab" * 32, "folds": ["0"]}, "volume_ml": 1.25,
@@ -84,6 +87,19 @@ def test_probabilities_come_back_with_what_drew(scan, tmp_path):
     share, told = drawings.read_probability(tmp_path / "p.nrrd", scan)
     assert told == program and np.array_equal(sitk.GetArrayFromImage(share), sitk.GetArrayFromImage(share_of(scan)))
     assert share.GetOrigin() == scan.GetOrigin() and share.GetDirection() == scan.GetDirection()
+
+
+def test_a_dicom_segmentation_that_nobody_drew_gets_its_model_from_the_probabilities(scan, tmp_path):
+    """It names an algorithm but keeps no digest, so the probabilities say whether its voxels are still the program's."""
+    program = drawings.program_of(FACTS, mask_of(scan))
+    write_image(share_of(scan), tmp_path / "p.nrrd", header=drawings.header_of(program))
+    job = Job(tmp_path, tmp_path, tmp_path, pre_mask=tmp_path, pre_probability=tmp_path / "p.nrrd")
+    for mask, wanted in ((mask_of(scan), AUTOMATIC), (mask_of(scan, slice(5, 13)), EDITED)):
+        told, share = _program(ReadMask(mask, algorithm="a network"), job, "pre", Timepoint(scan), GateLimits())
+        assert told == program and share is not None and drawings.source(told, mask) == wanted
+    alone, nothing = _program(ReadMask(mask_of(scan), algorithm="a network"), Job(tmp_path, tmp_path, tmp_path, pre_mask=tmp_path), "pre", Timepoint(scan), GateLimits())
+    assert alone == {"program": "a network"} and nothing is None and drawings.source(alone, mask_of(scan)) == AUTOMATIC
+    assert drawings.unedited(alone, mask_of(scan), "it") == () and drawings.in_words(alone) == "a network"
 
 
 @pytest.mark.parametrize("spoil, found", [("no header", "does not say"), ("beyond one", "no probabilities"), ("whole numbers", "no probabilities"), ("other grid", "the scan")])
