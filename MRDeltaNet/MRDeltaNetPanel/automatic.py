@@ -103,7 +103,7 @@ class Automatic:
         segmentation, volume = getattr(parameters, given.OUTLINES[role][1]), getattr(parameters, given.OUTLINES[role][0])
         outlines.mark_automatic(segmentation, given.OUTLINES[role][2])
         shown = segmentation.GetDisplayNode()
-        views = [slicer.mrmlScene.GetNodeByID(shown.GetNthViewNodeID(index)) for index in range(shown.GetNumberOfViewNodeIDs())]
+        views = filter(None, (slicer.mrmlScene.GetNodeByID(shown.GetNthViewNodeID(index)) for index in range(shown.GetNumberOfViewNodeIDs())))
         for node in drawn.keep(volume, role, *read_probability(out / PROBABILITY, scan_from_node(volume, volume.GetParentTransformNode())), views):
             hierarchy.file_under(slicer.mrmlScene, node, volume)
 

@@ -307,3 +307,38 @@ def test_a_torchvision_for_cuda_beside_a_torch_for_cpus_is_made_harmless(tmp_pat
 
 def test_a_child_that_is_started_wrongly_says_so(tmp_path):
     assert child_says(tmp_path, "dance")["error"]["code"] == "MRD-E381"
+
+
+# What the child makes of nnU-Net's answer
+
+LABELS = {"background": 0, "tumour": 1, "rectum": 2, "ignore": 3}
+REGIONS = {"labels": {"background": 0, "whole": [1, 2], "core": 2, "ignore": 3}, "regions_class_order": [1, 2]}
+
+
+def test_of_several_labels_the_one_that_is_meant_comes_back_with_its_own_probability():
+    from MRDeltaNetLib.imaging.nnunet.child import _of_label
+    shares = np.random.default_rng(0).dirichlet([1, 1, 1], (2, 3, 4)).transpose(3, 0, 1, 2)
+    labels = shares.argmax(0)
+    for name, value in (("tumour", 1), ("rectum", 2)):
+        mask, share = _of_label(labels, shares, {"labels": LABELS}, name)
+        assert np.array_equal(mask, labels == value) and mask.dtype == np.uint8 and np.array_equal(share, shares[value].astype(np.float32))
+
+
+def test_a_region_is_where_its_own_probability_is_above_one_half_though_another_covers_it():
+    from MRDeltaNetLib.imaging.nnunet.child import _of_label
+    shares = np.random.default_rng(1).random((2, 2, 3, 4))                      # one channel a region, in the order of the labels; no background
+    for channel, name in enumerate(("whole", "core")):
+        mask, share = _of_label(np.zeros((2, 3, 4)), shares, REGIONS, name)
+        assert np.array_equal(mask, shares[channel] > 0.5) and np.array_equal(share, shares[channel].astype(np.float32))
+
+
+@pytest.mark.parametrize("stage, channels, code", [("3d_lowres", 1, "MRD-E370"), (None, 2, "MRD-E374"), (None, 1, None)])
+def test_what_only_the_checkpoint_tells_is_refused_before_anything_is_drawn(stage, channels, code):
+    from types import SimpleNamespace
+    from MRDeltaNetLib.imaging.nnunet.child import Refusal, _check_model
+    predictor = SimpleNamespace(configuration_manager=SimpleNamespace(previous_stage_name=stage), dataset_json={"channel_names": {"0": "T2"}})
+    if code is None:
+        return _check_model(predictor, channels)
+    with pytest.raises(Refusal) as caught:
+        _check_model(predictor, channels)
+    assert caught.value.facts["code"] == code
