@@ -101,7 +101,7 @@ def read_probability(path: Path | str, scan: sitk.Image, limits: GateLimits = Ga
     image = read_plain(path, limits)
     if not same_grid(image, scan):
         raise InputError("The probabilities lie on another grid than the scan", code="MRD-E390", found=f"{image.GetSize()} voxels, the scan {scan.GetSize()}",
-                         fix="give the file that `mrdeltanet segment` wrote for this very scan")
+                         fix="give the file that `mrdeltanet segment` wrote for this very scan; in 3D Slicer remove the volume 'probability (nnU-Net)' and draw again")
     values = sitk.GetArrayViewFromImage(image)
     if image.GetPixelID() != sitk.sitkFloat32 or not np.isfinite(values).all() or values.min() < -1e-3 or values.max() > 1 + 1e-3:
         raise _no_probabilities("values that are no probabilities")
