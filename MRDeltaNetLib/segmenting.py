@@ -19,12 +19,11 @@ from MRDeltaNetLib.imaging.nnunet.environment import find_python
 from MRDeltaNetLib.imaging.outline_place import check_place
 from MRDeltaNetLib.imaging.registration import align, assess
 from MRDeltaNetLib.imaging.segmentation import segment
-from MRDeltaNetLib.io.atomic import output_problem, try_to_write
 from MRDeltaNetLib.io.drawings import HIGH, LOW, header_of, program_of
 from MRDeltaNetLib.io.gate.outlines import check_outline
 from MRDeltaNetLib.io.images import read_image, write_image
 from MRDeltaNetLib.io.nnunet_model import NnUnetModel, read_nnunet_model
-from MRDeltaNetLib.io.results import refuse_broken_name
+from MRDeltaNetLib.io.results import refuse_broken_name, require_room
 from MRDeltaNetLib.io.segment_jobs import SegmentJob, probability_file
 from MRDeltaNetLib.io.tables import short
 from MRDeltaNetLib.io.transforms import read_transform
@@ -144,7 +143,4 @@ def _check_places(job: SegmentJob, places: Mapping[str, Path]) -> None:
         raise UsageError("Mask and probabilities would be one file", code="MRD-E384", fix="choose another name for one of them")
     for place in places.values():
         refuse_broken_name(place)
-        try:
-            try_to_write(place.parent)
-        except OSError as problem:
-            raise output_problem(problem) from problem
+        require_room(place.parent)

@@ -98,7 +98,7 @@ def check_output_folder(out: Path | str, inputs: Iterable[Path | str] = ()) -> N
 def require_room(folder: Path) -> None:
     """Refuse a folder that nothing can be written into. raises EnvironmentProblem MRD-E824 (too little space), E811 to E813"""
     try:
-        _try_to_write(folder)
+        try_to_write(folder)
     except OSError as problem:
         raise output_problem(problem) from problem
 
