@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SAME_GRID_MM = 1e-3
 """Two grids are one grid when no corner of theirs differs by more than this, mm."""
 
+AUTOMATIC, EDITED = "automatic", "edited"
+"""Where a mask comes from, if a program drew it: no voxel was changed since, or a reader has changed some. Else "drawn" or "carried"."""
+
 IMAGE_ROLES = {"pre": "the pre-treatment scan", "post": "the post-treatment scan"}
 """How messages name the two scans."""
 
@@ -60,7 +63,10 @@ class Timepoint:
                  site with residual tumour and fibrosis) after it; None if nobody has drawn it yet
     residual     SimpleITK.Image, uint8 {0, 1} on the image's grid, post only: residual viable tumour; may be empty (complete
                  response); None if nobody has drawn it
-    mask_source  "drawn" by a person, "carried" from the other scan as a suggestion, or None without a mask
+    mask_source  "drawn" by a person, AUTOMATIC or EDITED, "carried" from the other scan as a suggestion, or None without a mask
+    residual_source  the same of residual; None: drawn, if it is there
+    programs     "pre" or "post" (mask), "residual" -> what drew it, as io.drawings.program_of; those that a program drew
+    probability  SimpleITK.Image, float32, 0 to 1, on the image's grid: of every voxel, by the program that drew mask; None if there is none
     frame_uid    DICOM Frame of Reference UID, None if unknown
     acquired     date of the scan, None if unknown
     facts        what the header said
@@ -71,6 +77,9 @@ class Timepoint:
     mask: sitk.Image | None = None
     residual: sitk.Image | None = None
     mask_source: str | None = None
+    residual_source: str | None = None
+    programs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    probability: sitk.Image | None = None
     frame_uid: str | None = None
     acquired: date | None = None
     facts: ScanFacts = ScanFacts(format="memory")
@@ -203,8 +212,9 @@ class Result:
     network_input    what the network saw, so that it can be asked again; None without the step "explain"
     history          one entry a step: {"step": name, "parameters": {...}, "seconds": wall time}
     interval_days    days between the scans, None if unknown
-    mask_sources     {"pre": "drawn", "post": "carried", "residual": "stated"}: "drawn" by a person, "carried" over from the pre scan,
-                     "stated" (no mask, but a reader says that no viable tumour is left), None without any of these
+    mask_sources     {"pre": "drawn", "post": "carried", "residual": "stated"}: "drawn" by a person, AUTOMATIC, EDITED, "carried" over from the
+                     pre scan, "stated" (no mask, but a reader says that no viable tumour is left), None without any of these
+    mask_programs    the same keys, of masks that a program drew -> what drew it, as io.drawings.program_of
     """
 
     p_pcr: float | None = None
@@ -231,3 +241,4 @@ class Result:
     history: tuple[Mapping[str, Any], ...] = ()
     interval_days: int | None = None
     mask_sources: Mapping[str, str | None] = field(default_factory=dict)
+    mask_programs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

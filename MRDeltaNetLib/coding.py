@@ -1,4 +1,4 @@
-"""What each outline is, in codes: SNOMED CT as in DICOM's context groups.
+"""What each outline is, in codes: SNOMED CT as in DICOM's context groups; and the words of the mrTRG.
 
 Category: CID 7150 of DICOM PS3.16; region: CID 4031. Tumour: the morphology "primary malignant neoplasm", which is the code that
 Slicer's own list carries (newer editions of CID 7159 put the disorder 372087000 in its place). Tumour bed: "Lesion" of CID 7159,
@@ -42,3 +42,13 @@ OUTLINE_CODES = {
     "residual_mask": OutlineCode("Residual viable tumour", PRIMARY_NEOPLASM),
 }
 """Keyed like Result.images."""
+
+
+def _(text: str) -> str:
+    """Marks a text for extraction and leaves it as it is: a door may translate it."""
+    return text
+
+
+MRTRG_WORDS = {1: _("no or a thin scar, no tumour signal"), 2: _("dense fibrosis, no obvious tumour signal"), 3: _("mostly fibrosis, visible tumour signal"),
+               4: _("mostly tumour, some fibrosis"), 5: _("no fibrosis, or regrowth")}
+"""Grades of the magnetic resonance tumour regression grade (mrTRG) of the TRIGGER trial's protocol, as every door words them."""

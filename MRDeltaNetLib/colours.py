@@ -78,3 +78,5 @@ OUTLINES = {
     "residual_mask": Outline("residual viable tumour", (255, 128, 232), "pink", "dotted"),
 }
 """Keyed like Result.images."""
+
+UNCERTAIN = Outline("uncertain border of what a program drew", (255, 255, 255), "white", "dotted")

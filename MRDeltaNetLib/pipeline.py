@@ -63,7 +63,7 @@ def run(case: Case, config: RunConfig, *, bundle: Bundle | None = None, transfor
     result = Result(measures=found, response=response_scales.classes(found), features=_features(case, story), mrtrg=case.mrtrg,
                     registration=_registration_facts(alignment, case, left_out), transform=alignment.transform,
                     images=_images(case, alignment), interval_days=case.interval_days,
-                    mask_sources=_mask_sources(case))
+                    mask_sources=_mask_sources(case), mask_programs={**case.pre.programs, **case.post.programs})
     if "predict" in config.steps:
         result = _with_prediction(result, case, config, bundle, story, predict or _predict)
     return replace(result, warnings=tuple(story.notices), history=tuple(story.history))
@@ -360,7 +360,7 @@ def _registration_facts(alignment: registration.Alignment, case: Case, left_out:
 
 def _mask_sources(case: Case) -> dict[str, str | None]:
     """Who made each mask. "stated": a reader says that no viable tumour is left, and there is no residual mask."""
-    residual = "drawn" if case.post.residual is not None else "stated" if case.complete_response else None
+    residual = case.post.residual_source or "drawn" if case.post.residual is not None else "stated" if case.complete_response else None
     return {"pre": case.pre.mask_source, "post": case.post.mask_source, "residual": residual}
 
 
@@ -368,7 +368,8 @@ def _images(case: Case, alignment: registration.Alignment) -> dict[str, sitk.Ima
     """Both scans, on their own grids and on the common one, and the masks."""
     pre_common, post_common = preprocessing.common_grid(case.pre.image, case.post.image, alignment.display_transform or alignment.transform)
     found = {"pre": case.pre.image, "post": case.post.image, "pre_common": pre_common, "post_common": post_common,
-             "pre_mask": case.pre.mask, "post_mask": case.post.mask, "residual_mask": case.post.residual}
+             "pre_mask": case.pre.mask, "post_mask": case.post.mask, "residual_mask": case.post.residual,
+             "pre_probability": case.pre.probability, "post_probability": case.post.probability}
     return {name: image for name, image in found.items() if image is not None}
 
 

@@ -23,10 +23,18 @@ def part(progress: Progress, start: float, stop: float) -> Progress:
 
 
 def json_lines(stream: IO[str]) -> Progress:
-    """A Progress that writes one JSON object a line: {"done": 0.25, "message": "..."}; what panel and page read."""
+    """A Progress that writes one JSON object a line: {"done": 0.25, "message": "..."}; what panel and page read.
+
+    What is told twice in a row, as by a wait that only listens for a stop, is written once.
+    """
+    last = ""
 
     def report(done: float, message: str) -> None:
-        stream.write(json.dumps({"done": round(done, 4), "message": message}, ensure_ascii=False) + "\n")
-        stream.flush()
+        nonlocal last
+        line = json.dumps({"done": round(done, 4), "message": message}, ensure_ascii=False)
+        if line != last:
+            last = line
+            stream.write(line + "\n")
+            stream.flush()
 
     return report

@@ -107,7 +107,7 @@ def _report_and_scene(result: Result, job: Job, folder: Path, progress: Progress
 def _manifest(result: Result, job: Job, case: Case, bundle: Bundle | None, seconds: dict[str, Any]) -> dict[str, Any]:
     """Enough to repeat the run: digests, versions, device, seed, every parameter, wall times. No path, no name, no date."""
     inputs = {"pre_sha256": list(case.pre.facts.file_sha256), "post_sha256": list(case.post.facts.file_sha256)}
-    for name in ("pre_header", "post_header", "pre_mask", "post_mask", "residual_mask", "clinical", "transform"):
+    for name in ("pre_header", "post_header", "pre_mask", "post_mask", "residual_mask", "pre_probability", "post_probability", "clinical", "transform"):
         if given := getattr(job, name):
             inputs[f"{name}_sha256"] = [sha256(Path(given))]
     return {"versions": versions(), "system": system(), "device": (result.model or {}).get("device", "cpu"), "seed": job.seed,
@@ -125,7 +125,8 @@ def _shown_label(label: int | str | None) -> int | str | None:
 
 
 def _inputs(job: Job) -> tuple[Path, ...]:
-    return tuple(Path(given) for given in (job.pre, job.post, job.pre_header, job.post_header, job.pre_mask, job.post_mask, job.residual_mask, job.clinical, job.model, job.transform) if given)
+    return tuple(Path(given) for given in (job.pre, job.post, job.pre_header, job.post_header, job.pre_mask, job.post_mask, job.residual_mask,
+                                           job.pre_probability, job.post_probability, job.clinical, job.model, job.transform) if given)
 
 
 def _can_write_a_scene() -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from MRDeltaNetLib import __version__
+from MRDeltaNetLib.case import AUTOMATIC, EDITED
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError, UsageError
 from MRDeltaNetLib.io.atomic import output_problem
@@ -22,19 +23,20 @@ MASKS = {"pre": ("pre_mask",), "post": ("post_mask", "residual_mask")}
 """Visit -> the outlines on its scan."""
 
 FILES = {"pre": "pre_segmentation.dcm", "post": "post_segmentation.dcm"}
-CARRIED = ("MRDeltaNet: outline carried over by registration", __version__)
 
 
 @dataclass(frozen=True)
 class Making:
-    """How the outlines that were given to the run came about, which the run cannot know.
+    """How the outlines that were given to the run came about, where their files did not tell it.
 
     origin     "manual", "semiautomatic" or "automatic"
     algorithm  what computed them, and its version; None for manual ones
+    moved      the algorithm only moved what a person had drawn
     """
 
     origin: str = "manual"
     algorithm: tuple[str, str] | None = None
+    moved: bool = False
 
 
 def export_segmentations(result: Path | str, out: Path | str, scans: Mapping[str, Path | str], *, series: Mapping[str, str | None] = {},
@@ -97,18 +99,31 @@ def _opened(visit: str, folder: Path | str, series: str | None, volume_index: in
 
 def _outlines(run: FinishedRun, visit: str, making: Making) -> list[Outline]:
     files, sources = run.result.get("files") or {}, run.result.get("mask_sources") or {}
-    found = []
+    programs, found = run.result.get("mask_programs") or {}, []
     for key in MASKS[visit]:
-        source = sources.get(key.removesuffix("_mask"))
-        if key in files and source is not None:
-            found.append(Outline(key, run.image(IMAGE_FILES[key]), *_origin(source, making)))
+        role = key.removesuffix("_mask")
+        if key in files and sources.get(role) is not None:
+            made = _made(sources[role], making, programs.get(role) or {})
+            found.append(Outline(key, run.image(IMAGE_FILES[key]), made.origin, made.algorithm, made.moved))
     if not found:
         raise InputError("The run has no outline of this visit to write", code="MRD-E838", found=f"no mask of '{visit}'", fix="run with masks, then write the segmentation")
     return found
 
 
-def _origin(source: str, making: Making) -> tuple[str, tuple[str, str] | None]:
-    """How an outline came about: what was given to the run is as the user says; what the run itself made never passes for a person's."""
+def _made(source: str, making: Making, program: Mapping[str, Any]) -> Making:
+    """How an outline came about: of what was given to the run as the user says, unless its file told of a program; what a program or the run
+    made never passes for a person's."""
     if source == "drawn":
-        return making.origin, making.algorithm
-    return ("semiautomatic", CARRIED) if source == "carried" else ("automatic", (f"MRDeltaNet: {source}", __version__))
+        return making
+    if source in (AUTOMATIC, EDITED):
+        return Making("automatic" if source == AUTOMATIC else "semiautomatic", _algorithm(program))
+    if source == "carried":
+        return Making("semiautomatic", ("MRDeltaNet: outline carried over by registration", __version__), moved=True)
+    return Making("automatic", (f"MRDeltaNet: {source}", __version__))
+
+
+def _algorithm(program: Mapping[str, Any]) -> tuple[str, str]:
+    """Name, and as version that of the program with the beginning of its model's digest: DICOM keeps 64 characters of each."""
+    digest = program.get("model_sha256")
+    name = " ".join(filter(None, (str(program.get("program") or "a program"), program.get("model"))))
+    return name, " ".join(filter(None, (program.get("version") or "not known", f"model SHA-256 {digest[:16]}" if digest else "")))

@@ -14,15 +14,18 @@ import SimpleITK as sitk
 
 from MRDeltaNetLib.case import Timepoint
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError, Notice, UsageError
-from MRDeltaNetLib.imaging.nnunet import HIGH, LOW, NnUnetSegmenter
+from MRDeltaNetLib.imaging.nnunet import NnUnetSegmenter
 from MRDeltaNetLib.imaging.nnunet.environment import find_python
 from MRDeltaNetLib.imaging.outline_place import check_place
 from MRDeltaNetLib.imaging.registration import align, assess
 from MRDeltaNetLib.imaging.segmentation import segment
+from MRDeltaNetLib.io.drawings import HIGH, LOW, header_of, program_of
 from MRDeltaNetLib.io.gate.outlines import check_outline
 from MRDeltaNetLib.io.images import read_image, write_image
 from MRDeltaNetLib.io.nnunet_model import NnUnetModel, read_nnunet_model
+from MRDeltaNetLib.io.results import refuse_broken_name, require_room
 from MRDeltaNetLib.io.segment_jobs import SegmentJob, probability_file
+from MRDeltaNetLib.io.tables import short
 from MRDeltaNetLib.io.transforms import read_transform
 from MRDeltaNetLib.progress import Progress, part, silent
 
@@ -48,7 +51,8 @@ class Segmented:
 def run_segmentation(job: SegmentJob, progress: Progress = silent) -> Segmented:
     """Do one job.
 
-    raises  UsageError MRD-E384 if a mask of that name is there, MRD-E821 if a scan would be replaced; what reading a scan, the registration and
+    raises  UsageError MRD-E384 if a mask of that name is there, MRD-E821 if a scan would be replaced, EnvironmentProblem MRD-E811 to E813, E824
+            and E826 if its folder cannot be written to, all before anything is computed; what reading a scan, the registration and
             imaging.nnunet raise; InputError MRD-E355 if nothing was found; EnvironmentProblem as io/atomic
     """
     places = {"mask": job.out, "probability": probability_file(job)}
@@ -60,7 +64,7 @@ def run_segmentation(job: SegmentJob, progress: Progress = silent) -> Segmented:
     segmenter = NnUnetSegmenter(model, python, second=second, label=job.label, device=job.device, threads=job.threads, mirroring=job.mirroring)
     mask = segment(scan.image, segmenter, role=job.role, progress=part(progress, 0.05 if second is None else 0.3, 0.97))
     facts = segmenter.drawn.facts
-    header = {"note": NOTE, "mrdeltanet.source": "nnU-Net", "mrdeltanet.label": facts["label"], "mrdeltanet.model_sha256": facts["model"]["sha256"]}
+    header = {"note": NOTE} | header_of(program_of(facts, mask))
     write_image(segmenter.drawn.probability, places["probability"], header=header | {"mrdeltanet.facts": json.dumps(facts, sort_keys=True)})
     write_image(mask, places["mask"], header=header if places["mask"].suffix.lower() == ".nrrd" else None)
     progress(1.0, "Done")
@@ -70,7 +74,7 @@ def run_segmentation(job: SegmentJob, progress: Progress = silent) -> Segmented:
 def describe(done: Segmented) -> list[str]:
     """What a person is told, in a few lines."""
     facts = done.facts
-    return [f"Drawn '{facts['label']}': {facts['volume_ml']:.1f} mL; {facts['certain_volume_ml']:.1f} mL of it with a probability of at least {HIGH:g}, "
+    return [f"Drawn '{short(facts['label'])}': {facts['volume_ml']:.1f} mL; {facts['certain_volume_ml']:.1f} mL of it with a probability of at least {HIGH:g}, "
             f"{facts['possible_volume_ml']:.1f} mL with at least {LOW:g}",
             f"nnU-Net {facts.get('nnunetv2', '?')} on {facts.get('device', '?')}; model SHA-256 {facts['model']['sha256'][:16]}...",
             f"Mask:          {done.mask}", f"Probabilities: {done.probability}", NOTE]
@@ -137,3 +141,6 @@ def _check_places(job: SegmentJob, places: Mapping[str, Path]) -> None:
                              fix="choose another name, or give --replace")
     if places["mask"].resolve() == places["probability"].resolve():
         raise UsageError("Mask and probabilities would be one file", code="MRD-E384", fix="choose another name for one of them")
+    for place in places.values():
+        refuse_broken_name(place)
+        require_room(place.parent)

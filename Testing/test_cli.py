@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from MRDeltaNetLib.progress import json_lines
 from Testing.simulated import small_pair, write_pair
 
 COMMAND = [sys.executable, "-m", "MRDeltaNetLib"]
@@ -271,6 +273,16 @@ def test_a_reader_that_leaves_is_no_fault_of_ours(scans):
     process.stdout.close()
     errors = process.stderr.read()
     assert process.wait() == 6 and errors == ""
+
+
+def test_a_line_of_progress_that_says_nothing_new_is_not_written_again():
+    """A wait for another process tells its progress many times a second, only to hear of a stop."""
+    stream = io.StringIO()
+    report = json_lines(stream)
+    for done, message in ((0.0, "Starting"), (0.0, "Starting"), (0.5, "Drawing"), (0.50000001, "Drawing"), (0.0, "Starting")):
+        report(done, message)
+    assert [json.loads(line) for line in stream.getvalue().splitlines()] == [{"done": 0.0, "message": "Starting"}, {"done": 0.5, "message": "Drawing"},
+                                                                              {"done": 0.0, "message": "Starting"}]
 
 
 def test_progress_without_a_terminal_or_without_rich_is_one_line_a_step(capsys, monkeypatch):

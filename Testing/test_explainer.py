@@ -436,7 +436,7 @@ def test_a_folder_that_cannot_be_written_into_is_refused_before_anything_is_comp
     def held(path: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(results, "_try_to_write", held)
+    monkeypatch.setattr(results, "try_to_write", held)
     monkeypatch.setattr(pipeline, "method_maps", lambda *args, **kwargs: pytest.fail("a map was made in vain"))
     assert refused(folder, QUICK).code == "MRD-E811"
 
@@ -597,3 +597,26 @@ def test_a_job_file_that_is_refused_says_so_in_words(tmp_path):
     (tmp_path / "job.json").write_text(json.dumps({"result": "nowhere", "methods": ["null"], "progress": "json"}))
     done = subprocess.run([sys.executable, "-m", "MRDeltaNetLib", "explain", str(tmp_path / "job.json")], capture_output=True, text=True, cwd=REPOSITORY)
     assert done.returncode != 0 and json.loads(done.stdout.splitlines()[-1])["error"]["code"] == "MRD-E883"
+
+
+def test_who_drew_and_where_it_was_unsure_stay_in_a_renewed_page_and_scene(tmp_path):
+    from dataclasses import replace
+    from MRDeltaNetLib.explainer import renewing
+    from MRDeltaNetLib.io.drawings import program_of
+    from MRDeltaNetLib.io.finished import FinishedRun
+    from MRDeltaNetLib.io.results import write_results
+    from Testing.io.test_drawings import FACTS
+    from Testing.made_up_result import CENTRE_MM, bump, complete_result
+    whole = complete_result("straight", "oblique")
+    shares = {f"{role}_probability": bump(whole.images[role], CENTRE_MM, 14, 0.9) for role in ("pre", "post")}
+    programs = {"pre": program_of(FACTS, whole.images["pre_mask"])}
+    write_results(replace(whole, images={**whole.images, **shares}, mask_sources={"pre": "automatic", "post": "drawn"}, mask_programs=programs), tmp_path / "run", manifest={})
+    run = FinishedRun(tmp_path / "run")
+    scene = renewing._on_own_grids(run, {role: whole.images[role] for role in ("pre", "post")}, {})
+    assert scene.mask_programs == programs and scene.mask_sources["pre"] == "automatic"
+    for name, share in shares.items():
+        assert np.array_equal(sitk.GetArrayFromImage(scene.images[name]), sitk.GetArrayFromImage(share))
+    page = renewing._on_one_grid(run)
+    assert page.mask_programs == programs and np.array_equal(sitk.GetArrayFromImage(page.images["pre_probability"]), sitk.GetArrayFromImage(shares["pre_probability"]))
+    wanted = sitk.Resample(shares["post_probability"], whole.images["pre"], whole.transform, sitk.sitkLinear, 0.0)
+    np.testing.assert_allclose(sitk.GetArrayFromImage(page.images["post_probability"]), sitk.GetArrayFromImage(wanted), atol=1e-4)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner  # noqa: E402
 
 from MRDeltaNetLib.case import Result  # noqa: E402
 from MRDeltaNetLib.cli import app  # noqa: E402
-from MRDeltaNetLib.io.images import read_image, read_mask  # noqa: E402
+from MRDeltaNetLib.io.images import read_image, read_mask, read_told_mask  # noqa: E402
 from MRDeltaNetLib.io.results import write_results  # noqa: E402
 from Testing.io.dicom_files import NAME, PATIENT_ID, write_series  # noqa: E402
 from Testing.io.test_dicom_seg import GAP, ORIENTATIONS, SHAPE, SPACING, ragged  # noqa: E402
@@ -112,6 +112,21 @@ def test_a_run_without_masks_has_nothing_to_write(tmp_path, run):
 
 
 def test_what_the_program_made_never_passes_for_a_persons_work():
-    from MRDeltaNetLib.seg_export import Making, _origin
-    assert _origin("drawn", Making()) == ("manual", None)
-    assert _origin("carried", Making())[0] == "semiautomatic" and _origin("segmented", Making())[0] == "automatic"
+    from MRDeltaNetLib.seg_export import Making, _made
+    assert _made("drawn", Making(), {}) == Making("manual")
+    assert _made("carried", Making(), {}).origin == "semiautomatic" and _made("segmented", Making(), {}).origin == "automatic"
+
+
+@pytest.mark.parametrize("source, wanted", [("automatic", "AUTOMATIC"), ("edited", "SEMIAUTOMATIC")])
+def test_what_nnunet_drew_is_told_without_being_asked(run, source, wanted):
+    folder, places, scans, images = run
+    program = {"program": "nnU-Net", "version": "2.8.1", "model": "Dataset501_RectalTumour", "model_sha256": "ab" * 32, "mask_sha256": "cd" * 32}
+    result = Result(images={"pre_mask": images["pre_mask"]}, mask_sources={"pre": source}, mask_programs={"pre": program})
+    write_results(result, folder / "automatic", manifest={"inputs": {"pre_sha256": list(scans["pre"].facts.file_sha256)}})
+    assert call(folder / "automatic", "--pre", places["pre"], "--out", folder / "dicom", "--with-patient-data").exit_code == 0
+    segment = pydicom.dcmread(folder / "dicom" / "pre_segmentation.dcm").SegmentSequence[0]
+    algorithm = segment.SegmentationAlgorithmIdentificationSequence[0]
+    assert segment.SegmentAlgorithmType == wanted and algorithm.AlgorithmName == "nnU-Net Dataset501_RectalTumour"
+    assert algorithm.AlgorithmVersion == "2.8.1 model SHA-256 abababababababab" and algorithm.AlgorithmFamilyCodeSequence[0].CodeMeaning == "Artificial Intelligence"
+    back = read_told_mask(folder / "dicom" / "pre_segmentation.dcm", scans["pre"].image, role="pre", frame_uid=scans["pre"].frame_uid)
+    assert back.algorithm == ("nnU-Net Dataset501_RectalTumour" if source == "automatic" else None)

@@ -80,6 +80,61 @@ def test_mask_and_probabilities_are_written_on_the_scan_s_grid(model, call, scan
     assert not any("Doe" in share.GetMetaData(key) for key in share.GetMetaDataKeys())
 
 
+TUMOUR = "share = share * (abs(numpy.arange(share.shape[0]) - share.shape[0] // 2) < 4)[:, None, None].astype('f4')\nfor name, values"
+
+
+def result_of(tmp_path, scans, name, *more):
+    """result.json of a run with the drawn mask, without prediction."""
+    (tmp_path / f"{name}.json").write_text(json.dumps({"pre": scans["pre"], "post": scans["post"], "out": name, "registration": "none", "no_scene": True,
+                                                       "progress": "none", "steps": ["align", "masks", "report"]} | dict(more)))
+    done = subprocess.run([sys.executable, "-m", "MRDeltaNetLib", "run", str(tmp_path / f"{name}.json")], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads((tmp_path / name / "result.json").read_text())
+
+
+def test_a_run_tells_what_drew_and_whether_a_reader_changed_it(model, call, scans, tmp_path):
+    """Three ways of one drawing into a run: its own file, a label map without our header, and a corrected copy."""
+    done = call("--image", scans["pre"], "--model", model, "--out", tmp_path / "mask.nrrd", "--progress", "json", code=DRAW.replace("for name, values", TUMOUR))
+    told = json.loads(done.stdout.splitlines()[-1])["finished"]
+    mask = sitk.ReadImage(str(tmp_path / "mask.nrrd"))
+    for key in mask.GetMetaDataKeys():
+        mask.EraseMetaData(key)
+    sitk.WriteImage(mask, str(tmp_path / "bare.nii.gz"))
+    edited = sitk.GetArrayFromImage(mask)
+    edited[tuple(np.argwhere(edited)[0])] = 0
+    changed = sitk.GetImageFromArray(edited)
+    changed.CopyInformation(mask)
+    sitk.WriteImage(changed, str(tmp_path / "edited.nrrd"))
+    share = ("pre_probability", "mask-probability.nrrd")
+    for name, wanted, *more in (("mask.nrrd", "automatic"), ("bare.nii.gz", "drawn"), ("bare.nii.gz", "automatic", share), ("edited.nrrd", "edited", share)):
+        found = result_of(tmp_path, scans, f"{wanted}{len(more)}-{name[0]}", ("pre_mask", name), *more)
+        assert found["mask_sources"]["pre"] == wanted, name
+        assert ("MRD-W373" in {warning["code"] for warning in found["warnings"]}) == (wanted == "automatic")
+        if wanted != "drawn":
+            program = found["mask_programs"]["pre"]
+            assert program["model_sha256"] == told["model"]["sha256"] and program["program"] == "nnU-Net" and program["volume_ml"] == told["volume_ml"]
+        else:
+            assert found["mask_programs"] is None
+        assert ("pre_probability" in found["files"]) == bool(more)
+    page = (tmp_path / "edited1-e" / "report.html").read_text()
+    assert "then edited by a reader" in page and told["model"]["sha256"][:16] in page and "uncertain border" in page
+    kept, own = (sitk.ReadImage(str(path)) for path in (tmp_path / "edited1-e" / "pre_probability.nrrd", tmp_path / "mask-probability.nrrd"))
+    assert np.array_equal(sitk.GetArrayFromImage(kept), sitk.GetArrayFromImage(own)) and kept.GetOrigin() == own.GetOrigin()
+    again = result_of(tmp_path, scans, "again", ("pre_mask", "edited1-e/pre_mask.nrrd"))
+    assert again["mask_sources"]["pre"] == "edited" and again["mask_programs"] == json.loads((tmp_path / "edited1-e" / "result.json").read_text())["mask_programs"]
+
+
+def test_probabilities_of_another_drawing_are_refused(model, call, scans, tmp_path):
+    for name, code in (("one", DRAW.replace("for name, values", TUMOUR)), ("two", DRAW.replace("for name, values", TUMOUR.replace("< 4", "< 6")))):
+        assert call("--image", scans["pre"], "--model", model, "--out", tmp_path / f"{name}.nrrd", "--progress", "none", code=code).returncode == 0
+    given = ("check", "--pre", scans["pre"], "--post", scans["post"], "--pre-mask", str(tmp_path / "one.nrrd"), "--pre-probability")
+    for path, code in ((tmp_path / "two-probability.nrrd", "MRD-E390"), (scans["pre"], "MRD-E390"), (tmp_path / "absent.nrrd", "MRD-E100")):
+        done = subprocess.run([sys.executable, "-m", "MRDeltaNetLib", *given, str(path)], capture_output=True, text=True)
+        assert done.returncode == 3 and code in done.stderr and "Doe" not in done.stderr
+    done = subprocess.run([sys.executable, "-m", "MRDeltaNetLib", *given, str(tmp_path / "one-probability.nrrd")], capture_output=True, text=True)
+    assert done.returncode == 0 and "mask: automatic" in done.stdout and "MRD-W373" in done.stderr + done.stdout
+
+
 def test_the_other_scan_is_aligned_for_a_model_of_two_channels(tmp_path, call, scans):
     folder = model_folder(tmp_path / "two", channels=("before", "after"))
     call("approve", folder, "--yes")
@@ -125,6 +180,13 @@ def test_a_bad_input_gets_its_code_and_status(model, call, scans, tmp_path, chan
     done = call(*[part for name, value in given.items() if value is not None for part in (name, value)], cwd=tmp_path)
     assert (done.returncode, code in done.stderr) == (status, True), done.stderr
     assert "Doe" not in done.stderr and str(tmp_path) not in done.stderr
+
+
+def test_a_place_that_cannot_be_written_to_is_told_before_anything_is_drawn(model, call, scans, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    for place in (tmp_path / "file" / "mask.nrrd", os.fsdecode(os.fsencode(tmp_path) + b"/\xff/mask.nrrd")):
+        done = call("--image", scans["pre"], "--model", model, "--out", place, "--progress", "none", code=f"open({str(tmp_path / 'started')!r}, 'w')")
+        assert done.returncode == 4 and ("MRD-E81" in done.stderr or "MRD-E826" in done.stderr) and not (tmp_path / "started").exists(), done.stderr
 
 
 def test_the_mask_does_not_replace_the_scan_nor_lie_in_the_model(model, call, scans, tmp_path):

@@ -17,11 +17,13 @@ from slicer.i18n import tr as _
 from MRDeltaNetLib.errors import InputError, MRDeltaNetError, UsageError
 from MRDeltaNetLib.imaging.nnunet.environment import find_python
 from MRDeltaNetLib.io import approvals
-from MRDeltaNetLib.io.images import read_plain
-from MRDeltaNetLib.io.nnunet_model import describe, digest, read_nnunet_model
+from MRDeltaNetLib.io.drawings import header_of, read_probability
+from MRDeltaNetLib.io.images import read_plain, write_image
+from MRDeltaNetLib.io.nnunet_model import FolderDigest, describe, digest, read_nnunet_model
 from MRDeltaNetLib.io.segment_jobs import segment_job
 from MRDeltaNetLib.io.transforms import write_transform
-from MRDeltaNetLib.mrml import outlines
+from MRDeltaNetLib.mrml import drawn, hierarchy, outlines
+from MRDeltaNetLib.mrml.scans import scan_from_node
 from MRDeltaNetLib.mrml.worker import Worker
 from MRDeltaNetPanel import inputs as given
 
@@ -29,7 +31,7 @@ MODEL_SETTING = "MRDeltaNet/SegmentationModel"
 STEPS = {"pre": "automatic_pre", "post": "automatic_post"}
 """Whose outline is drawn -> the name of the run in the logic."""
 
-MASK = "mask.nrrd"
+MASK, PROBABILITY = "mask.nrrd", "mask-probability.nrrd"
 
 REMARKS = "MRDeltaNet.drawnByProgram"
 """Attribute of a segmentation: what the last drawing run told of its outline, JSON."""
@@ -39,6 +41,9 @@ VOLUMES = ("volume_ml", "certain_volume_ml", "possible_volume_ml")
 
 class Automatic:
     """Mixed into the logic; session, runs and worker are the logic's."""
+
+    _shown: FolderDigest | None = None
+    """Of the model that the user was asked about."""
 
     def whyNoAutomatic(self) -> str | None:
         """Why nothing can draw an outline, and what to do about it; None if something can."""
@@ -71,12 +76,13 @@ class Automatic:
         except InputError as refusal:
             if refusal.code not in ("MRD-E371", "MRD-E372"):
                 raise
+            self._shown = found
             return "\n".join([refusal.what + ".", "", *describe(read_nnunet_model(folder), found)])
         return None
 
     def approveSegmentationModel(self) -> None:
-        """The user trusts the chosen model as it is now."""
-        approvals.approve(self.segmentationModel, digest(self.segmentationModel))
+        """The user trusts the chosen model as `unapproved` showed it. raises InputError MRD-E372 if its folder changed meanwhile"""
+        approvals.approve_shown(self.segmentationModel, self._shown)
 
     def startAutomatic(self, parameters: Any, role: str) -> None:
         """Let the chosen model draw on one scan, in a child process; poll() tells how it goes.
@@ -100,8 +106,23 @@ class Automatic:
     def bringAutomatic(self, parameters: Any, role: str, out: Path) -> None:
         """The drawing of a finished run in place of that outline, named as what it is until a reader changes it."""
         self.setMask(parameters, role, read_plain(out / MASK))
-        segmentation = getattr(parameters, given.OUTLINES[role][1])
+        segmentation, volume = getattr(parameters, given.OUTLINES[role][1]), getattr(parameters, given.OUTLINES[role][0])
         outlines.mark_automatic(segmentation, given.OUTLINES[role][2])
+        shown = segmentation.GetDisplayNode()
+        views = filter(None, (slicer.mrmlScene.GetNodeByID(shown.GetNthViewNodeID(index)) for index in range(shown.GetNumberOfViewNodeIDs())))
+        for node in drawn.keep(volume, role, *read_probability(out / PROBABILITY, scan_from_node(volume, volume.GetParentTransformNode())), views):
+            hierarchy.file_under(slicer.mrmlScene, node, volume)
+
+    def writeDrawings(self, parameters: Any, masks: Mapping[str, Any]) -> dict[str, str]:
+        """What a job says of outlines that nnU-Net began: "pre_probability", "post_probability" -> file. masks: the outlines that the job names"""
+        found = {}
+        for role in STEPS:
+            kept = drawn.kept(getattr(parameters, given.OUTLINES[role][0]), role) if role in masks else None
+            if kept is not None:
+                path = self.session.path(f"{role}_probability.nrrd")
+                write_image(kept[0], path, header=header_of(kept[1]))
+                found[f"{role}_probability"] = str(path)
+        return found
 
     def drawnByProgram(self, parameters: Any, role: str) -> bool:
         """Whether an outline is as the program drew it: its name says so until a reader changes a voxel.

@@ -252,6 +252,7 @@ class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Alignin
         job |= {"mrtrg": parameters.mrtrg.value} if parameters.mrtrg.value else {}
         job |= {role: str(self.session.write(role, image)) for role, image in pair.scans.items()}
         job |= {f"{role}_mask": str(self.session.write(f"{role}_mask", mask)) for role, mask in pair.masks.items()}
+        job |= self.writeDrawings(parameters, pair.masks)
         job |= {f"{role}_header": str(path) for role, path in pair.headers.items() if path is not None}
         if pair.transform is not None:
             job["transform"] = str(self._acceptedTransform(pair, parameters))

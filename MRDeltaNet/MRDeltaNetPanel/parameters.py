@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Default, WithinRange, parameterNodeWrapper
 
 from MRDeltaNetLib import workflow
+from MRDeltaNetLib.coding import MRTRG_WORDS
 from MRDeltaNetLib.colours import OVERLAY_OPACITY, OVERLAY_THRESHOLD
 from MRDeltaNetLib.mrml.overlays import MAPS
 from MRDeltaNetPanel.translating import libraryText
@@ -57,8 +58,7 @@ class Grade(enum.Enum):
 
     def label(self) -> str:
         """The text in the panel."""
-        return {0: _("Not given"), 1: _("1: no tumour signal, thin scar"), 2: _("2: dense fibrosis, no obvious tumour"), 3: _("3: mostly fibrosis, some tumour"),
-                4: _("4: mostly tumour"), 5: _("5: no regression, or regrowth")}[self.value]
+        return f"{self.value}: {libraryText(MRTRG_WORDS[self.value])}" if self.value else _("Not given")
 
 
 class _Named(enum.Enum):

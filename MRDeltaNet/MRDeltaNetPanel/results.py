@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from MRDeltaNetLib.io import results as files
 from MRDeltaNetLib.io.finished import FinishedRun
 from MRDeltaNetLib.io.transforms import read_transform
-from MRDeltaNetLib.mrml import alignment, findings, hierarchy, overlays
+from MRDeltaNetLib.mrml import alignment, drawn, findings, hierarchy, overlays
 
 FINGERPRINT = "MRDeltaNet.restsOn"
 """Attribute of a result's text node: the fingerprint of what the run was given."""
@@ -70,7 +70,8 @@ def maps(parameters: Any) -> dict[str, Any]:
 
 def followers(parameters: Any) -> list[Any]:
     """Nodes that lie on the scan after treatment and go wherever it goes."""
-    found = [parameters.postSegmentation, *(node for key, node in maps(parameters).items() if overlays.MAPS[key][0] == "post")]
+    beside = () if parameters.postVolume is None else drawn.nodes(parameters.postVolume, "post")
+    found = [parameters.postSegmentation, *beside, *(node for key, node in maps(parameters).items() if overlays.MAPS[key][0] == "post")]
     return [node for node in found if node is not None]
 
 

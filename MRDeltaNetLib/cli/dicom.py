@@ -17,7 +17,7 @@ def dicom_seg(folder: Annotated[str, typer.Argument(metavar="RESULT_DIR", help="
               pre: Annotated[Optional[str], typer.Option("--pre", metavar="DIR", help="The DICOM folder that the run read as the scan before treatment.")] = None,
               post: Annotated[Optional[str], typer.Option("--post", metavar="DIR", help="The same of the scan after treatment.")] = None,
               pre_series: PreSeries = None, post_series: PostSeries = None, volume_index: VolumeIndex = None,
-              made: Annotated[MadeChoice, typer.Option("--made", help="How the masks that were given to the run came about; a bed that was carried over says so itself.")] = MadeChoice("manual"),
+              made: Annotated[MadeChoice, typer.Option("--made", help="How the masks that were given to the run came about, where the run does not know it: a carried bed and what nnU-Net drew say so themselves.")] = MadeChoice("manual"),
               algorithm: Annotated[Optional[str], typer.Option("--algorithm", metavar="NAME", help="What computed them, unless they are manual.")] = None,
               algorithm_version: Annotated[Optional[str], typer.Option("--algorithm-version", metavar="TEXT", help="Its version.")] = None,
               with_patient_data: Annotated[bool, typer.Option("--with-patient-data", help="Name, identifier, dates and UIDs of the series may be written: without them it is no DICOM segmentation.")] = False) -> None:

@@ -36,6 +36,8 @@ PostHeader = Annotated[Optional[str], typer.Option("--post-header", metavar="FIL
 PreMask = Annotated[Optional[str], typer.Option("--pre-mask", metavar="FILE", help="Tumour on the scan before treatment (label map, .seg.nrrd or DICOM SEG).")]
 PostMask = Annotated[Optional[str], typer.Option("--post-mask", metavar="FILE", help="Tumour bed on the scan after treatment: the whole original site with residual tumour and fibrosis. Without it the pre mask is carried over as a suggestion.")]
 ResidualMask = Annotated[Optional[str], typer.Option("--residual-mask", metavar="FILE", help="Residual viable tumour on the scan after treatment; may be empty.")]
+PreProbability = Annotated[Optional[str], typer.Option("--pre-probability", metavar="FILE", help="What `segment` wrote beside the pre mask (NAME-probability.nrrd), if that is nnU-Net's drawing or began as it: tells the model, and shows the uncertain border.")]
+PostProbability = Annotated[Optional[str], typer.Option("--post-probability", metavar="FILE", help="The same of the post mask.")]
 PreLabel = Annotated[Optional[str], typer.Option("--pre-label", metavar="LABEL", help="Which label of the pre mask file is the tumour: its number, a segment's name, or in DICOM its code, as SCT:86049000.")]
 PostLabel = Annotated[Optional[str], typer.Option("--post-label", metavar="LABEL", help="Which label of the post mask file is the tumour bed: its number, a segment's name, or in DICOM its code, as SCT:86049000.")]
 ResidualLabel = Annotated[Optional[int], typer.Option("--residual-label", metavar="N", help="Which label of the residual mask file is viable tumour.")]

@@ -10,7 +10,7 @@ import typer
 
 from MRDeltaNetLib.cli.options import (
     AssumeRas, BiasChoice, Clinical, CompleteResponse, Device, DeviceChoice, ExplainMethods, Members, MembersChoice, Mrtrg, NoScene, Out, OutlineStep, Post, PostHeader,
-    PostLabel, PostMask, PostSeries, Pre, PreHeader, PreLabel, PreMask, PreSeries, Progress, ProgressChoice, RegistrationChoice, ResidualLabel, ResidualMask,
+    PostLabel, PostMask, PostProbability, PostSeries, Pre, PreHeader, PreLabel, PreMask, PreProbability, PreSeries, Progress, ProgressChoice, RegistrationChoice, ResidualLabel, ResidualMask,
     ScannersChoice, Seed, SettingChoice, VolumeIndex, Workers, guarded, listed, tell)
 from MRDeltaNetLib.errors import UsageError
 
@@ -18,7 +18,7 @@ from MRDeltaNetLib.errors import UsageError
 def run(job: Annotated[Optional[Path], typer.Argument(metavar="[JOB.json]", help="A job file instead of the options.")] = None,
         pre: Pre = None, post: Post = None, pre_series: PreSeries = None, post_series: PostSeries = None, pre_header: PreHeader = None,
         post_header: PostHeader = None, pre_mask: PreMask = None, post_mask: PostMask = None, residual_mask: ResidualMask = None, pre_label: PreLabel = None, post_label: PostLabel = None,
-        residual_label: ResidualLabel = None, complete_response: CompleteResponse = False, mrtrg: Mrtrg = None, volume_index: VolumeIndex = None,
+        residual_label: ResidualLabel = None, pre_probability: PreProbability = None, post_probability: PostProbability = None, complete_response: CompleteResponse = False, mrtrg: Mrtrg = None, volume_index: VolumeIndex = None,
         assume_ras: AssumeRas = False, clinical: Clinical = None,
         model: Annotated[Optional[str], typer.Option("--model", metavar="BUNDLE", help="Model bundle (folder). Default: the demo model.")] = None,
         out: Out = None,
@@ -35,7 +35,7 @@ def run(job: Annotated[Optional[Path], typer.Argument(metavar="[JOB.json]", help
 
 def check(pre: Pre = None, post: Post = None, pre_series: PreSeries = None, post_series: PostSeries = None, pre_header: PreHeader = None,
           post_header: PostHeader = None, pre_mask: PreMask = None, post_mask: PostMask = None, residual_mask: ResidualMask = None, pre_label: PreLabel = None, post_label: PostLabel = None,
-          residual_label: ResidualLabel = None, complete_response: CompleteResponse = False, mrtrg: Mrtrg = None, volume_index: VolumeIndex = None,
+          residual_label: ResidualLabel = None, pre_probability: PreProbability = None, post_probability: PostProbability = None, complete_response: CompleteResponse = False, mrtrg: Mrtrg = None, volume_index: VolumeIndex = None,
           assume_ras: AssumeRas = False, clinical: Clinical = None) -> None:
     """Say what was found in both scans, what is refused or warned about, and how to mend it. Writes nothing."""
     given = dict(locals())

@@ -73,7 +73,7 @@ def approve(folder: Model,
         if not yes:
             raise InputError("The model is not approved", code="MRD-E371", found=f"SHA-256 {found.sha256[:16]}... of {found.files} files",
                              fix="compare the digest with what the model's makers tell; if you trust them, give the command again with --yes")
-        approvals.approve(folder, found, {"name": model.name, "channels": list(model.channels), "labels": list(model.labels), "folds": list(model.folds)})
+        approvals.approve_shown(folder, found, {"name": model.name, "channels": list(model.channels), "labels": list(model.labels), "folds": list(model.folds)})
         typer.echo("Approved: these bytes, wherever they lie. One changed byte, and the model is refused.")
         return 0
 

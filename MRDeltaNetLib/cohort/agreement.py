@@ -18,9 +18,10 @@ from MRDeltaNetLib.cohort.agreement_statistics import LEAST_PATIENTS, RESAMPLES,
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import EnvironmentProblem, MRDeltaNetError, Notice, PartialFailure
 from MRDeltaNetLib.imaging.agreement import BOTH, DRAWN, Agreement, agreement
+from MRDeltaNetLib.io import drawings
 from MRDeltaNetLib.io.agreement_table import ROLES, Pair, Pairs
 from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX, output_problem, write_text
-from MRDeltaNetLib.io.images import read_image, read_mask
+from MRDeltaNetLib.io.images import read_image, read_told_mask
 from MRDeltaNetLib.io.results import RESEARCH_USE
 from MRDeltaNetLib.io.tables import write_csv
 from MRDeltaNetLib.progress import Progress, silent
@@ -105,9 +106,9 @@ def _compared(row: Pair, limits: GateLimits) -> Compared:
     scan = read_image(row.scan, series=row.scan_series, limits=limits, role=visit)
     masks, notices = [], []
     for reader, path, label in (("A", row.mask_a, row.label_a), ("B", row.mask_b, row.label_b)):
-        mask, told = read_mask(path, scan.image, role=f"reader {reader}'s outline", label=label, may_be_empty=True, limits=limits, frame_uid=scan.frame_uid)
-        masks.append(mask)
-        notices += told
+        told = read_told_mask(path, scan.image, role=f"reader {reader}'s outline", label=label, may_be_empty=True, limits=limits, frame_uid=scan.frame_uid)
+        masks.append(told.image)
+        notices += (*told.notices, *drawings.unedited(drawings.program_told(told), told.image, f"reader {reader}'s outline"))
     return Compared(row, agreement(*masks), tuple(notices))
 
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK as sitk
 
-from MRDeltaNetLib.case import Timepoint
+from MRDeltaNetLib.case import AUTOMATIC, Timepoint
 from MRDeltaNetLib.cohort.preparing.cache import COLUMNS, Failure
 from MRDeltaNetLib.cohort.preparing.cases import fingerprint, task_of
 from MRDeltaNetLib.config import PreprocessingConfig, RegistrationConfig
@@ -33,10 +33,11 @@ from MRDeltaNetLib.errors import EnvironmentProblem, InputError, MRDeltaNetError
 from MRDeltaNetLib.imaging.nnunet import in_order
 from MRDeltaNetLib.imaging.outline_place import check_place
 from MRDeltaNetLib.imaging.registration import align
+from MRDeltaNetLib.io import drawings
 from MRDeltaNetLib.io.atomic import output_problem, write_text
 from MRDeltaNetLib.io.cases import read_case
 from MRDeltaNetLib.io.gate.facts import OneVolumeOnly
-from MRDeltaNetLib.io.images import read_image, read_mask, write_image
+from MRDeltaNetLib.io.images import read_image, read_told_mask, write_image
 from MRDeltaNetLib.io.jobs import job_from_mapping
 from MRDeltaNetLib.io.nnunet_model import DATASET, LPS, OWN_ENTRY
 from MRDeltaNetLib.io.tables import read_json, write_csv
@@ -61,6 +62,7 @@ class Written:
 
     folder    of the dataset
     cases     how many training cases the table has; made: new, kept: already there
+    unedited  how many of the new ones have an outline that a program drew and nobody changed
     held_out  how many cases of other sets were left out
     removed   how many of an earlier run are training cases no longer
     failures  the rest
@@ -69,6 +71,7 @@ class Written:
     folder: Path
     cases: int
     made: int
+    unedited: int
     kept: int
     held_out: int
     removed: int
@@ -78,7 +81,8 @@ class Written:
         """A few words for a person."""
         more = [f"{self.held_out} of other sets left out"] * bool(self.held_out) + [f"{self.removed} of an earlier run removed"] * bool(self.removed)
         return f"{self.cases} training cases: {self.made} written, {self.kept} already there, {len(self.failures)} failed" + \
-            (f"; {', '.join(more)}" if more else "") + f"\nDataset: {self.folder}"
+            (f"; {', '.join(more)}" if more else "") + f"\nDataset: {self.folder}" + \
+            (f"\n{self.unedited} of the outlines written now were drawn by a program and changed by nobody: a network learns its errors from them" if self.unedited else "")
 
 
 class CasesNotWritten(PartialFailure):
@@ -106,20 +110,20 @@ def write_dataset(cohort: "Cohort", out: Path | str, *, dataset_id: int = 501, n
     named = {_fingerprint(row, cohort.folder, channels): row for row in rows}
     numbers = _State(folder, channels)
     removed = numbers.drop(set(named))
-    made, kept, failures = 0, 0, []
+    made, unedited, kept, failures = 0, 0, 0, []
     for done, (print_, row) in enumerate(named.items()):
         progress(done / len(named), f"case {done + 1} of {len(named)}" + (f", {len(failures)} failed" if failures else ""))
         if numbers.has(print_):
             kept += 1
             continue
         try:
-            images, mask = _images(row, cohort.folder, channels)
+            images, mask, source = _images(row, cohort.folder, channels)
         except MRDeltaNetError as error:
             failures.append(Failure(row.line, row.id, error.code, error.what, error.found, error.fix))
             continue
         numbers.write(print_, images, mask)
-        made += 1
-    written = Written(folder, len(rows), made, kept + len(rows) - len(named), len(cohort.rows) - len(rows), removed, tuple(failures))
+        made, unedited = made + 1, unedited + (source == AUTOMATIC)
+    written = Written(folder, len(rows), made, unedited, kept + len(rows) - len(named), len(cohort.rows) - len(rows), removed, tuple(failures))
     write_csv(folder.with_name(folder.name + "-failures.csv"), [asdict(failure) for failure in failures], COLUMNS)
     if len(failures) == len(named):
         raise InputError("No case of the table could be written", code="MRD-E387", found=", ".join(sorted({failure.code for failure in failures})),
@@ -207,8 +211,8 @@ class _State:
         write_text(self.folder / STATE, json.dumps({"format": STATE_FORMAT, "channels": self.channels, "cases": self.cases}, indent=0) + "\n")
 
 
-def _images(row: "Row", folder: Path, channels: str) -> tuple[tuple[sitk.Image, ...], sitk.Image]:
-    """The channels and the outline of one case, on one grid, float32 and uint8."""
+def _images(row: "Row", folder: Path, channels: str) -> tuple[tuple[sitk.Image, ...], sitk.Image, str | None]:
+    """The channels and the outline of one case, on one grid, float32 and uint8, and where the outline comes from."""
     if row.files.get("pre_mask") is None:
         raise InputError("The case has no outline of the tumour before treatment", code="MRD-E388", fix="draw it and name it in the column pre_mask")
     if channels == "pre":
@@ -221,7 +225,7 @@ def _images(row: "Row", folder: Path, channels: str) -> tuple[tuple[sitk.Image, 
     mask = sitk.Cast(in_order(pre.mask, LPS) > 0, sitk.sitkUInt8)
     if not np.isfinite(sitk.GetArrayViewFromImage(turned[0])).all():
         raise InputError("The scan holds values that are no numbers", code="MRD-E388", fix="export it again")
-    return turned, mask
+    return turned, mask, pre.mask_source
 
 
 def _pre(row: "Row", folder: Path) -> Timepoint:
@@ -232,8 +236,8 @@ def _pre(row: "Row", folder: Path) -> Timepoint:
         scan = read_image(path, volume_index=row.options.get("volume_index"), **options)
     except OneVolumeOnly:
         scan = read_image(path, **options)
-    mask, _ = read_mask(folder / row.files["pre_mask"], scan.image, role="pre", label=row.options.get("pre_label"), frame_uid=scan.frame_uid)
-    return Timepoint(image=scan.image, mask=mask, mask_source="drawn")
+    mask = read_told_mask(folder / row.files["pre_mask"], scan.image, role="pre", label=row.options.get("pre_label"), frame_uid=scan.frame_uid)
+    return Timepoint(image=scan.image, mask=mask.image, mask_source=drawings.source(drawings.program_told(mask), mask.image))
 
 
 def _aligned(row: "Row", folder: Path) -> tuple[Timepoint, sitk.Image]:

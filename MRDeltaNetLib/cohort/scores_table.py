@@ -1,7 +1,7 @@
 """Scores of cases as tables: out-of-fold scores, predictions, and the vectors behind them. What `evaluate` reads.
 
 oof.csv, predictions.csv    one row a case: id, centre, set, outcome, p_pcr, p_pcr_low, p_pcr_high, logit (and fold in oof.csv)
-                            of `predict` also bed: drawn, or carried over from the pre-treatment outline; empty where no scan is read
+                            of `predict` also bed: where its outline comes from (drawn, automatic, edited, carried); empty where no scan is read
 oof_embeddings.csv          one row a case and network: id, centre, set, outcome, fold, member, e0, e1, ...; vectors of two networks
                             live in two different spaces, so only rows of one member compare
 embeddings.csv              one row a case: id, centre, set, outcome, e0, e1, ... of the whole ensemble, its members side by side

@@ -9,9 +9,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from MRDeltaNetLib.errors import require
-from MRDeltaNetLib.imaging.nnunet import HIGH, LOW
 from MRDeltaNetLib.imaging.preprocessing.grids import in_axial_order
 from MRDeltaNetLib.io.atomic import atomic
+from MRDeltaNetLib.io.drawings import HIGH, LOW
 from MRDeltaNetLib.io.images import read_plain
 
 CASES = 6

@@ -15,7 +15,7 @@ from MRDeltaNetLib.io.added_maps import put_file, read_run
 from MRDeltaNetLib.io.atomic import write_text
 from MRDeltaNetLib.io.finished import FinishedRun
 from MRDeltaNetLib.io.gate.grids import same_grid
-from MRDeltaNetLib.io.results import ALL_IMAGE_FILES, MASK_MEANINGS, METHOD_FILES, REPORT, SCENE, TRANSFORM
+from MRDeltaNetLib.io.results import ALL_IMAGE_FILES, MASK_MEANINGS, METHOD_FILES, PROBABILITY_FILES, REPORT, SCENE, TRANSFORM
 from MRDeltaNetLib.io.transforms import read_transform
 
 COMMON = tuple(ALL_IMAGE_FILES[name] for name in ("pre_common", "post_common"))
@@ -93,18 +93,19 @@ def _on_one_grid(run: FinishedRun) -> Result:
     pre, post = (run.image(file) for file in COMMON)
     found = {"pre": pre, "post": post}
     for name, image in _kept(run).items():
-        if name == "pre_mask" or name.endswith("_pre"):
+        if name.startswith("pre_") or name.endswith("_pre"):
             found[name] = image
         else:
             found[name] = sitk.Resample(image, pre, transform, sitk.sitkNearestNeighbor if name in MASK_MEANINGS else sitk.sitkLinear, 0.0)
-    return Result(images=found, transform=pipeline.IDENTITY, mask_sources=said["mask_sources"], map_facts=_facts(run, found))
+    return Result(images=found, transform=pipeline.IDENTITY, mask_sources=said["mask_sources"], mask_programs=said.get("mask_programs") or {}, map_facts=_facts(run, found))
 
 
 def _on_own_grids(run: FinishedRun, scans: Mapping[str, sitk.Image], own: Mapping[str, Any]) -> Result:
     """The run as its scene wants it: every image on its own scan's grid."""
     images = {**scans, **_kept(run)}
     model = {**(run.result["model"] or {}), "maps": own.get("maps")}
-    return Result(images=images, transform=read_transform(run.path(TRANSFORM)), mask_sources=run.result["mask_sources"], map_facts=_facts(run, images), model=model)
+    return Result(images=images, transform=read_transform(run.path(TRANSFORM)), mask_sources=run.result["mask_sources"],
+                  mask_programs=run.result.get("mask_programs") or {}, map_facts=_facts(run, images), model=model)
 
 
 def _placed(run: FinishedRun, scans: Mapping[str, sitk.Image]) -> dict[str, sitk.Image]:
@@ -118,9 +119,9 @@ def _placed(run: FinishedRun, scans: Mapping[str, sitk.Image]) -> dict[str, sitk
 
 
 def _kept(run: FinishedRun) -> dict[str, sitk.Image]:
-    """Masks and maps that are as they were written: one that somebody changed is not shown."""
+    """Masks, their probabilities and maps that are as they were written: one that somebody changed is not shown."""
     said = run.result
-    names = [name for name in ALL_IMAGE_FILES if name in said["files"] and (name in MASK_MEANINGS or name in said["maps"])]
+    names = [name for name in ALL_IMAGE_FILES if name in said["files"] and (name in MASK_MEANINGS or name in PROBABILITY_FILES or name in said["maps"])]
     return {name: run.image(ALL_IMAGE_FILES[name]) for name in names if run.holds(ALL_IMAGE_FILES[name])}
 
 

@@ -13,14 +13,13 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable
 
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError, Notice
 from MRDeltaNetLib.io.cohort_table import values
 from MRDeltaNetLib.io.cohort_table.cells import Table, read_cells
 from MRDeltaNetLib.io.cohort_table.problems import CellProblem, Problems
-from MRDeltaNetLib.io.job_values import MAX_UID_CHARACTERS
+from MRDeltaNetLib.io.cohort_table.row_reader import RowReader
 from MRDeltaNetLib.io.tables import short
 
 ROLES = ("pre", "post", "residual")
@@ -52,20 +51,9 @@ class Pairs:
     notices: tuple[Notice, ...] = ()
 
 
-def read_pairs(path: Path | str, limits: GateLimits = GateLimits()) -> Pairs:
-    """Read the table; files are looked for, not opened.
-
-    raises  the first InputError of `problems_of_pairs`
-    """
-    pairs, errors = problems_of_pairs(path, limits)
-    if errors:
-        raise errors[0]
-    return pairs
-
-
 def problems_of_pairs(path: Path | str, limits: GateLimits = GateLimits()) -> tuple[Pairs, tuple[InputError, ...]]:
     """Everything that can be read, and everything that is refused: MRD-E430 to E438 as a cohort table, E439 (unknown column), E441 to E443 (id, twice),
-    E452 (file not there), E453 (both masks are one), E454 (label, series), E480 (role)."""
+    E452 (file not there), E453 (both masks are one), E454 (label, series), E490 (role)."""
     path, found = Path(path), Problems(limits.max_table_problems)
     try:
         table = read_cells(path, found, limits)
@@ -75,7 +63,7 @@ def problems_of_pairs(path: Path | str, limits: GateLimits = GateLimits()) -> tu
         return Pairs((), ""), found.all()
     if found and any(name not in table.header for name in NEEDED):
         return Pairs((), table.sha256), found.all()
-    reader = _Reader(table, path.absolute().parent, found)
+    reader = _Reader(table.header, path.absolute().parent, found)
     rows = [reader.read(line, cells) for line, cells in table.rows]
     _check_twice(rows, found)
     return Pairs(tuple(row for row in rows if row.line not in found.lines), table.sha256, table.notices), found.all()
@@ -92,45 +80,23 @@ def _check_columns(table: Table, found: Problems) -> None:
                        fix=(f"perhaps '{near[0]}' is meant; else " if near else "") + "leave it out")
 
 
-class _Reader:
-    """Reads one row after the other; each refusal is kept with line and column."""
-
-    def __init__(self, table: Table, folder: Path, found: Problems) -> None:
-        self.place, self.folder, self.found = {name: index for index, name in enumerate(table.header)}, folder, found
-        self.line, self.cells = 0, ()
+class _Reader(RowReader):
+    """Reads the rows of two readers' outlines."""
 
     def read(self, line: int, cells: tuple[str, ...]) -> Pair:
-        self.line, self.cells = line, cells
-        return Pair(line, self._take("id", values.identifier) or "", self._take("role", _role) or "", self._file("scan"), self._file("mask_a"), self._file("mask_b"),
-                    *(self._take(name, lambda cell: values.label(cell, f"'{name}'")) for name in ("label_a", "label_b")), self._take("scan_series", _series))
-
-    def _text(self, name: str) -> str:
-        return self.cells[self.place[name]] if name in self.place else ""
-
-    def _take(self, name: str, read: Callable[[str], Any]) -> Any:
-        if name not in self.place:
-            return None
-        try:
-            return read(self._text(name))
-        except CellProblem as problem:
-            self.found.add(problem.placed(self.line, name), self.line)
-            return None
+        """What the row says."""
+        self.turn_to(line, cells)
+        return Pair(line, self.take("id", values.identifier) or "", self.take("role", _role) or "", self._file("scan"), self._file("mask_a"), self._file("mask_b"),
+                    *(self.take(name, lambda cell: values.label(cell, f"'{name}'")) for name in ("label_a", "label_b")), self.series("scan_series"))
 
     def _file(self, name: str) -> Path:
-        text = self._text(name)
-        path = self.folder / text
+        text = self.text(name)
         if not text or text.casefold() in values.MISSING_CODES:
-            self.found.cell(self.line, name, "no file is named", code="MRD-E452",
-                            fix="name a file; leave the row out if a reader has not read the case, and give an empty mask if the reader saw nothing")
-            return path
-        try:
-            there = path.exists()
-        except (OSError, ValueError):
-            there = False
-        if not there:
-            self.found.cell(self.line, name, "there is no such file or folder", code="MRD-E452",
-                            fix="paths are relative to the table's folder, with forward slashes; '~' and variables are not expanded")
-        return path
+            self.refuse(name, "no file is named", code="MRD-E452",
+                        fix="name a file; leave the row out if a reader has not read the case, and give an empty mask if the reader saw nothing")
+        else:
+            self.look_for(name, self.folder / text, folder=True)
+        return self.folder / text
 
 
 def _role(cell: str) -> str:
@@ -139,12 +105,6 @@ def _role(cell: str) -> str:
     near = difflib.get_close_matches(cell.casefold(), ROLES, 1, 0.6)
     raise CellProblem("there is no such outline", code="MRD-E490", found=values.seen(cell) if cell else "an empty cell",
                       fix=(f"perhaps '{near[0]}' is meant; " if near else "") + "write pre (tumour before treatment), post (tumour bed) or residual")
-
-
-def _series(cell: str) -> str | None:
-    if len(cell) > MAX_UID_CHARACTERS:
-        raise CellProblem("this is not the UID of a DICOM series", code="MRD-E454", found=f"{len(cell)} characters", fix="copy the UID from what mrdeltanet check lists")
-    return cell or None
 
 
 def _check_twice(rows: list[Pair], found: Problems) -> None:

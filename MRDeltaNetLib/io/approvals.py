@@ -14,7 +14,7 @@ from typing import Any, Mapping
 
 from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.io.atomic import write_text
-from MRDeltaNetLib.io.nnunet_model import FolderDigest
+from MRDeltaNetLib.io.nnunet_model import FolderDigest, digest
 from MRDeltaNetLib.io.settings import settings_folder
 from MRDeltaNetLib.io.tables import read_json
 
@@ -30,6 +30,19 @@ def approve(folder: Path | str, found: FolderDigest, facts: Mapping[str, Any] | 
     """
     kept = [entry for entry in approved() if entry["sha256"] != found.sha256]
     _write([*kept, {"sha256": found.sha256, "files": found.files, "bytes": found.size, "place_sha256": _place(folder), **(facts or {})}])
+
+
+def approve_shown(folder: Path | str, shown: FolderDigest, facts: Mapping[str, Any] | None = None) -> None:
+    """Approve what the user was shown, and nothing that was put into the folder while he read.
+
+    shown   the digest that was taken before the model was described
+    raises  InputError MRD-E372 if the folder is not that any more; what approve and io.nnunet_model.digest raise
+    """
+    found = digest(folder)
+    if found != shown:
+        raise InputError("The model folder changed while it was looked at", code="MRD-E372", found=f"SHA-256 {found.sha256[:16]}... of {found.files} files",
+                         fix="find out what writes into it, and look again")
+    approve(folder, found, facts)
 
 
 def withdraw(folder: Path | str, found: FolderDigest) -> int:

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 import time
 from pathlib import Path
 from typing import Iterator
@@ -15,6 +16,9 @@ from MRDeltaNetLib.errors import EnvironmentProblem
 
 TEMPORARY_PREFIX = ".writing-"
 """How names of unfinished files begin. One that is left over is from a run that was killed."""
+
+MIN_FREE_BYTES = 64 * 1024**2
+"""Less free space than this cannot hold one result."""
 
 REPLACE_WAITS_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Pauses between tries on Windows, where a viewer or virus scanner may hold the old file for a moment."""
@@ -80,6 +84,25 @@ def output_problem(problem: OSError) -> EnvironmentProblem:
                                   fix="choose another output folder")
     return EnvironmentProblem("The result could not be written", code="MRD-E813", found=_reason(problem),
                               fix="see that the disk or network share is connected, or choose another output folder")
+
+
+def try_to_write(folder: Path) -> None:
+    """Write and remove a small file in a folder, or in the nearest one above it that exists: permissions alone do not tell on network shares
+    and Windows.
+
+    raises  EnvironmentProblem MRD-E824 if the disk is almost full; OSError
+    """
+    place = Path(folder).absolute()
+    while not place.exists():
+        place = place.parent
+    if shutil.disk_usage(place).free < MIN_FREE_BYTES:
+        raise EnvironmentProblem("The disk of the output folder is almost full", code="MRD-E824",
+                                 found=f"less than {MIN_FREE_BYTES // 1024**2} MiB free", fix="free some space or choose a folder on another disk")
+    probe = place / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
+    try:
+        probe.write_bytes(b"x")
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def folder_to_disk(folder: Path) -> None:

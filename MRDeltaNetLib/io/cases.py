@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 import SimpleITK as sitk
 
 from MRDeltaNetLib.case import IMAGE_ROLES, Case, Timepoint
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError, MRDeltaNetError, Notice
+from MRDeltaNetLib.io import drawings
 from MRDeltaNetLib.io.gate.facts import OneVolumeOnly
 from MRDeltaNetLib.io.gate.headers import check_header, is_dicom
 from MRDeltaNetLib.io.gate.masks import MASK_ROLES
 from MRDeltaNetLib.io.gate.pair import check_grade, check_masks_given, check_pair, pair_checks
-from MRDeltaNetLib.io.images import read_image, read_mask
+from MRDeltaNetLib.io.images import ReadMask, read_image, read_told_mask
 from MRDeltaNetLib.io.jobs import Job
 from MRDeltaNetLib.io.tables import read_clinical
 
@@ -116,9 +117,9 @@ def describe(scan: Timepoint, masks: tuple[str, ...] = ()) -> str:
     masks  roles of the masks that were named for it: one that is not there was refused
     """
     facts, parts = scan.facts, [scan.facts.format.upper(), describe_image(scan)]
-    parts.append("mask: " + ("drawn" if scan.mask is not None else "refused" if {"pre", "post"} & set(masks) else "none"))
+    parts.append("mask: " + (scan.mask_source or "drawn" if scan.mask is not None else "refused" if {"pre", "post"} & set(masks) else "none"))
     if scan.residual is not None:
-        parts.append("residual tumour: " + ("drawn" if sitk.GetArrayViewFromImage(scan.residual).any() else "none left"))
+        parts.append("residual tumour: " + (scan.residual_source or "drawn" if sitk.GetArrayViewFromImage(scan.residual).any() else "none left"))
     elif "residual" in masks:
         parts.append("residual tumour: refused")
     if facts.skipped:
@@ -183,13 +184,29 @@ def _named_masks(job: Job, role: str) -> tuple[str, ...]:
 
 def _with_mask(scan: Timepoint, job: Job, mask_role: str, limits: GateLimits) -> Timepoint:
     """The scan with one of the masks that the job names: "pre", "post" or "residual"."""
-    mask, notices = _named(MASK_ROLES[mask_role], lambda: read_mask(
+    found = _named(MASK_ROLES[mask_role], lambda: read_told_mask(
         Path(getattr(job, f"{mask_role}_mask")), scan.image, role=mask_role, label=getattr(job, f"{mask_role}_label"),
         may_be_empty=mask_role == "residual", assume_ras=job.assume_ras, limits=limits, frame_uid=scan.frame_uid))
-    notices = (*scan.notices, *notices)
+    program, probability = _program(found, job, mask_role, scan, limits)
+    source = drawings.source(program, found.image)
+    notices = (*scan.notices, *found.notices, *drawings.unedited(program, found.image, MASK_ROLES[mask_role]))
+    programs = {**scan.programs, **({} if program is None else {mask_role: program})}
     if mask_role == "residual":
-        return replace(scan, residual=mask, notices=notices)
-    return replace(scan, mask=mask, mask_source="drawn", notices=notices)
+        return replace(scan, residual=found.image, residual_source=source, programs=programs, notices=notices)
+    return replace(scan, mask=found.image, mask_source=source, programs=programs, probability=probability, notices=notices)
+
+
+def _program(found: ReadMask, job: Job, mask_role: str, scan: Timepoint, limits: GateLimits) -> tuple[dict[str, Any] | None, sitk.Image | None]:
+    """What drew a mask, None where nothing says that it was a program; and the probabilities that the job names for it."""
+    own = drawings.program_told(found)
+    given = getattr(job, f"{mask_role}_probability", None)
+    if given is None:
+        return own, None
+    probability, program = _named(f"the probabilities of {MASK_ROLES[mask_role]}", lambda: drawings.read_probability(given, scan.image, limits))
+    if own is not None and own.get("mask_sha256", program["mask_sha256"]) != program["mask_sha256"]:       # a DICOM segmentation keeps no digest
+        raise InputError(f"The probabilities belong to another drawing than {MASK_ROLES[mask_role]}", code="MRD-E390", found=f"drawn by {drawings.in_words(own)}",
+                         fix="give the file NAME-probability.nrrd that was written beside this very mask, or leave the option out")
+    return program, probability
 
 
 def _check_mask_file(job: Job, mask_role: str, limits: GateLimits) -> None:

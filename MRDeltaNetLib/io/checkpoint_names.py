@@ -24,11 +24,11 @@ def unusual_names(path: Path | str) -> tuple[str, ...] | None:
     try:
         with zipfile.ZipFile(path) as archive:
             found = [entry for entry in archive.infolist() if entry.filename.split("/")[-1] == "data.pkl"]
-            if len(found) != 1 or found[0].file_size > MAX_PICKLE_BYTES:
-                return None
+            if len(found) != 1 or found[0].file_size > MAX_PICKLE_BYTES or found[0].compress_type != zipfile.ZIP_STORED:
+                return None                                      # PyTorch packs nothing
             content = archive.read(found[0])
         return tuple(sorted(_names(content) - USUAL))
-    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError):     # RuntimeError: encrypted
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError):     # RuntimeError: encrypted
         return None
 
 

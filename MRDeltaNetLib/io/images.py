@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Iterator, Mapping
 
@@ -82,9 +82,31 @@ def _read_dicom(path: Path, series: str | None, volume_index: int | None, limits
     return replace(scan, image=image, notices=(*scan.notices, *notices))
 
 
-def read_mask(path: Path | str, image: sitk.Image, *, role: str, label: int | str | None = None, may_be_empty: bool = False,
-              assume_ras: bool = False, limits: GateLimits = GateLimits(), frame_uid: str | None = None) -> tuple[sitk.Image, tuple[Notice, ...]]:
-    """Read a mask for a scan: a label map (NIfTI, NRRD, MetaImage), a segmentation of 3D Slicer (.seg.nrrd), or a DICOM segmentation.
+@dataclass(frozen=True)
+class ReadMask:
+    """A mask out of a file.
+
+    image      sitk.Image uint8 {0, 1} on the scan's grid
+    notices    warnings
+    texts      texts of ours in its header, as io.gate.facts.FileFacts.texts
+    algorithm  what a DICOM segmentation names as having drawn it without a person; None for other files and masks
+    """
+
+    image: sitk.Image
+    notices: tuple[Notice, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    algorithm: str | None = None
+
+
+def read_mask(path: Path | str, image: sitk.Image, **options) -> tuple[sitk.Image, tuple[Notice, ...]]:
+    """The image and the warnings of read_told_mask, whose arguments it takes."""
+    found = read_told_mask(path, image, **options)
+    return found.image, found.notices
+
+
+def read_told_mask(path: Path | str, image: sitk.Image, *, role: str, label: int | str | None = None, may_be_empty: bool = False,
+                   assume_ras: bool = False, limits: GateLimits = GateLimits(), frame_uid: str | None = None) -> ReadMask:
+    """Read a mask for a scan, with what its file tells of how it came about: a label map (NIfTI, NRRD, MetaImage), a segmentation of 3D Slicer (.seg.nrrd), or a DICOM segmentation.
 
     image         sitk.Image, 3-D: the scan that the mask was drawn on
     role          "pre", "post" or "residual": how messages name the mask
@@ -92,7 +114,6 @@ def read_mask(path: Path | str, image: sitk.Image, *, role: str, label: int | st
                   only one
     may_be_empty  True for residual tumour, whose absence is a finding
     frame_uid     the scan's frame of reference, which a DICOM segmentation must share; None if unknown
-    returns       sitk.Image uint8 {0, 1} on the scan's grid, and warnings
     raises        InputError MRD-E1xx (the file), MRD-E3xx (the mask)
     """
     from MRDeltaNetLib.io.gate.masks import MASK_ROLES, check_mask
@@ -109,21 +130,22 @@ def read_mask(path: Path | str, image: sitk.Image, *, role: str, label: int | st
         raise error.about(MASK_ROLES.get(role, role)) from error
     placed, notices = check_mask(mask, image, role=role, label=value, may_be_empty=may_be_empty, limits=limits,
                                  label_names={segment.label: segment.name for segment in facts.segments})
-    return placed, facts.notices + notices
+    return ReadMask(placed, facts.notices + notices, facts.texts)
 
 
 def _read_dicom_mask(path: Path, image: sitk.Image, role: str, label: int | str | None, may_be_empty: bool, limits: GateLimits,
-                     frame_uid: str | None) -> tuple[sitk.Image, tuple[Notice, ...]]:
+                     frame_uid: str | None) -> ReadMask:
     """A segment of a DICOM segmentation, judged by the same rules as any other mask."""
     from MRDeltaNetLib.io.dicom.seg_reading import check_frame, read_segment
     from MRDeltaNetLib.io.gate.masks import MASK_ROLES, check_mask
     found = read_segment(path, image, label, limits)
     notices = check_frame(found.frame_uid, frame_uid)
-    if found.facts.algorithm == "AUTOMATIC":
+    automatic = found.facts.algorithm == "AUTOMATIC"
+    if automatic:
         notices += (Notice("MRD-W321", f"The DICOM segmentation says that no person drew {MASK_ROLES.get(role, role)}: its segment was made automatically",
                            fix="look at the outline on every slice and correct it before you believe a number"),)
     placed, more = check_mask(found.image, image, role=role, may_be_empty=may_be_empty, limits=limits)
-    return placed, notices + more
+    return ReadMask(placed, notices + more, algorithm=found.facts.algorithm_name if automatic else None)
 
 
 def read_plain(path: Path | str, limits: GateLimits = GateLimits()) -> sitk.Image:

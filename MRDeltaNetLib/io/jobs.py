@@ -42,6 +42,8 @@ class Job:
     residual_mask            viable tumour after treatment; may be empty
     pre_label, post_label, residual_label  which label of that mask file is meant: its value from 1 (DICOM: segment number), a segment's name, or
                              in DICOM the code of what it shows, as "SCT:86049000"
+    pre_probability, post_probability  what `mrdeltanet segment` wrote beside the mask, if that mask is its drawing or began as it: tells which
+                             model drew, and where its border was uncertain
     complete_response        the reader sees no viable tumour
     mrtrg                    the reader's magnetic resonance tumour regression grade, 1 to 5: kept as an opinion, never computed
     volume_index             which volume of a 4-D scan, from 0; a scan that holds one volume is read as it is
@@ -76,6 +78,8 @@ class Job:
     pre_label: int | str | None = None
     post_label: int | str | None = None
     residual_label: int | str | None = None
+    pre_probability: Path | None = None
+    post_probability: Path | None = None
     complete_response: bool = False
     mrtrg: int | None = None
     volume_index: int | None = None
@@ -96,7 +100,7 @@ class Job:
     progress: str = "bar"
 
 
-_PATHS = ("pre", "post", "out", "pre_header", "post_header", "pre_mask", "post_mask", "residual_mask", "clinical", "model", "transform")
+_PATHS = ("pre", "post", "out", "pre_header", "post_header", "pre_mask", "post_mask", "residual_mask", "pre_probability", "post_probability", "clinical", "model", "transform")
 _SWITCHES = ("complete_response", "assume_ras", "no_scene")
 _LABELS = ("pre_label", "post_label", "residual_label")
 _NUMBERS = {"pre_label": (1, MAX_LABEL), "post_label": (1, MAX_LABEL), "residual_label": (1, MAX_LABEL), "mrtrg": MRTRG,
@@ -227,6 +231,9 @@ def _refuse_contradictions(job: Job) -> None:
     for role in ("pre", "post", "residual"):
         if getattr(job, f"{role}_label") is not None and getattr(job, f"{role}_mask") is None:
             raise UsageError(f"'{role}_label' chooses a label of a mask that is not named", code="MRD-E408", fix=f"name '{role}_mask', or leave out '{role}_label'")
+    for role in ("pre", "post"):
+        if getattr(job, f"{role}_probability") is not None and getattr(job, f"{role}_mask") is None:
+            raise UsageError(f"'{role}_probability' belongs to a mask that is not named", code="MRD-E408", fix=f"name '{role}_mask', or leave out '{role}_probability'")
     if job.transform is not None and job.transform.suffix.lower() != ".tfm":
         # an HDF5 file may name other files to read and claim any size, and ITK's reader believes it
         raise UsageError("'transform' is not an ITK transform in text form", code="MRD-E406", found="another ending than .tfm",

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Iterator, Mapping
@@ -147,7 +148,7 @@ def digest(folder: Path | str, *, keep: Mapping[str, Path] | None = None) -> Fol
 
     keep    file, relative to the folder -> where the very bytes that were counted are copied to; what is loaded afterwards is then what was
             judged, whatever happens to the folder meanwhile
-    raises  InputError MRD-E373 if it cannot be read, or a link to another folder is in it;
+    raises  InputError MRD-E373 if it cannot be read, or holds a link to another folder or what is no file (a pipe would never end);
             EnvironmentProblem MRD-E810 if there is no room for the copies
     """
     folder, copies = Path(folder), dict(keep or {})
@@ -184,6 +185,9 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     for place, below, names in os.walk(folder, onerror=_raise):
         if any(os.path.islink(os.path.join(place, name)) for name in below):
             raise InputError("The model folder holds a link to another folder, which cannot be judged", code="MRD-E373", found="a link",
+                             fix="copy the model's files into one folder")
+        if not all(stat.S_ISREG(os.stat(os.path.join(place, name)).st_mode) for name in names):
+            raise InputError("The model folder holds something that is no file, which cannot be judged", code="MRD-E373", found="a pipe or a device",
                              fix="copy the model's files into one folder")
         found += [Path(place, name) for name in names]
     return iter(sorted((path.relative_to(folder).as_posix(), path) for path in found))

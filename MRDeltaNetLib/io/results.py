@@ -24,8 +24,8 @@ import SimpleITK as sitk
 from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.config import EXPLAIN_METHODS, NATIVE_METHODS
 from MRDeltaNetLib.errors import EnvironmentProblem, MRDeltaNetError
-from MRDeltaNetLib.io import correspondence, network_input
-from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX, atomic, folder_to_disk, output_problem, replace, sha256, write_text
+from MRDeltaNetLib.io import correspondence, drawings, network_input
+from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX, atomic, folder_to_disk, output_problem, replace, sha256, try_to_write, write_text
 from MRDeltaNetLib.io.images import write_image
 from MRDeltaNetLib.io.measure_rows import COLUMNS as MEASURE_COLUMNS
 from MRDeltaNetLib.io.measure_rows import measure_rows
@@ -41,10 +41,13 @@ IMAGE_FILES = {name: f"{name}.nrrd" for name in ("pre_common", "post_common", "p
                                                  "attention_pre", "attention_post", "change_post")}
 """Key of Result.images -> file. Scans on the common grid (the pre scan's); masks and maps each on its own scan's grid."""
 
+PROBABILITY_FILES = {f"{visit}_probability": f"{visit}_probability.nrrd" for visit in ("pre", "post")}
+"""The same of the probabilities that a program gave beside a mask; only where the run was given them."""
+
 METHOD_FILES = {f"{key}_{visit}": f"{key}_{visit}.nrrd" for key in EXPLAIN_METHODS if key not in NATIVE_METHODS for visit in ("pre", "post")}
 """The same of maps that a run makes only if it is asked to, or that are added to it later (io/added_maps)."""
 
-ALL_IMAGE_FILES = IMAGE_FILES | METHOD_FILES
+ALL_IMAGE_FILES = IMAGE_FILES | PROBABILITY_FILES | METHOD_FILES
 
 OWN_FILES = frozenset({*ALL_IMAGE_FILES.values(), RESULT, MEASURES, MANIFEST, REPORT, SCENE, TRANSFORM, BENT_TRANSFORM, correspondence.FILE, network_input.FILE})
 """Every name that a run may write into its output folder."""
@@ -55,11 +58,10 @@ P_PCR_MEANING = ("p_pcr is the probability of a pathological complete response (
                  "likelier a complete response. It is never the probability of residual tumour.")
 RESEARCH_USE = "Research use only. Not a medical device; not for diagnosis or treatment decisions."
 
+PROBABILITY_MEANING = f"probability by the program that drew the mask, 0 to 1; uncertain between {drawings.LOW:g} and {drawings.HIGH:g}; not a probability of being right"
+
 MASK_MEANINGS = {"pre_mask": "1: tumour before treatment", "residual_mask": "1: residual viable tumour; empty: none is left (complete response)",
                  "post_mask": "1: tumour bed after treatment, the whole original site with residual tumour and fibrosis"}
-
-MIN_FREE_BYTES = 64 * 1024**2
-"""Less free space than this cannot hold one result."""
 
 LEFTOVER_AGE_S = 24 * 3600
 """No run writes for longer than this."""
@@ -67,7 +69,7 @@ LEFTOVER_AGE_S = 24 * 3600
 _NOT_IN_RESULT = ("device", "card")
 """Model facts that result.json leaves out: the device is in the manifest, the card in the bundle and the report."""
 
-_HANDED_ON = frozenset({IMAGE_FILES["pre_mask"], IMAGE_FILES["post_mask"], IMAGE_FILES["residual_mask"], TRANSFORM, BENT_TRANSFORM})
+_HANDED_ON = frozenset({IMAGE_FILES["pre_mask"], IMAGE_FILES["post_mask"], IMAGE_FILES["residual_mask"], *PROBABILITY_FILES.values(), TRANSFORM, BENT_TRANSFORM})
 """What a run may read from the folder that it then writes: masks and an alignment, accepted or edited there, come out as they went in."""
 
 _HARMLESS = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
@@ -83,12 +85,12 @@ def check_output_folder(out: Path | str, inputs: Iterable[Path | str] = ()) -> N
     """
     out = Path(out)
     try:
-        _refuse_broken_name(out)
+        refuse_broken_name(out)
         _refuse_file(out)
         _refuse_input_folder(out, inputs)
         if out.is_dir():
             _refuse_foreign_files(out)
-        _try_to_write(_nearest_folder(out))
+        try_to_write(out)
     except OSError as problem:
         raise output_problem(problem) from problem
 
@@ -96,7 +98,7 @@ def check_output_folder(out: Path | str, inputs: Iterable[Path | str] = ()) -> N
 def require_room(folder: Path) -> None:
     """Refuse a folder that nothing can be written into. raises EnvironmentProblem MRD-E824 (too little space), E811 to E813"""
     try:
-        _try_to_write(folder)
+        try_to_write(folder)
     except OSError as problem:
         raise output_problem(problem) from problem
 
@@ -178,6 +180,7 @@ def result_json(result: Result) -> dict[str, Any]:
         "mrtrg": result.mrtrg,
         "registration": result.registration,
         "mask_sources": result.mask_sources,
+        "mask_programs": result.mask_programs or None,
         "interval_days": result.interval_days,
         "model": model,
         "maps": {name: {"file": ALL_IMAGE_FILES[name], **facts} for name, facts in result.map_facts.items()} | _looks(result),
@@ -221,10 +224,11 @@ def _write_files(result: Result, folder: Path) -> tuple[str, ...]:
 def _header(name: str, result: Result) -> dict[str, str]:
     """What an image says about itself to whoever opens it alone."""
     facts = result.map_facts.get(name, {})
-    texts = {"intended_use": RESEARCH_USE, "meaning": MASK_MEANINGS.get(name, "")}
+    texts = {"intended_use": RESEARCH_USE, "meaning": PROBABILITY_MEANING if name in PROBABILITY_FILES else MASK_MEANINGS.get(name, "")}
     if name == "post_mask" and result.mask_sources.get("post") == "carried":
         texts["caution"] = "carried over from the pre-treatment mask as a suggestion; nobody drew it"
-    return _header_texts(texts | dict(facts))
+    program = result.mask_programs.get(name.removesuffix("_mask").removesuffix("_probability")) or {}
+    return _header_texts(texts | dict(facts)) | (drawings.header_of(program) if "mask_sha256" in program else {})
 
 
 def map_header(facts: Mapping[str, Any]) -> dict[str, str]:
@@ -321,8 +325,8 @@ def _remove_leftovers(out: Path) -> None:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
-def _refuse_broken_name(out: Path) -> None:
-    """The native writers end the whole process when a name on the way is not Unicode."""
+def refuse_broken_name(out: Path) -> None:
+    """raises  EnvironmentProblem MRD-E826: the native writers end the whole process when a name on the way is not Unicode"""
     if not is_unicode(str(out.absolute())):
         raise EnvironmentProblem("The name of the output folder, or of a folder above it, is not Unicode text", code="MRD-E826",
                                  found="bytes that are no letters", fix="choose another output folder, or rename that folder")
@@ -365,23 +369,3 @@ def _is_ours(entry: Path) -> bool:
     if entry.name.startswith(TEMPORARY_PREFIX) or entry.name.casefold() in _HARMLESS:
         return True
     return entry.name in OWN_FILES and not entry.is_dir()
-
-
-def _nearest_folder(out: Path) -> Path:
-    """The folder itself, or the nearest one above it that exists."""
-    place = out.absolute()
-    while not place.exists():
-        place = place.parent
-    return place
-
-
-def _try_to_write(folder: Path) -> None:
-    """Write and remove a small file: permissions alone do not tell on network shares and Windows."""
-    if shutil.disk_usage(folder).free < MIN_FREE_BYTES:
-        raise EnvironmentProblem("The disk of the output folder is almost full", code="MRD-E824",
-                                 found=f"less than {MIN_FREE_BYTES // 1024**2} MiB free", fix="free some space or choose a folder on another disk")
-    probe = folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-    try:
-        probe.write_bytes(b"x")
-    finally:
-        probe.unlink(missing_ok=True)

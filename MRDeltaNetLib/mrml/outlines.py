@@ -5,7 +5,6 @@ A carried outline says so in its segment's name and keeps a digest of its voxels
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Iterable
@@ -16,6 +15,7 @@ import SimpleITK as sitk
 from MRDeltaNetLib.case import Timepoint
 from MRDeltaNetLib.errors import InputError, Notice, require
 from MRDeltaNetLib.imaging.segmentation import complete_masks
+from MRDeltaNetLib.io.drawings import voxels_sha256
 from MRDeltaNetLib.io.gate.grids import inside, points_mm
 from MRDeltaNetLib.mrml.alignment import follow
 from MRDeltaNetLib.mrml.bootstrap import FEATURE, INSTALL, quiet, slicer_module
@@ -361,10 +361,7 @@ def _digest(segmentation: Any, segment_id: str, kept: Kept | None = None) -> str
 
 
 def _voxels_digest(mask: sitk.Image) -> str:
-    voxels = sitk.GetArrayViewFromImage(mask)
-    if not voxels.any():
-        return ""
-    return hashlib.sha256(repr(voxels.shape).encode() + np.packbits(voxels > 0).tobytes()).hexdigest()
+    return voxels_sha256(mask) if sitk.GetArrayViewFromImage(mask).any() else ""
 
 
 def _frame(grid: sitk.Image) -> Any:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from MRDeltaNetLib.case import Result
+from MRDeltaNetLib.case import AUTOMATIC, Result
 from MRDeltaNetLib.io import judged_maps
 from MRDeltaNetLib.io.finished import map_provenance
 from MRDeltaNetLib.io.images import read_plain
-from MRDeltaNetLib.mrml import alignment, display, hierarchy, outlines, overlays
+from MRDeltaNetLib.mrml import alignment, display, drawn, hierarchy, outlines, overlays
 from MRDeltaNetLib.mrml.bootstrap import own_scene, packed_file, save_bundle, slicer_module
 from MRDeltaNetLib.mrml.nodes import image_from_node, image_to_node, segmentation_to_node, transform_to_node
 from MRDeltaNetLib.mrml.terminology import SEGMENTS
@@ -21,6 +21,7 @@ from MRDeltaNetLib.mrml.terminology import SEGMENTS
 __all__ = ["image_from_node", "image_to_node", "provenance_of", "scans_of", "segmentation_to_node", "transform_to_node", "write_scene"]
 
 _PROVENANCE = "MRDeltaNet result"
+_MARKS = {"carried": outlines.mark_carried, AUTOMATIC: outlines.mark_automatic}
 _SCANS = {"pre": "Pre-treatment T2", "post": "Post-treatment T2"}
 
 
@@ -72,6 +73,9 @@ def _fill(scene: Any, result: Result, provenance: str) -> None:
         masks = [(SEGMENTS[name], images[name]) for name in names if images.get(name) is not None]
         if masks and role in nodes:
             nodes[role].append(_segmentation(masks, scene, title, role, nodes[role][0], result))
+        share, program = images.get(f"{role}_probability"), result.mask_programs.get(role)
+        if role in nodes and share is not None and program is not None:
+            nodes[role] += drawn.keep(nodes[role][0], role, share, program)
     maps = _add_overlays(scene, result, nodes)
     transform = None
     if result.transform is not None and "post" in nodes:
@@ -86,8 +90,9 @@ def _segmentation(masks: list, scene: Any, title: str, role: str, scan: Any, res
     node = segmentation_to_node(masks, scene, title, scan)
     outlines.mark_segmentation(node, role, scan)
     for kind, _ in masks:
-        if result.mask_sources.get(kind.segment_id.removesuffix("_mask")) == "carried":
-            outlines.mark_carried(node, kind.segment_id)
+        source = result.mask_sources.get(kind.segment_id.removesuffix("_mask"))
+        if source in _MARKS:
+            _MARKS[source](node, kind.segment_id)
     return node
 
 

@@ -7,7 +7,8 @@ from typing import Mapping
 
 from MRDeltaNetLib.processes.launching import library_folder
 
-LEFT_OUT_FOR_ANOTHER_PYTHON = ("PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH", "PYTHONNOUSERSITE", "QT_PLUGIN_PATH")
+LEFT_OUT_FOR_ANOTHER_PYTHON = ("PYTHONHOME", "PYTHONPATH", "LD_LIBRARY_PATH", "PYTHONNOUSERSITE", "QT_PLUGIN_PATH", "ITK_AUTOLOAD_PATH")
+"""ITK_AUTOLOAD_PATH: 3D Slicer names its own ITK's plug-ins there, which the SimpleITK of another Python would load."""
 
 
 def clean_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -7,13 +7,15 @@ from typing import Any, Container, Mapping
 import numpy as np
 import SimpleITK as sitk
 
-from MRDeltaNetLib.case import Result
-from MRDeltaNetLib.colours import OUTLINES
+from MRDeltaNetLib.case import AUTOMATIC, EDITED, Result
+from MRDeltaNetLib.colours import OUTLINES, UNCERTAIN
+from MRDeltaNetLib.io.drawings import HIGH, LOW, in_words
 from MRDeltaNetLib.report import maps
 from MRDeltaNetLib.report.pictures import checkerboard_picture, display_window, scan_picture, swatch
 from MRDeltaNetLib.report.planes import (MAP_FIELD_MM, PLANES, SCAN_FIELD_MM, field, field_width_mm, image_centre, map_maximum,
                                          mask_centre)
 from MRDeltaNetLib.report.rows import OUTLINES_OF, WHEN, Scan, drawn_on, img, row
+from MRDeltaNetLib.report.words import text
 
 
 def gallery(result: Result) -> str:
@@ -93,6 +95,12 @@ def _is_inside(image: sitk.Image, point_mm: np.ndarray) -> bool:
     return all(-0.5 <= value <= size - 0.5 for value, size in zip(index, image.GetSize()))
 
 
+def _uncertain(result: Result, role: str) -> list:
+    """The border of what a program drew, at the probabilities between which it is called uncertain; empty without them."""
+    share = result.images.get(f"{role}_probability")
+    return [] if share is None else [(UNCERTAIN, share * (0.5 / level)) for level in (LOW, HIGH)]        # pictures cut at 0.5
+
+
 def _key(result: Result) -> str:
     items = []
     for names in OUTLINES_OF.values():
@@ -102,18 +110,29 @@ def _key(result: Result) -> str:
                 continue
             outline = OUTLINES[name]
             note = " (empty: none drawn)" if mask_centre(mask) is None else ""
-            if result.mask_sources.get(name.removesuffix("_mask")) == "carried":
-                note = " (a suggestion, carried over from the scan before treatment; nobody drew it)"
+            note += _made(result, name.removesuffix("_mask"))
             items.append(f'<li>{img(swatch(outline), f"{outline.style} {outline.colour_name} line")}'
                          f"{outline.label}: {outline.style}, {outline.colour_name}{note}</li>")
+    if any(result.images.get(f"{role}_probability") is not None for role in OUTLINES_OF):
+        items.append(f'<li>{img(swatch(UNCERTAIN), f"{UNCERTAIN.style} {UNCERTAIN.colour_name} lines")}{UNCERTAIN.label}: {UNCERTAIN.style}, '
+                     f"{UNCERTAIN.colour_name}, at probabilities of {LOW:g} and {HIGH:g}; where it is not seen, it lies under the outline</li>")
     return f'<ul class="key">{"".join(items)}</ul>' if items else "<p>No outlines: this run had no masks.</p>"
 
 
+def _made(result: Result, key: str) -> str:
+    """How an outline came about, unless a person drew it."""
+    source, program = result.mask_sources.get(key), result.mask_programs.get(key)
+    if source == "carried":
+        return " (a suggestion, carried over from the scan before treatment; nobody drew it)"
+    by = f": {text(in_words(program))}" if program else ""
+    return {AUTOMATIC: f" (drawn by a program, changed by no reader{by})", EDITED: f" (drawn by a program, then edited by a reader{by})"}.get(source, "")
+
+
 def _scan_row(result: Result, scan: Scan, width_mm: float) -> str:
-    outlines = drawn_on(result, scan.role)
+    outlines, uncertain = drawn_on(result, scan.role), _uncertain(result, scan.role)
     drawn = " with " + " and ".join(outline.label for outline, _ in outlines) + " outlined" if outlines else ""
     fields = [field(scan.image, plane, scan.point_mm, width_mm) for plane in PLANES]
-    pictures = [(one.plane.name, scan_picture(one, scan.image, scan.window, outlines=outlines)) for one in fields]
+    pictures = [(one.plane.name, scan_picture(one, scan.image, scan.window, outlines=[*uncertain, *outlines])) for one in fields]
     unseen = [outline.label for outline, mask in outlines if mask_centre(mask) is not None and not any((one.sample(mask) > 0.5).any() for one in fields)]
     below = f"<p>None of these planes cuts the {' or the '.join(unseen)}.</p>" if unseen else ""
     return row(f"Scan {WHEN[scan.role]}", f"scan {WHEN[scan.role]}{drawn}", pictures, below)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from MRDeltaNetLib.case import Result
+from MRDeltaNetLib.case import AUTOMATIC, Result
+from MRDeltaNetLib.coding import MRTRG_WORDS
 from MRDeltaNetLib.report.certainty import light_line, range_words
-from MRDeltaNetLib.report.tables import MRTRG_WORDS, class_lines, features_table, measures_table, registration_table
+from MRDeltaNetLib.report.tables import class_lines, features_table, measures_table, registration_table
 from MRDeltaNetLib.report.words import millimetres, number, sentence, text
 from MRDeltaNetLib.response.uncertainty import probability
 from MRDeltaNetLib.versions import versions
 
 _STEP_NAMES = {"align": "alignment", "masks": "masks", "predict": "prediction", "explain": "attention maps", "report": "report"}
 _CLASSES = {"pCR": "pCR: complete response predicted", "non-pCR": "non-pCR: no complete response predicted"}
+_OUTLINED = {"pre": "The tumour before treatment", "post": "The tumour bed after treatment", "residual": "The residual tumour after treatment"}
 _SOFTWARE = {"mrdeltanet": "MRDeltaNet", "python": "Python", "SimpleITK": "SimpleITK", "numpy": "numpy", "torch": "torch", "monai": "monai"}
 
 
@@ -80,6 +82,7 @@ def _response_note(result: Result) -> str:
     if result.mask_sources.get("post") == "carried":
         notes.append("The tumour bed after treatment was carried over from the scan before treatment through the alignment; "
                      "nobody has drawn or checked it on the scan after treatment.")
+    notes += [f"{name} was outlined by a program, and no reader has changed it." for key, name in _OUTLINED.items() if result.mask_sources.get(key) == AUTOMATIC]
     return "".join(f'<p class="important">{note}</p>' for note in notes)
 
 

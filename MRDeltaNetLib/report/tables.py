@@ -34,8 +34,6 @@ _CLASS_WORDS = {
                     "larger": "larger in diameter (by 20 % and 5 mm or more)"},
     "lesion_volume": {"gone": "gone", "smaller": "smaller in volume (by 65.7 % or more)", "little changed": "little changed in volume",
                       "larger": "larger in volume (by 72.8 % or more)"}}
-MRTRG_WORDS = {1: "no or a thin scar, no tumour signal", 2: "dense fibrosis, no obvious tumour signal", 3: "mostly fibrosis, visible tumour signal",
-               4: "mostly tumour, some fibrosis", 5: "no fibrosis, or regrowth"}
 _FEATURES = (("surface_mm2", "Surface", "mm\u00b2", 0), ("sphericity", "Sphericity (1: ball)", "", 2), ("elongation", "Elongation (1: as wide as long)", "", 2),
              ("flatness", "Flatness (1: not flat)", "", 2), ("mean_z", "Signal, mean", "SD", 2), ("sd_z", "Signal, standard deviation", "SD", 2),
              ("p10_z", "Signal, 10th percentile", "SD", 2), ("median_z", "Signal, median", "SD", 2), ("p90_z", "Signal, 90th percentile", "SD", 2),

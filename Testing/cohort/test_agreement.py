@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from typer.testing import CliRunner
 
 from MRDeltaNetLib.cli import app
 from MRDeltaNetLib.cohort.agreement_statistics import icc_2_1, interval, limits_of_agreement, mean_squares
-from MRDeltaNetLib.errors import InputError
-from MRDeltaNetLib.io.agreement_table import problems_of_pairs, read_pairs
+from MRDeltaNetLib.io.agreement_table import problems_of_pairs
+from MRDeltaNetLib.io.drawings import header_of, voxels_sha256
+from MRDeltaNetLib.io.images import write_image
 from Testing.imaging.shapes import ellipsoid, grid, on
 
 SHROUT_FLEISS = np.array([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]], float)
@@ -162,6 +164,18 @@ def test_a_row_that_cannot_be_read_stops_no_other(finished, tmp_path):
     assert json.loads((tmp_path / "out" / "agreement.json").read_text())["failed"] == 1
 
 
+def test_a_program_s_outline_does_not_pass_for_a_reader_s(finished, tmp_path):
+    _, _, table, rows = finished
+    mask = sitk.ReadImage(str(table.parent / rows[0]["mask_b"]))
+    write_image(mask, tmp_path / "drawn.nrrd", header=header_of({"program": "nnU-Net", "model_sha256": "ab" * 32, "mask_sha256": voxels_sha256(mask)}))
+    lines = [{**row, **{name: str(table.parent / row[name]) for name in ("scan", "mask_a", "mask_b")}} for row in rows[:2]]
+    lines[0]["mask_b"] = str(tmp_path / "drawn.nrrd")
+    assert call(write_table(tmp_path / "readers.csv", lines), "--out", tmp_path / "out").exit_code == 0
+    with open(tmp_path / "out" / "pairs.csv", newline="") as stream:
+        told = [row["warnings"] for row in csv.DictReader(stream)]
+    assert "MRD-W373" in told[0] and "MRD-W373" not in told[1]
+
+
 def test_a_folder_with_other_files_is_left_alone(finished, tmp_path):
     (tmp_path / "thesis.docx").write_bytes(b"x")
     done = call(finished[2], "--out", tmp_path)
@@ -189,10 +203,19 @@ def test_what_is_wrong_with_the_table_is_told_by_line_and_column(finished, chang
     assert code in {error.code for error in errors}
     text = next(error.text() for error in errors if error.code == code)
     assert said in text and ("Line 8" in text or code == "MRD-E439")
-    with pytest.raises(InputError):
-        read_pairs(path)
     done = call(path, "--out", table.parent / "never")
     assert done.exit_code == 3 and code in done.output and not (table.parent / "never").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes among its files")
+def test_a_pipe_is_no_mask_and_is_not_opened(finished):
+    _, _, table, rows = finished
+    os.mkfifo(table.parent / "pipe.nrrd")
+    try:
+        _, errors = problems_of_pairs(write_table(table.parent / "piped.csv", [{**rows[0], "mask_a": "pipe.nrrd"}]))
+    finally:
+        (table.parent / "pipe.nrrd").unlink()
+    assert [error.code for error in errors] == ["MRD-E452"]
 
 
 def test_a_column_that_is_missing_is_named(finished):

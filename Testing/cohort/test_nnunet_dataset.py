@@ -17,7 +17,8 @@ from MRDeltaNetLib.cohort.nnunet_dataset import CasesNotWritten, write_dataset
 from MRDeltaNetLib.errors import Cancelled, EnvironmentProblem, InputError, UsageError
 from MRDeltaNetLib.imaging.nnunet.environment import child_variables
 from MRDeltaNetLib.io.cohort_table import read_cohort
-from MRDeltaNetLib.io.images import read_image
+from MRDeltaNetLib.io.drawings import header_of, voxels_sha256
+from MRDeltaNetLib.io.images import read_image, write_image
 from Testing.imaging.test_nnunet_real import nnunet_python
 from Testing.simulated import small_pair, stored_otherwise, write_pair
 
@@ -120,11 +121,21 @@ def test_an_outline_in_the_air_around_the_patient_is_no_case(table, scans, tmp_p
     assert [failure.code for failure in caught.value.written.failures] == ["MRD-E319"] and caught.value.written.made == 2
 
 
+@pytest.mark.parametrize("channels", ["pre", "pre+post"])
+def test_a_program_s_own_outlines_are_told_before_another_learns_from_them(table, scans, tmp_path, channels):
+    mask = sitk.ReadImage(str(scans / "a" / "pre_mask.nrrd"))
+    write_image(mask, tmp_path / "drawn.nrrd", header=header_of({"program": "nnU-Net", "model_sha256": "ab" * 32, "mask_sha256": voxels_sha256(mask)}))
+    rows = [ROWS[0] | {"files": {"pre_mask": str(tmp_path / "drawn.nrrd")}}, ROWS[1]]
+    written = write_dataset(table(rows), tmp_path / "raw", channels=channels)
+    assert (written.made, written.unedited) == (2, 1) and "1 of the outlines" in written.text()
+    assert "of the outlines" not in write_dataset(table(rows), tmp_path / "raw", channels=channels).text()
+
+
 def test_an_outline_has_to_share_the_frame_of_reference_of_its_scan(table, tmp_path, monkeypatch):
     from MRDeltaNetLib.cohort import nnunet_dataset
-    asked, read = [], nnunet_dataset.read_mask
+    asked, read = [], nnunet_dataset.read_told_mask
     monkeypatch.setattr(nnunet_dataset, "read_image", lambda *given, **named: dataclasses.replace(read_image(*given, **named), frame_uid="1.2.3"))
-    monkeypatch.setattr(nnunet_dataset, "read_mask", lambda *given, frame_uid, **named: asked.append(frame_uid) or read(*given, **named))
+    monkeypatch.setattr(nnunet_dataset, "read_told_mask", lambda *given, frame_uid, **named: asked.append(frame_uid) or read(*given, **named))
     write_dataset(table(), tmp_path / "raw")
     assert asked == ["1.2.3", "1.2.3"]
 

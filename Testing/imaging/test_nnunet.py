@@ -148,6 +148,29 @@ def test_nothing_of_scan_or_model_is_left_behind(made, tmp_path):
     assert not list(tmp_path.glob("mrd-nnunet-*"))
 
 
+def test_what_the_child_puts_among_temporary_files_goes_too(made, tmp_path):
+    made("import tempfile; tempfile.mkdtemp(prefix='cache')\n" + DRAW)(scan_of())
+    assert not list(tmp_path.rglob("cache*"))
+
+
+def test_a_child_that_is_left_alone_removes_the_scan_and_the_model(tmp_path):
+    """Whoever started it was killed: it is the last who knows of the folder."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("import time; print('loading', flush=True); time.sleep(600)")
+    for name, stays in (("mrd-nnunet-1", False), ("somebodys-folder", True)):
+        work = tmp_path / name
+        work.mkdir()
+        (work / "scan_0000.nrrd").write_bytes(b"voxels")
+        (work / "job.json").write_text(json.dumps({"threads": 1}))
+        child = subprocess.Popen([sys.executable, str(CHILD), "predict", str(work / "job.json")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                 start_new_session=True, env=os.environ | {"PYTHONPATH": str(tmp_path)}, cwd=tmp_path)
+        assert b"Loading" in child.stdout.readline()
+        child.stdin.close()
+        child.wait(60)
+        child.stdout.close()
+        assert (work / "scan_0000.nrrd").exists() == stays
+
+
 @pytest.mark.parametrize("code, kind, wanted", [
     (FAULT.format("MRD-E380", 5, 5), OutOfMemory, "MRD-E380"), (FAULT.format("MRD-E379", 4, 4), EnvironmentProblem, "MRD-E379"),
     (FAULT.format("MRD-E374", 3, 3), InputError, "MRD-E374"), ("os.kill(os.getpid(), 9)", EnvironmentProblem, "MRD-E871"),
@@ -228,8 +251,9 @@ def test_slicer_s_own_python_is_used_where_the_extension_put_nnunet_there(tmp_pa
 
 
 def test_another_python_gets_none_of_our_packages(monkeypatch, tmp_path):
-    monkeypatch.setenv("PYTHONPATH", "ours")
-    assert "PYTHONPATH" not in child_variables(tmp_path / "python") and child_variables(Path(sys.executable))["PYTHONPATH"] == "ours"
+    for name in ("PYTHONPATH", "ITK_AUTOLOAD_PATH"):
+        monkeypatch.setenv(name, "ours")
+        assert name not in child_variables(tmp_path / "python") and child_variables(Path(sys.executable))[name] == "ours"
 
 
 def read_folder(segmenter: NnUnetSegmenter) -> Path:
@@ -283,3 +307,38 @@ def test_a_torchvision_for_cuda_beside_a_torch_for_cpus_is_made_harmless(tmp_pat
 
 def test_a_child_that_is_started_wrongly_says_so(tmp_path):
     assert child_says(tmp_path, "dance")["error"]["code"] == "MRD-E381"
+
+
+# What the child makes of nnU-Net's answer
+
+LABELS = {"background": 0, "tumour": 1, "rectum": 2, "ignore": 3}
+REGIONS = {"labels": {"background": 0, "whole": [1, 2], "core": 2, "ignore": 3}, "regions_class_order": [1, 2]}
+
+
+def test_of_several_labels_the_one_that_is_meant_comes_back_with_its_own_probability():
+    from MRDeltaNetLib.imaging.nnunet.child import _of_label
+    shares = np.random.default_rng(0).dirichlet([1, 1, 1], (2, 3, 4)).transpose(3, 0, 1, 2)
+    labels = shares.argmax(0)
+    for name, value in (("tumour", 1), ("rectum", 2)):
+        mask, share = _of_label(labels, shares, {"labels": LABELS}, name)
+        assert np.array_equal(mask, labels == value) and mask.dtype == np.uint8 and np.array_equal(share, shares[value].astype(np.float32))
+
+
+def test_a_region_is_where_its_own_probability_is_above_one_half_though_another_covers_it():
+    from MRDeltaNetLib.imaging.nnunet.child import _of_label
+    shares = np.random.default_rng(1).random((2, 2, 3, 4))                      # one channel a region, in the order of the labels; no background
+    for channel, name in enumerate(("whole", "core")):
+        mask, share = _of_label(np.zeros((2, 3, 4)), shares, REGIONS, name)
+        assert np.array_equal(mask, shares[channel] > 0.5) and np.array_equal(share, shares[channel].astype(np.float32))
+
+
+@pytest.mark.parametrize("stage, channels, code", [("3d_lowres", 1, "MRD-E370"), (None, 2, "MRD-E374"), (None, 1, None)])
+def test_what_only_the_checkpoint_tells_is_refused_before_anything_is_drawn(stage, channels, code):
+    from types import SimpleNamespace
+    from MRDeltaNetLib.imaging.nnunet.child import Refusal, _check_model
+    predictor = SimpleNamespace(configuration_manager=SimpleNamespace(previous_stage_name=stage), dataset_json={"channel_names": {"0": "T2"}})
+    if code is None:
+        return _check_model(predictor, channels)
+    with pytest.raises(Refusal) as caught:
+        _check_model(predictor, channels)
+    assert caught.value.facts["code"] == code

@@ -203,3 +203,21 @@ def _run(python: Path, code: str, *arguments: str, place: Path) -> None:
     (place / "script.py").write_text(code)
     done = subprocess.run([str(python), str(place / "script.py"), *arguments], capture_output=True, text=True, env=child_variables(python), cwd=place)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+
+
+REGION_ORDER = """
+import importlib.util, json, sys
+spec = importlib.util.spec_from_file_location("child", sys.argv[1]); child = importlib.util.module_from_spec(spec); spec.loader.exec_module(child)
+child.mend_torchvision()
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+dataset = json.loads(sys.argv[2])
+regions = LabelManager(dataset["labels"], dataset["regions_class_order"]).foreground_regions
+names = [name for name in dataset["labels"] if name not in ("background", "ignore")]
+assert [tuple(dataset["labels"][name]) if isinstance(dataset["labels"][name], list) else (dataset["labels"][name],) for name in names] == \\
+    [region if isinstance(region, tuple) else (region,) for region in regions], regions
+"""
+
+
+def test_regions_have_the_channels_that_nnunet_gives_them(tmp_path):
+    from Testing.imaging.test_nnunet import REGIONS
+    _run(nnunet_python(), REGION_ORDER, str(CHILD), json.dumps(REGIONS), place=tmp_path)

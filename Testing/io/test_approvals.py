@@ -49,6 +49,16 @@ def test_one_flipped_bit_and_the_model_is_refused(folder, name):
         approvals.require_approval(folder, digest(folder))
 
 
+def test_what_was_put_into_the_folder_while_it_was_shown_is_not_approved(folder):
+    shown = digest(folder)
+    (folder / "fold_0" / "checkpoint_final.pth").write_bytes(b"evil")
+    with pytest.raises(InputError, match="MRD-E372"):
+        approvals.approve_shown(folder, shown)
+    assert approvals.approved() == []
+    approvals.approve_shown(folder, digest(folder))
+    approvals.require_approval(folder, digest(folder))
+
+
 def test_an_approval_is_taken_back(folder):
     approvals.approve(folder, digest(folder))
     assert approvals.withdraw(folder, digest(folder)) == 1 and approvals.withdraw(folder, digest(folder)) == 0

@@ -42,7 +42,7 @@ def test_paths_in_a_job_file_are_relative_to_the_file(tmp_path, monkeypatch):
 
 
 FULL = {**LEAST, "pre_series": "1.2.3", "post_series": "1.2.4", "pre_header": "a.dcm", "post_header": "b.dcm", "pre_mask": "m", "post_mask": "n", "residual_mask": "r", "pre_label": 2, "post_label": 3,
-        "residual_label": "SCT:86049000", "complete_response": True, "mrtrg": 3, "volume_index": 1, "assume_ras": True, "clinical": "c.json", "model": "bundle", "registration": "affine",
+        "residual_label": "SCT:86049000", "pre_probability": "p.nrrd", "post_probability": "q.nrrd", "complete_response": True, "mrtrg": 3, "volume_index": 1, "assume_ras": True, "clinical": "c.json", "model": "bundle", "registration": "affine",
         "transform": "registration.tfm", "bias_correction": "fast", "outline_step_mm": 3.5, "explain_methods": ["change", "gradcam", "null"], "members": "first", "device": "cpu", "seed": 2**32 - 1, "threads": 4, "steps": ["align", "predict", "explain"], "no_scene": True, "progress": "json"}
 
 

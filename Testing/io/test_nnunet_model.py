@@ -91,6 +91,33 @@ def test_a_file_that_vanished_and_a_folder_that_is_a_link_are_refused(tmp_path):
             digest(folder)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no pipes among its files")
+@pytest.mark.parametrize("place", ["pipe", "fold_0/pipe", "fold_0/checkpoint_final.pth"])
+def test_a_pipe_in_the_folder_is_refused_and_not_waited_for(tmp_path, place):
+    folder = model_folder(tmp_path / "m")
+    (folder / place).unlink(missing_ok=True)
+    os.mkfifo(folder / place)
+    with pytest.raises(InputError, match="(?s)MRD-E373.*a pipe"):
+        digest(folder)
+
+
+def test_a_link_to_a_file_counts_as_what_it_leads_to(tmp_path):
+    """Some hubs keep models so. What is hashed and copied are the bytes, so that turning the link afterwards changes the digest and not the copy."""
+    if os.name != "posix":
+        pytest.skip("links need rights on Windows")
+    folder = model_folder(tmp_path / "m")
+    before, checkpoint = digest(folder), folder / "fold_0" / "checkpoint_final.pth"
+    checkpoint.rename(tmp_path / "blob")
+    checkpoint.symlink_to(tmp_path / "blob")
+    keep = {"fold_0/checkpoint_final.pth": tmp_path / "copy" / "c.pth"}
+    assert digest(folder, keep=keep) == before
+    (tmp_path / "evil").write_bytes(b"not a pickle" * 99 + b"evil pickle!")
+    checkpoint.unlink()
+    checkpoint.symlink_to(tmp_path / "evil")
+    assert digest(folder) != before and (tmp_path / "copy" / "c.pth").read_bytes() == (tmp_path / "blob").read_bytes()
+    assert not (tmp_path / "copy" / "c.pth").is_symlink()
+
+
 def _change(folder, name, **values):
     path = folder / name
     path.write_text(json.dumps(json.loads(path.read_text()) | values))

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MRDeltaNetLib.mrml import outlines
+from MRDeltaNetLib.errors import InputError
+from MRDeltaNetLib.io.drawings import read_probability, source
+from MRDeltaNetLib.mrml import drawn, outlines
 from MRDeltaNetLib.mrml.scans import scan_from_node
 from MRDeltaNetLib.workflow import Outline
 from Testing.nnunet_standin import DRAW, THRESHOLD, model_folder, python_that
@@ -66,6 +68,11 @@ def test_a_drawing_comes_in_as_a_suggestion_that_a_reader_makes_his_own(applicat
     parameters, node = panel.parameters, panel.parameters.preSegmentation
     mask = outlines.mask_from_segment(node, "pre_mask", scans[0])
     assert np.array_equal(sitk.GetArrayFromImage(mask) > 0, bright(scans[0]))
+    border = drawn.nodes(scans[0], "pre")[1]
+    assert border.GetDisplayNode().GetNthViewNodeID(0) == node.GetDisplayNode().GetNthViewNodeID(0) and border.GetSegmentation().GetNumberOfSegments() == 2
+    written = panel.logic.writeDrawings(parameters, {"pre": mask})
+    share, program = read_probability(written["pre_probability"], scan_from_node(scans[0]))
+    assert set(written) == {"pre_probability"} and source(program, mask) == "automatic" and (sitk.GetArrayFromImage(share) > 0.5).sum() == bright(scans[0]).sum()
     name = lambda: node.GetSegmentation().GetSegment("pre_mask").GetName()
     assert name().endswith(outlines.AUTOMATIC) and panel.logic.outlineState(parameters, "pre") is Outline.DRAWN
     less = sitk.GetArrayFromImage(mask)
@@ -73,7 +80,7 @@ def test_a_drawing_comes_in_as_a_suggestion_that_a_reader_makes_his_own(applicat
     edited = sitk.GetImageFromArray(less)
     edited.CopyInformation(mask)
     panel.logic.setMask(parameters, "pre", edited)
-    assert not name().endswith(outlines.AUTOMATIC)
+    assert not name().endswith(outlines.AUTOMATIC) and source(program, edited) == "edited"
     panel.logic.setMask(parameters, "pre", mask)
     assert name().endswith(outlines.AUTOMATIC)
 
@@ -162,6 +169,18 @@ def test_trust_is_asked_for_once_and_again_when_a_byte_changed(application, pane
     (folder / "plans.json").write_text((folder / "plans.json").read_text() + " ")
     ask(application, panel, folder, trust=False)
     assert not panel.logic.running and len(questions()) == 2 and "is not what was approved" in questions()[1].widget.informativeText
+
+
+def test_what_changed_while_the_user_read_the_question_is_not_trusted(application, panel, scans, nnunet, tmp_path):
+    nnunet()
+    panel.go("tumour")
+    folder = model_folder(tmp_path / "model")
+    panel.logic.chooseSegmentationModel(folder)
+    assert "SHA-256" in panel.logic.unapproved()
+    (folder / "fold_0" / "checkpoint_final.pth").write_bytes(b"evil")
+    with pytest.raises(InputError, match="MRD-E372"):
+        panel.logic.approveSegmentationModel()
+    assert panel.logic.unapproved() is not None
 
 
 def test_a_choice_that_is_broken_off_starts_nothing(application, panel, scans, nnunet):

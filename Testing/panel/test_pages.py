@@ -175,6 +175,7 @@ def test_what_a_run_would_say_of_an_outline_stands_on_the_page(application, pane
 
 def test_the_readers_grade_goes_into_the_job_and_ages_the_report_not_the_prediction(application, panel, scans, simulated):
     from MRDeltaNetPanel import inputs
+    from MRDeltaNetLib.coding import MRTRG_WORDS
     from MRDeltaNetPanel.parameters import Grade
     panel.logic.setMask(panel.parameters, "pre", simulated.pre_mask)
     panel.go("report")
@@ -184,6 +185,7 @@ def test_the_readers_grade_goes_into_the_job_and_ages_the_report_not_the_predict
     assert box.currentText == "Not given" and "mrtrg" not in panel.logic._job("report", pair, panel.parameters, panel.logic.session.path("x"))
     box.currentIndex = 2
     application.process_events(0.2)
+    assert [grade.label().partition(": ")[2] for grade in Grade if grade.value] == list(MRTRG_WORDS.values())        # as the report says
     assert panel.parameters.mrtrg is Grade.TWO and panel.logic._job("report", pair, panel.parameters, panel.logic.session.path("x"))["mrtrg"] == 2
     assert panel.logic.fingerprint("report", pair, panel.parameters) != before["report"] and panel.logic.fingerprint("align", pair, panel.parameters) == before["align"]
 

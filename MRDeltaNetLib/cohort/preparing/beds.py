@@ -11,7 +11,7 @@ LINES_NAMED = 5
 
 
 def bed_of(facts: Mapping[str, Any]) -> str | None:
-    """"drawn", or "carried" over from the scan before treatment; None where the facts of a crop do not say."""
+    """As Result.mask_sources: "drawn", "automatic", "edited", or "carried" over from the scan before treatment; None where the facts of a crop do not say."""
     return facts.get("mask_sources", {}).get("post")
 
 

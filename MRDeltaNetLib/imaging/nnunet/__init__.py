@@ -16,19 +16,19 @@ import numpy as np
 import SimpleITK as sitk
 
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError
+from MRDeltaNetLib.imaging.nnunet.child import WORK_PREFIX
 from MRDeltaNetLib.imaging.nnunet.environment import CHILD, child_variables
 from MRDeltaNetLib.imaging.preprocessing.grids import in_axial_order
 from MRDeltaNetLib.io.approvals import require_approval
 from MRDeltaNetLib.io.atomic import output_problem, sha256, write_text
+from MRDeltaNetLib.io.drawings import HIGH, LOW
 from MRDeltaNetLib.io.gate.grids import same_grid
 from MRDeltaNetLib.io.gate.outlines import volume_ml
 from MRDeltaNetLib.io.images import read_plain, write_image
 from MRDeltaNetLib.io.nnunet_model import AS_STORED, LPS, NnUnetModel, digest
+from MRDeltaNetLib.io.tables import short
 from MRDeltaNetLib.processes.attending import attend
 from MRDeltaNetLib.progress import Progress, part, silent
-
-LOW, HIGH = 0.25, 0.75
-"""Between these probabilities a border is called uncertain."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class NnUnetSegmenter:
         given = 1 if second is None else 2
         if len(model.channels) != given:
             raise InputError("The model wants another number of scans than it was given", code="MRD-E374",
-                             found=f"it wants {len(model.channels)} ({', '.join(model.channels)[:200]}), given {given}",
+                             found=f"it wants {len(model.channels)} ({', '.join(map(short, model.channels))[:200]}), given {given}",
                              fix="give the second scan with --other" if len(model.channels) == 2 else "choose another model, or leave out --other")
         self._model, self._python, self._second, self._label = model, python, second, model.label(label)
         self._device, self._threads, self._mirroring = device, threads, mirroring
@@ -81,7 +81,7 @@ class NnUnetSegmenter:
         if self._second is not None and not same_grid(self._second, image):
             raise InputError("The second scan is not on the first one's grid", code="MRD-E374", fix="align the two scans and resample the second one first")
         try:
-            place = tempfile.TemporaryDirectory(prefix="mrd-nnunet-")
+            place = tempfile.TemporaryDirectory(prefix=WORK_PREFIX)
         except OSError as problem:
             raise output_problem(problem) from problem
         with place:
@@ -97,7 +97,7 @@ class NnUnetSegmenter:
                "label": self._label, "device": self._device, "threads": self._threads, "mirroring": self._mirroring,
                "mask": str(work / "mask.nrrd"), "probability": str(work / "probability.nrrd")}
         write_text(work / "job.json", json.dumps(job))
-        told = attend([str(self._python), str(CHILD), "predict", str(work / "job.json")], work, child_variables(self._python), part(progress, 0.05, 0.95))
+        told = attend([str(self._python), str(CHILD), "predict", str(work / "job.json")], work, child_variables(self._python, work), part(progress, 0.05, 0.95))
         mask, probability = (_back(_returned(work / name, job), image) for name in ("mask.nrrd", "probability.nrrd"))
         values, shares = sitk.GetArrayFromImage(mask), sitk.GetArrayFromImage(probability)
         if not np.isin(values, (0, 1)).all() or not np.isfinite(shares).all() or shares.min() < -1e-3 or shares.max() > 1 + 1e-3:

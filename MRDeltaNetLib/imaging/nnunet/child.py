@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import stat
 import sys
 import threading
@@ -26,6 +27,9 @@ MAJOR = 2
 """The nnU-Net that is spoken to here."""
 
 OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
+WORK_PREFIX = "mrd-nnunet-"
+"""How the name of the folder begins that whoever starts us makes for one drawing."""
+
 STATUS = {"usage": 2, "input": 3, "environment": 4, "memory": 5}
 
 _answers = sys.stdout
@@ -42,7 +46,7 @@ class Refusal(Exception):
 def main(arguments: list[str]) -> int:
     """Do what was asked; returns the exit status."""
     _keep_answers_apart()
-    _die_with_parent()
+    _die_with_parent(Path(arguments[1]).absolute().parent if len(arguments) == 2 else None)
     try:
         if arguments == ["check"]:
             finished = check()
@@ -275,11 +279,20 @@ def _keep_answers_apart() -> None:
     os.dup2(2, 1)
 
 
-def _die_with_parent() -> None:
-    """End when standard input ends, if it is a pipe: it lives as long as whoever started us."""
+def _die_with_parent(work: Path | None = None) -> None:
+    """End when standard input ends, if it is a pipe: it lives as long as whoever started us.
+
+    work  folder with the scan and the model, which nobody else is left to remove then; only one of tempfile's making is
+    """
     if not stat.S_ISFIFO(os.fstat(0).st_mode):
         return
-    threading.Thread(target=_wait_for_end, args=(sys.stdin.buffer.raw.read, _end_group), daemon=True).start()
+
+    def end() -> None:
+        if work is not None and work.name.startswith(WORK_PREFIX):
+            shutil.rmtree(work, ignore_errors=True)
+        _end_group()
+
+    threading.Thread(target=_wait_for_end, args=(sys.stdin.buffer.raw.read, end), daemon=True).start()
 
 
 def _wait_for_end(read: Callable[[int], bytes], end: Callable[[], Any]) -> None:

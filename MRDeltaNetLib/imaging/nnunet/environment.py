@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Mapping
 
 from MRDeltaNetLib.errors import EnvironmentProblem
+from MRDeltaNetLib.imaging.nnunet.child import WORK_PREFIX
 from MRDeltaNetLib.io.settings import keep_setting, read_setting
 from MRDeltaNetLib.processes.attending import attend
 from MRDeltaNetLib.processes.environments import clean_environment, library_folder
@@ -55,10 +56,14 @@ def how_to_install() -> str:
             "mrdeltanet segment environment --python PATH")
 
 
-def child_variables(python: Path) -> dict[str, str]:
-    """Environment variables of the child; one that runs our own Python gets all of ours, because inside Slicer it does not start without."""
+def child_variables(python: Path, work: Path | None = None) -> dict[str, str]:
+    """Environment variables of the child; one that runs our own Python gets all of ours, because inside Slicer it does not start without.
+
+    work  where torch and others put their temporary files, so that they go with it; None: where the system wants them
+    """
     given = dict(os.environ) if _is_ours(python) else clean_environment()
-    return given | {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+    place = {} if work is None else dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(work))
+    return given | place | {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
 
 
 def check(python: Path, progress: Progress = silent) -> Mapping[str, Any]:
@@ -66,8 +71,8 @@ def check(python: Path, progress: Progress = silent) -> Mapping[str, Any]:
 
     raises  EnvironmentProblem MRD-E378 if nnU-Net or torch do not work there, MRD-E870 or E871 if it does not start
     """
-    with tempfile.TemporaryDirectory(prefix="mrd-nnunet-") as folder:
-        return attend([str(python), str(CHILD), "check"], folder, child_variables(python), progress)
+    with tempfile.TemporaryDirectory(prefix=WORK_PREFIX) as folder:
+        return attend([str(python), str(CHILD), "check"], folder, child_variables(python, Path(folder)), progress)
 
 
 def keep(place: Path | str | None) -> None:

@@ -6,13 +6,13 @@ import difflib
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Any, Mapping
 
 from MRDeltaNetLib.io.cohort_table import values
 from MRDeltaNetLib.io.cohort_table.cells import Table
 from MRDeltaNetLib.io.cohort_table.dictionary import LATENT_PREFIX, Column
-from MRDeltaNetLib.io.cohort_table.problems import CellProblem, Problems
-from MRDeltaNetLib.io.job_values import MAX_UID_CHARACTERS
+from MRDeltaNetLib.io.cohort_table.problems import Problems
+from MRDeltaNetLib.io.cohort_table.row_reader import RowReader
 from MRDeltaNetLib.io.jobs import MAX_VOLUME_INDEX, MRTRG
 from MRDeltaNetLib.io.tables import short
 
@@ -120,139 +120,107 @@ def read_rows(table: Table, dictionary: Mapping[str, Column], folder: Path, foun
     return tuple(reader.read(line, cells) for line, cells in table.rows)
 
 
-class _RowReader:
-    """Reads one row after the other; each refusal is kept with line and column."""
+class _RowReader(RowReader):
+    """Reads a cohort's rows."""
 
     def __init__(self, header: tuple[str, ...], dictionary: Mapping[str, Column], folder: Path, found: Problems, require_outcome: bool,
                  require_files: bool) -> None:
-        self.place = {name: index for index, name in enumerate(header)}
-        self.folder, self.found, self.require_outcome, self.require_files = folder, found, require_outcome, require_files
+        super().__init__(header, folder, found)
+        self.require_outcome, self.require_files = require_outcome, require_files
         self.declared = {name: column for name, column in dictionary.items() if name in self.place and name not in own_columns(header)
                          and not name.startswith(LATENT_PREFIX)}
         self.endpoints = endpoints(header)
-        self.line, self.cells = 0, ()
 
     def read(self, line: int, cells: tuple[str, ...]) -> Row:
         """What the row says."""
-        self.line, self.cells = line, cells
-        outcome = self._take("outcome", lambda c: values.binary(c, "the outcome", "1 for pathological complete response and 0 for none, as numbers"))
-        if outcome is None and self.require_outcome and not self._text("outcome") and "outcome" in self.place:
-            self._refuse("outcome", "the outcome is unknown", code="MRD-E449", fix="leave out patients without an outcome, or give them to `predict` only")
-        response = self._take("complete_response", lambda c: values.binary(c, "complete_response", "1 if a reader sees no viable tumour after treatment, else 0"))
-        return Row(line, self._take("id", values.identifier) or "", self._take("centre", values.identifier), self._set(), self._fold(), outcome, bool(response),
-                   self._files(), self._options(), *self._dates(), self._clinical(), self._follow_up(), self._volumes(),
-                   self._take("mrtrg", lambda c: values.whole(c, *MRTRG, "the mrTRG", code="MRD-E454")))
-
-    def _text(self, name: str) -> str:
-        return self.cells[self.place[name]] if name in self.place else ""
-
-    def _take(self, name: str, read: Callable[[str], Any]) -> Any:
-        """What a reader makes of a cell; None if there is no such column or the cell is refused."""
-        if name not in self.place:
-            return None
-        try:
-            return read(self._text(name))
-        except CellProblem as problem:
-            self.found.add(problem.placed(self.line, name), self.line)
-            return None
-
-    def _refuse(self, column: str, what: str, *, code: str, found: str = "", fix: str = "") -> None:
-        self.found.cell(self.line, column, what, code=code, found=found, fix=fix)
+        self.turn_to(line, cells)
+        outcome = self.take("outcome", lambda c: values.binary(c, "the outcome", "1 for pathological complete response and 0 for none, as numbers"))
+        if outcome is None and self.require_outcome and not self.text("outcome") and "outcome" in self.place:
+            self.refuse("outcome", "the outcome is unknown", code="MRD-E449", fix="leave out patients without an outcome, or give them to `predict` only")
+        response = self.take("complete_response", lambda c: values.binary(c, "complete_response", "1 if a reader sees no viable tumour after treatment, else 0"))
+        return Row(line, self.take("id", values.identifier) or "", self.take("centre", values.identifier), self._set(), self._fold(), outcome, bool(response),
+                                   self._files(), self._options(), *self._dates(), self._clinical(), self._follow_up(), self._volumes(),
+                   self.take("mrtrg", lambda c: values.whole(c, *MRTRG, "the mrTRG", code="MRD-E454")))
 
     def _set(self) -> str:
-        given = self._text("set")
+        given = self.text("set")
         if "set" not in self.place or given in SETS:
             return given or "train"
         near = difflib.get_close_matches(given.casefold(), SETS, 1, 0.5)
-        self._refuse("set", "there is no such set" if given else "the cell is empty", code="MRD-E451", found=values.seen(given) if given else "",
-                     fix=(f"perhaps '{near[0]}' is meant; " if near else "") + f"write one of {', '.join(SETS)}")
+        self.refuse("set", "there is no such set" if given else "the cell is empty", code="MRD-E451", found=values.seen(given) if given else "",
+                    fix=(f"perhaps '{near[0]}' is meant; " if near else "") + f"write one of {', '.join(SETS)}")
         return "train"
 
     def _fold(self) -> int | None:
-        fold = self._take("fold", lambda c: values.whole(c, 0, MAX_FOLDS, "the fold", code="MRD-E451"))
-        if fold is not None and self._text("set") in ("internal", "external"):
-            self._refuse("fold", "a patient of a test set is in a fold of the training", code="MRD-E451", fix="leave the fold empty for internal and external patients")
+        fold = self.take("fold", lambda c: values.whole(c, 0, MAX_FOLDS, "the fold", code="MRD-E451"))
+        if fold is not None and self.text("set") in ("internal", "external"):
+            self.refuse("fold", "a patient of a test set is in a fold of the training", code="MRD-E451", fix="leave the fold empty for internal and external patients")
         return fold
 
     def _files(self) -> dict[str, Path]:
         files = {}
         for name in (*SCANS, *MASKS):
-            text = self._text(name)
+            text = self.text(name)
             if text.casefold() in values.MISSING_CODES and text not in ("", "."):
-                self._refuse(name, "the cell may hold a code for a file that there is not", code="MRD-E443", found=f"'{text}'", fix="leave the cell empty")
+                self.refuse(name, "the cell may hold a code for a file that there is not", code="MRD-E443", found=f"'{text}'", fix="leave the cell empty")
             elif text:
                 files[name] = self.folder / text
                 if self.require_files:
-                    self._check_file(name, files[name])
+                    self.look_for(name, files[name], folder=name in SCANS)
             elif name in SCANS and self.require_files and name in self.place:
-                self._refuse(name, "no scan is named", code="MRD-E452", fix="name the file or DICOM folder, relative to the table's folder or absolute")
+                self.refuse(name, "no scan is named", code="MRD-E452", fix="name the file or DICOM folder, relative to the table's folder or absolute")
         return files
 
-    def _check_file(self, name: str, path: Path) -> None:
-        """A scan is a file or a folder of DICOM files; a mask is a file. The path is data: nothing in it is expanded or run."""
-        fix = "paths are relative to the table's folder, with forward slashes; '~' and variables are not expanded"
-        try:
-            folder, file = path.is_dir(), path.is_file()
-        except (OSError, ValueError):
-            folder = file = False
-        if not folder and not file:
-            self._refuse(name, "there is no such file" + ("" if name in MASKS else " or folder"), code="MRD-E452", fix=fix)
-        elif folder and name in MASKS:
-            self._refuse(name, "a folder is named where a mask file is needed", code="MRD-E452", fix="name the label map's file")
-
     def _options(self) -> dict[str, Any]:
-        options: dict[str, Any] = {"volume_index": self._take("volume_index", lambda c: values.whole(c, 0, MAX_VOLUME_INDEX, "'volume_index'", code="MRD-E454"))}
+        options: dict[str, Any] = {"volume_index": self.take("volume_index", lambda c: values.whole(c, 0, MAX_VOLUME_INDEX, "'volume_index'", code="MRD-E454"))}
         for name in (name for name in SERIES.values() if name.endswith("_label")):
-            options[name] = self._take(name, lambda c: values.label(c, f"'{name}'"))
+            options[name] = self.take(name, lambda c: values.label(c, f"'{name}'"))
         for name in ("pre_series", "post_series"):
-            options[name] = self._text(name) or None
-            if len(self._text(name)) > MAX_UID_CHARACTERS:
-                self._refuse(name, "this is not the UID of a DICOM series", code="MRD-E454", found=f"{len(self._text(name))} characters",
-                             fix="copy the UID from what mrdeltanet check lists")
+            options[name] = self.series(name)
         for file, name in SERIES.items():
-            if options[name] is not None and not self._text(file):
-                self._refuse(name, f"this chooses a part of '{file}', which is not named", code="MRD-E454", fix=f"name '{file}', or leave the cell empty")
+            if options[name] is not None and not self.text(file):
+                self.refuse(name, f"this chooses a part of '{file}', which is not named", code="MRD-E454", fix=f"name '{file}', or leave the cell empty")
         return {name: value for name, value in options.items() if value is not None}
 
     def _dates(self) -> tuple[dict[str, date], int | None]:
         """The dates, and the interval between the visits, which must agree with them."""
         others = {name: column for name, column in self.declared.items() if column.role == "date"}
-        dates = {name: self._take(name, lambda c: values.day(c, others[name].missing if name in others else ()))
+        dates = {name: self.take(name, lambda c: values.day(c, others[name].missing if name in others else ()))
                  for name in ("pre_date", "post_date", *others)}
         dates = {name: value for name, value in dates.items() if value is not None}
-        stated = self._take("interval_days", lambda c: values.whole(c, 1, values.MAX_DAYS, "the interval", code="MRD-E448"))
+        stated = self.take("interval_days", lambda c: values.whole(c, 1, values.MAX_DAYS, "the interval", code="MRD-E448"))
         between = None
         if "pre_date" in dates and "post_date" in dates:
             between = (dates["post_date"] - dates["pre_date"]).days
             if between <= 0:
-                self._refuse("post_date", "the scan after treatment is not later than the one before", code="MRD-E448",
-                             found="the same day" if between == 0 else f"{-between} days earlier", fix="see whether dates, scans and masks of the two visits are swapped")
+                self.refuse("post_date", "the scan after treatment is not later than the one before", code="MRD-E448",
+                            found="the same day" if between == 0 else f"{-between} days earlier", fix="see whether dates, scans and masks of the two visits are swapped")
             elif stated is not None and stated != between:
-                self._refuse("interval_days", "the interval does not agree with the dates", code="MRD-E448", found=f"{stated} days stated, {between} days between the dates",
-                             fix="correct the dates or the interval, or leave the interval empty")
+                self.refuse("interval_days", "the interval does not agree with the dates", code="MRD-E448", found=f"{stated} days stated, {between} days between the dates",
+                            fix="correct the dates or the interval, or leave the interval empty")
         for name, column in others.items():
             if column.after in dates and name in dates and dates[name] < dates[column.after]:
-                self._refuse(name, f"the date lies before '{column.after}'", code="MRD-E448", found=f"{(dates[column.after] - dates[name]).days} days earlier",
-                             fix="see which of the two dates is wrong")
+                self.refuse(name, f"the date lies before '{column.after}'", code="MRD-E448", found=f"{(dates[column.after] - dates[name]).days} days earlier",
+                            fix="see which of the two dates is wrong")
         return dates, stated if between is None else between
 
     def _clinical(self) -> dict[str, float | str | None]:
         readers = {"number": values.number, "category": values.category, "text": values.free_text}
-        return {name: self._take(name, lambda c: readers[column.role](c, column)) for name, column in self.declared.items() if column.role in readers}
+        return {name: self.take(name, lambda c: readers[column.role](c, column)) for name, column in self.declared.items() if column.role in readers}
 
     def _follow_up(self) -> dict[str, tuple[float, int]]:
         found = {}
         for endpoint in self.endpoints:
-            time = self._take(endpoint + TIME, values.months)
-            event = self._take(endpoint + EVENT, lambda c: values.binary(c, "the event", "1 if it happened at that time and 0 if it had not by then", code="MRD-E450"))
-            if bool(self._text(endpoint + TIME)) != bool(self._text(endpoint + EVENT)):
-                empty = endpoint + (TIME if not self._text(endpoint + TIME) else EVENT)
-                self._refuse(empty, "the cell is empty, while the other half of the follow-up is given", code="MRD-E450", fix="give both time and event, or neither")
+            time = self.take(endpoint + TIME, values.months)
+            event = self.take(endpoint + EVENT, lambda c: values.binary(c, "the event", "1 if it happened at that time and 0 if it had not by then", code="MRD-E450"))
+            if bool(self.text(endpoint + TIME)) != bool(self.text(endpoint + EVENT)):
+                empty = endpoint + (TIME if not self.text(endpoint + TIME) else EVENT)
+                self.refuse(empty, "the cell is empty, while the other half of the follow-up is given", code="MRD-E450", fix="give both time and event, or neither")
             elif time is not None and event is not None:
                 found[endpoint] = (time, event)
         return found
 
     def _volumes(self) -> dict[str, float]:
         """Volumes that the table's author measured; zero is possible after treatment only."""
-        read = {name: self._take(name, lambda c: values.number(c, Column("number", "mL", minimum=0.0, maximum=5000.0))) for name in VOLUMES}
+        read = {name: self.take(name, lambda c: values.number(c, Column("number", "mL", minimum=0.0, maximum=5000.0))) for name in VOLUMES}
         return {name: value for name, value in read.items() if value is not None}

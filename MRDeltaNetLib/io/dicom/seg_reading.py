@@ -44,6 +44,7 @@ class SegmentFacts:
     number, name          as in the file; name is cut and free of control characters
     category, type        coded property
     algorithm             "MANUAL", "SEMIAUTOMATIC" or "AUTOMATIC"
+    algorithm_name        what computed it; "not named" if the file does not say
     tracking_uid          which lesion it is over several visits, None if the file does not say
     """
 
@@ -53,6 +54,7 @@ class SegmentFacts:
     type: Code
     algorithm: str
     tracking_uid: str | None = None
+    algorithm_name: str = "not named"
 
     def text(self) -> str:
         """The segment in a few words."""
@@ -166,7 +168,12 @@ def _damaged(cause: Exception) -> InputError:
 def _facts(item: Any) -> SegmentFacts:
     category, kind = (_code(item.get(name)) for name in ("SegmentedPropertyCategoryCodeSequence", "SegmentedPropertyTypeCodeSequence"))
     return SegmentFacts(int(item.SegmentNumber), harmless(str(item.get("SegmentLabel") or ""), 60) or "unnamed", category, kind,
-                        str(item.get("SegmentAlgorithmType") or ""), str(item.get("TrackingUID") or "") or None)
+                        str(item.get("SegmentAlgorithmType") or ""), str(item.get("TrackingUID") or "") or None, _algorithm_name(item))
+
+
+def _algorithm_name(item: Any) -> str:
+    named = [str(entry.get("AlgorithmName") or "") for entry in item.get("SegmentationAlgorithmIdentificationSequence") or ()]
+    return harmless(next(filter(None, [*named, str(item.get("SegmentAlgorithmName") or "")]), ""), 64) or "not named"
 
 
 def _code(sequence: Any) -> Code:

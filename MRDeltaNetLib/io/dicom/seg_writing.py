@@ -48,12 +48,14 @@ class Outline:
     mask       sitk.Image uint8 {0, 1} on the series' grid; may be empty
     origin     one of ORIGINS
     algorithm  what computed it, and its version; needed unless it is manual
+    moved      the algorithm only moved what a person had drawn
     """
 
     key: str
     mask: sitk.Image
     origin: str
     algorithm: tuple[str, str] | None = None
+    moved: bool = False
 
 
 def tracking_uid(series_uid: str, lesion: int = 1) -> str:
@@ -141,7 +143,7 @@ def _described(hd: Any, seg: Any, number: int, outline: Outline, tracking: str) 
 def _algorithm(hd: Any, outline: Outline) -> Any:
     """CID 7162 knows no registration: an outline that was carried over is a person's, moved, hence manual processing."""
     from pydicom.sr.codedict import codes
-    family = codes.cid7162.ManualProcessing if outline.origin == "semiautomatic" else codes.cid7162.ArtificialIntelligence
+    family = codes.cid7162.ManualProcessing if outline.moved else codes.cid7162.ArtificialIntelligence
     name, version = outline.algorithm
     return hd.AlgorithmIdentificationSequence(name=name[:64], family=family, version=version[:64])
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Mapping
 
 from MRDeltaNetLib.errors import InputError, Notice
 
@@ -47,6 +48,7 @@ class FileFacts:
     second_reader   True if SimpleITK reads this kind's header too, as a second opinion on the geometry
     assumed         True if the directions come from the user's word and not from the file
     segments        segments named in the header of a segmentation file
+    texts           texts of ours in the header (NRRD), by key; anybody can write them
     notices         warnings
     """
 
@@ -67,6 +69,7 @@ class FileFacts:
     second_reader: bool = True
     assumed: bool = False
     segments: tuple[Segment, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
 
     @property

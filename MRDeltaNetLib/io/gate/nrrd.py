@@ -32,6 +32,9 @@ _FIELDS = {"type", "block size", "dimension", "space", "space dimension", "sizes
            "old min", "old max", "endian", "encoding", "data file", "content", "number", "sample units", "line skip", "byte skip"}
 _SYNONYMS = {"blocksize": "block size", "axismins": "axis mins", "axismaxs": "axis maxs", "centers": "centerings", "datafile": "data file",
              "sampleunits": "sample units", "lineskip": "line skip", "byteskip": "byte skip", "oldmin": "old min", "oldmax": "old max"}
+OWN_TEXTS = "mrdeltanet"
+"""How the keys of texts of ours begin."""
+
 _SPACE_KINDS = {"domain", "space", "???", "none"}
 _SERIES_KINDS = {"list", "time", "domain", "???", "none"}
 
@@ -55,7 +58,8 @@ def parse(head: bytes, path: Path, limits: GateLimits, *, assume_ras: bool = Fal
     data_file, start = _data_place(fields, path, end, encoding, volumes * sizes[0] * sizes[1] * sizes[2] * int(code[1:]))
     return FileFacts(format="nrrd", sizes=sizes, volumes=volumes, volume_axis=3 if place is None else place, voxel_type=_order(fields, code, encoding) + code,
                      lps=lps, forms=(lps,), data_file=data_file, packed_at=start, encoding=encoding,
-                     second_reader=place is None and encoding != "bzip2", assumed=assumed, segments=_segments(pairs))
+                     second_reader=place is None and encoding != "bzip2", assumed=assumed, segments=_segments(pairs),
+                     texts={key: _unescaped(value) for key, value in pairs.items() if key.startswith(OWN_TEXTS)})
 
 
 def _fields(head: bytes, limits: GateLimits) -> tuple[dict[str, str], dict[str, str], int]:
@@ -192,6 +196,11 @@ def _data_place(fields: dict[str, str], path: Path, end: int, encoding: str, exp
         start = max(start, os.stat(data_file).st_size - expected)
         return data_file, start
     return data_file, start + byte_skip
+
+
+def _unescaped(value: str) -> str:
+    """A text as it was before NRRD's two escapes, of backslash and line end."""
+    return re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], value)
 
 
 def _segments(pairs: dict[str, str]) -> tuple[Segment, ...]:
