@@ -18,7 +18,7 @@ MEMBERS = ("all", "first")
 """Which members of an ensemble answer."""
 
 
-EXPLAIN_METHODS = ("attention", "change", "gradcam", "relevance", "integrated_gradients", "occlusion", "roi_shells", "counterfactual",
+EXPLAIN_METHODS = ("attention", "change", "gradcam", "relevance", "integrated_gradients", "expected_gradients", "occlusion", "roi_shells", "counterfactual",
                    "guided_gradcam", "null")
 """Methods that make maps (response/attribution), in the order in which they are listed and shown."""
 
