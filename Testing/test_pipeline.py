@@ -512,3 +512,31 @@ def test_a_method_that_cannot_be_asked_stops_a_run_before_anything_is_aligned(pa
     with pytest.raises(MissingPackage) as caught:
         pipeline.run(case_of(pair), RunConfig(explain_methods=("integrated_gradients",)), bundle=demo, progress=lambda done, message: seen.append(message))
     assert caught.value.code == "MRD-E801" and not seen
+
+
+def judged_as(default: str | None):
+    """A bundle of which only the verdict on its maps is asked."""
+    return SimpleNamespace(own={"maps": {"default": default, "passed": [default] if default else [], "failed": []}})
+
+
+def test_the_map_that_won_the_models_own_tests_is_made_without_being_named_and_no_other():
+    explaining = RunConfig(steps=("predict", "explain"))
+    assert pipeline._more_methods(explaining, judged_as("gradcam")) == (("gradcam",), [])
+    assert pipeline._more_methods(replace(explaining, explain_methods=("null", "relevance")), judged_as("gradcam")) == (("gradcam", "relevance", "null"), [])
+    for nothing in (judged_as(None), judged_as("attention"), SimpleNamespace(own={})):
+        assert pipeline._more_methods(explaining, nothing) == ((), [])
+    assert pipeline._more_methods(RunConfig(steps=("predict",)), judged_as("gradcam")) == ((), [])
+
+
+@pytest.mark.parametrize("default, word", [("from_the_future", "another version"), ("integrated_gradients", "captum")])
+def test_a_default_map_that_cannot_be_made_stops_no_run_and_is_told(monkeypatch, default, word):
+    monkeypatch.setattr(pipeline.attribution, "missing_package", lambda key: "captum" if key == "integrated_gradients" else None)
+    more, (notice,) = pipeline._more_methods(RunConfig(steps=("predict", "explain"), explain_methods=("change", "null")), judged_as(default))
+    assert more == ("null",) and notice.code == "MRD-W719" and word in notice.text
+
+
+def test_a_run_makes_the_default_map_and_says_that_it_was_made(pair, demo):
+    won = replace(demo, metadata={**demo.metadata, "mrdeltanet": {**demo.own, "maps": {"default": "gradcam", "passed": ["gradcam"], "failed": ["attention"]}}})
+    made = pipeline.run(case_of(pair), RunConfig(steps=("masks", "predict", "explain")), bundle=won, transform=pair.transform_pre_to_post)
+    assert {"gradcam_pre", "gradcam_post", "attention_post"} <= set(made.images) and made.history[-1]["parameters"] == {"methods": ["gradcam"]}
+    assert "did not pass" in made.map_facts["attention_post"]["caution"] and "did not pass" not in made.map_facts["gradcam_post"].get("caution", "")
