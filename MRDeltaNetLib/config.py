@@ -23,7 +23,7 @@ EXPLAIN_METHODS = ("attention", "change", "gradcam", "relevance", "integrated_gr
 """Methods that make maps (response/attribution), in the order in which they are listed and shown."""
 
 NATIVE_METHODS = ("attention", "change")
-"""Those that every run with the step "explain" makes: the network's own."""
+"""Those that every run with the step "explain" makes: the network's own. A model whose own tests a method won (io/judged_maps) adds that one."""
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import SimpleITK as sitk
 import torch
 
 from MRDeltaNetLib import pipeline
-from MRDeltaNetLib.config import STEPS, GateLimits, PreprocessingConfig, RegistrationConfig, RunConfig
+from MRDeltaNetLib.config import EXPLAIN_METHODS, STEPS, GateLimits, PreprocessingConfig, RegistrationConfig, RunConfig
 from MRDeltaNetLib.errors import Cancelled, InputError, MissingPackage, Notice, OutOfMemory, UsageError
 from MRDeltaNetLib.imaging import registration
+from MRDeltaNetLib.io import judged_maps
 from MRDeltaNetLib.models.comparison import TokenShares
 from MRDeltaNetLib.response import familiarity, uncertainty
 from MRDeltaNetLib.response.correspondence import query
@@ -494,7 +495,9 @@ def test_a_run_makes_the_maps_that_it_is_asked_for_and_they_are_those_that_expla
     plain = pipeline.run(case_of(pair), RunConfig(steps=steps), bundle=demo, transform=pair.transform_pre_to_post)
     names = {"gradcam_pre", "gradcam_post", "null_pre", "null_post"}
     assert set(asked.images) - set(plain.images) == names == set(asked.map_facts) - set(plain.map_facts) and told == sorted(told)
-    assert asked.history[-1]["parameters"] == {"methods": ["gradcam", "null"]} and plain.history[-1]["parameters"] == {}
+    won = judged_maps.default(demo.own)
+    made = [[key for key in EXPLAIN_METHODS if key in wanted] for wanted in (("gradcam", "null", won), (won,))]
+    assert [one.history[-1]["parameters"].get("methods", []) for one in (asked, plain)] == made
     write_results(asked, tmp_path / "asked", manifest=MANIFEST_FACTS)
     write_results(plain, tmp_path / "plain", manifest=MANIFEST_FACTS)
     explain_result(tmp_path / "plain", ["gradcam", "null"])
