@@ -309,28 +309,6 @@ def test_without_maps_nothing_is_offered_and_with_them_they_lie_over_their_scan(
     assert before.GetForegroundVolumeID() is None and after.GetForegroundVolumeID() is None and ui(panel, "explain").mapLabel.text == ""
 
 
-def test_the_map_that_won_the_models_own_tests_is_first_and_shown_until_another_is_chosen(application, panel, case, monkeypatch):
-    import slicer
-
-    from MRDeltaNetLib.mrml import overlays
-    from MRDeltaNetPanel import results
-    from MRDeltaNetPanel.parameters import Map
-    facts = panel.logic.resultFacts(case)
-    verdict = {"default": "gradcam", "passed": ["gradcam"], "failed": ["attention"]}
-    monkeypatch.setattr(panel.logic, "resultFacts", lambda parameters: {**facts, "model": {**(facts["model"] or {}), "maps": verdict}})
-    assert panel.logic.defaultMap(case) is None, "its map was not made"
-    image, (role, name, legend) = overlays.image_from_node(results.maps(case)["attention_pre"], None), overlays.MAPS["gradcam_pre"]
-    overlays.show_map(slicer.mrmlScene, image, "gradcam_pre", case.preVolume, role, name, legend)
-    panel.go("explain")
-    application.process_events(0.5)
-    box = ui(panel, "explain").mapBox
-    assert box.itemData(0) == "gradcam_pre" and case.shownMap is Map.GRADCAM_PRE and box.currentText == Map.GRADCAM_PRE.label()
-    pick(box, Map.ATTENTION_POST)
-    panel.refreshSoon()
-    application.process_events(0.5)
-    assert case.shownMap is Map.ATTENTION_POST and box.currentText == Map.ATTENTION_POST.label()
-
-
 def pick(box, choice):
     """A line of the list of maps, as a person picks it."""
     box.currentIndex = [box.itemData(index) for index in range(box.count)].index(choice.value)
