@@ -18,12 +18,12 @@ MEMBERS = ("all", "first")
 """Which members of an ensemble answer."""
 
 
-EXPLAIN_METHODS = ("attention", "change", "gradcam", "relevance", "integrated_gradients", "occlusion", "roi_shells", "counterfactual",
+EXPLAIN_METHODS = ("attention", "change", "gradcam", "relevance", "integrated_gradients", "expected_gradients", "occlusion", "roi_shells", "counterfactual",
                    "guided_gradcam", "null")
 """Methods that make maps (response/attribution), in the order in which they are listed and shown."""
 
 NATIVE_METHODS = ("attention", "change")
-"""Those that every run with the step "explain" makes: the network's own."""
+"""Those that every run with the step "explain" makes: the network's own. A model whose own tests a method won (io/judged_maps) adds that one."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from MRDeltaNetLib.case import Case, NetworkInput, Prepared, Result, Timepoint
-from MRDeltaNetLib.config import NATIVE_METHODS, GateLimits, PreprocessingConfig, RegistrationConfig, RunConfig
+from MRDeltaNetLib.config import EXPLAIN_METHODS, NATIVE_METHODS, GateLimits, PreprocessingConfig, RegistrationConfig, RunConfig
 from MRDeltaNetLib.errors import InputError, MissingPackage, Notice, OutOfMemory, UsageError
 from MRDeltaNetLib.imaging import features, measures, outline_place, preprocessing, registration, response_scales, segmentation
 from MRDeltaNetLib.imaging.registration.similarity import linear_parts
@@ -55,8 +55,8 @@ def run(case: Case, config: RunConfig, *, bundle: Bundle | None = None, transfor
     returns    Result; what was not asked for is None or absent
     raises     InputError, UsageError, OutOfMemory, Cancelled
     """
-    story = _Story(list(notices), progress)
-    more = _more_methods(config)
+    more, missing = _more_methods(config, bundle)
+    story = _Story([*notices, *missing], progress)
     network = network_of(bundle, config) if more and bundle is not None else None
     require_methods(more, network)                           # before minutes go into the alignment
     case, alignment, found = _aligned_and_measured(case, config, transform, story)
@@ -215,7 +215,7 @@ def _with_prediction(result: Result, case: Case, config: RunConfig, bundle: Bund
                      familiarity=known.as_json(), model=bundle.public_facts() | {"device": predicted.device} | ({"members_used": 1} if alone else {}), **spread)
     if "explain" not in config.steps:
         return result
-    more = _more_methods(config)
+    more, _ = _more_methods(config, bundle)
     with story.step("explain", {"methods": list(more)} if more else {}) as bar:
         maps = explanation.explain(predicted, prepared.grid, preprocessing.image_on_grid)
         looks, none_because = correspondence.from_prediction(predicted, prepared.grid)
@@ -281,9 +281,17 @@ def require_methods(keys: Iterable[str], network: "torch.nn.Module | None") -> N
             raise InputError(f"The method '{key}' means nothing on this network", code="MRD-E724", found=reason, fix="leave the method out")
 
 
-def _more_methods(config: RunConfig) -> tuple[str, ...]:
-    """Methods beside the native ones."""
-    return tuple(key for key in config.explain_methods if key not in NATIVE_METHODS) if {"predict", "explain"} <= set(config.steps) else ()
+def _more_methods(config: RunConfig, bundle: Bundle | None) -> tuple[tuple[str, ...], list[Notice]]:
+    """Methods beside the native ones: those that the job names, and the one that won the model's own tests. And what has to be said where it cannot be made."""
+    if not {"predict", "explain"} <= set(config.steps):
+        return (), []
+    default = None if bundle is None else judged_maps.default(bundle.own)
+    package = attribution.missing_package(default) if default in EXPLAIN_METHODS else None
+    more = tuple(key for key in EXPLAIN_METHODS if key in {*config.explain_methods, *(() if package else (default,))} - {*NATIVE_METHODS})
+    if default in (None, *more, *NATIVE_METHODS):
+        return more, []
+    why = f"its method '{default}' " + (f"needs the Python package '{package}'" if package else "is of another version of this software")
+    return more, [Notice("MRD-W719", f"The map that the model's own tests chose could not be made: {why}", "pip install 'mrdeltanet[explain]'" if package else "update this software")]
 
 
 def _other_outlines(prepared: Prepared, case: Case, transform: sitk.Transform, settings: PreprocessingConfig,

@@ -12,9 +12,10 @@ import SimpleITK as sitk
 import torch
 
 from MRDeltaNetLib import pipeline
-from MRDeltaNetLib.config import STEPS, GateLimits, PreprocessingConfig, RegistrationConfig, RunConfig
+from MRDeltaNetLib.config import EXPLAIN_METHODS, STEPS, GateLimits, PreprocessingConfig, RegistrationConfig, RunConfig
 from MRDeltaNetLib.errors import Cancelled, InputError, MissingPackage, Notice, OutOfMemory, UsageError
 from MRDeltaNetLib.imaging import registration
+from MRDeltaNetLib.io import judged_maps
 from MRDeltaNetLib.models.comparison import TokenShares
 from MRDeltaNetLib.response import familiarity, uncertainty
 from MRDeltaNetLib.response.correspondence import query
@@ -494,7 +495,9 @@ def test_a_run_makes_the_maps_that_it_is_asked_for_and_they_are_those_that_expla
     plain = pipeline.run(case_of(pair), RunConfig(steps=steps), bundle=demo, transform=pair.transform_pre_to_post)
     names = {"gradcam_pre", "gradcam_post", "null_pre", "null_post"}
     assert set(asked.images) - set(plain.images) == names == set(asked.map_facts) - set(plain.map_facts) and told == sorted(told)
-    assert asked.history[-1]["parameters"] == {"methods": ["gradcam", "null"]} and plain.history[-1]["parameters"] == {}
+    won = judged_maps.default(demo.own)
+    made = [[key for key in EXPLAIN_METHODS if key in wanted] for wanted in (("gradcam", "null", won), (won,))]
+    assert [one.history[-1]["parameters"].get("methods", []) for one in (asked, plain)] == made
     write_results(asked, tmp_path / "asked", manifest=MANIFEST_FACTS)
     write_results(plain, tmp_path / "plain", manifest=MANIFEST_FACTS)
     explain_result(tmp_path / "plain", ["gradcam", "null"])
@@ -512,3 +515,31 @@ def test_a_method_that_cannot_be_asked_stops_a_run_before_anything_is_aligned(pa
     with pytest.raises(MissingPackage) as caught:
         pipeline.run(case_of(pair), RunConfig(explain_methods=("integrated_gradients",)), bundle=demo, progress=lambda done, message: seen.append(message))
     assert caught.value.code == "MRD-E801" and not seen
+
+
+def judged_as(default: str | None):
+    """A bundle of which only the verdict on its maps is asked."""
+    return SimpleNamespace(own={"maps": {"default": default, "passed": [default] if default else [], "failed": []}})
+
+
+def test_the_map_that_won_the_models_own_tests_is_made_without_being_named_and_no_other():
+    explaining = RunConfig(steps=("predict", "explain"))
+    assert pipeline._more_methods(explaining, judged_as("gradcam")) == (("gradcam",), [])
+    assert pipeline._more_methods(replace(explaining, explain_methods=("null", "relevance")), judged_as("gradcam")) == (("gradcam", "relevance", "null"), [])
+    for nothing in (judged_as(None), judged_as("attention"), SimpleNamespace(own={})):
+        assert pipeline._more_methods(explaining, nothing) == ((), [])
+    assert pipeline._more_methods(RunConfig(steps=("predict",)), judged_as("gradcam")) == ((), [])
+
+
+@pytest.mark.parametrize("default, word", [("from_the_future", "another version"), ("integrated_gradients", "captum")])
+def test_a_default_map_that_cannot_be_made_stops_no_run_and_is_told(monkeypatch, default, word):
+    monkeypatch.setattr(pipeline.attribution, "missing_package", lambda key: "captum" if key == "integrated_gradients" else None)
+    more, (notice,) = pipeline._more_methods(RunConfig(steps=("predict", "explain"), explain_methods=("change", "null")), judged_as(default))
+    assert more == ("null",) and notice.code == "MRD-W719" and word in notice.text
+
+
+def test_a_run_makes_the_default_map_and_says_that_it_was_made(pair, demo):
+    won = replace(demo, metadata={**demo.metadata, "mrdeltanet": {**demo.own, "maps": {"default": "gradcam", "passed": ["gradcam"], "failed": ["attention"]}}})
+    made = pipeline.run(case_of(pair), RunConfig(steps=("masks", "predict", "explain")), bundle=won, transform=pair.transform_pre_to_post)
+    assert {"gradcam_pre", "gradcam_post", "attention_post"} <= set(made.images) and made.history[-1]["parameters"] == {"methods": ["gradcam"]}
+    assert "did not pass" in made.map_facts["attention_post"]["caution"] and "did not pass" not in made.map_facts["gradcam_post"].get("caution", "")

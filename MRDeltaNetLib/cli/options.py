@@ -26,6 +26,7 @@ MembersChoice = choice("MembersChoice", MEMBERS)
 ProgressChoice = choice("ProgressChoice", PROGRESS)
 SettingChoice = choice("SettingChoice", ("controlled", "realistic"))
 ScannersChoice = choice("ScannersChoice", ("balanced", "confounded"))
+ResidualChoice = choice("ResidualChoice", ("middle", "rim"))
 
 Pre = Annotated[Optional[str], typer.Option("--pre", metavar="PATH", help="Scan before treatment: DICOM folder, NIfTI, NRRD or MHA.")]
 Post = Annotated[Optional[str], typer.Option("--post", metavar="PATH", help="Scan after treatment: DICOM folder, NIfTI, NRRD or MHA.")]

@@ -11,7 +11,7 @@ import typer
 from MRDeltaNetLib.cli.options import (
     AssumeRas, BiasChoice, Clinical, CompleteResponse, Device, DeviceChoice, ExplainMethods, Members, MembersChoice, Mrtrg, NoScene, Out, OutlineStep, Post, PostHeader,
     PostLabel, PostMask, PostProbability, PostSeries, Pre, PreHeader, PreLabel, PreMask, PreProbability, PreSeries, Progress, ProgressChoice, RegistrationChoice, ResidualLabel, ResidualMask,
-    ScannersChoice, Seed, SettingChoice, VolumeIndex, Workers, guarded, listed, tell)
+    ResidualChoice, ScannersChoice, Seed, SettingChoice, VolumeIndex, Workers, guarded, listed, tell)
 from MRDeltaNetLib.errors import UsageError
 
 
@@ -75,6 +75,7 @@ def simulate(cases: Annotated[int, typer.Option("--cases", metavar="N", min=1, m
              seed: Seed = 0,
              setting: Annotated[SettingChoice, typer.Option("--setting", help="controlled: volume change says nothing; realistic: it says a little.")] = SettingChoice("controlled"),
              scanners: Annotated[Optional[ScannersChoice], typer.Option("--scanners", help="Four centres with a scanner each; confounded: their shares of responders differ, so that a model can cheat.")] = None,
+             residual: Annotated[ResidualChoice, typer.Option("--residual", help="Where residual tumour and inflammation lie in the bed; rim: a harder judge of maps than the middle, where outlines alone point.")] = ResidualChoice("middle"),
              external: Annotated[float, typer.Option("--external", metavar="SHARE", min=0.0, max=0.9, help="Share of cases in the set 'external', which no training sees; writes the column 'set'.")] = 0.0,
              coarse: Annotated[bool, typer.Option("--coarse", help="Scans of about 2 x 2 x 5 mm, which are made and prepared in a fraction of the time: to try commands on.")] = False,
              workers: Workers = 1,
@@ -85,7 +86,7 @@ def simulate(cases: Annotated[int, typer.Option("--cases", metavar="N", min=1, m
         from MRDeltaNetLib.cohort.simulation import COARSE, simulate_cohort
         from MRDeltaNetLib.doorway import progress_for, stoppable
         with progress_for(progress.value) as bar:
-            simulate_cohort(cases, seed, setting.value, Path(out), workers=workers, size=COARSE if coarse else None, scanners=None if scanners is None else scanners.value,
+            simulate_cohort(cases, seed, setting.value, Path(out), workers=workers, size=COARSE if coarse else None, scanners=None if scanners is None else scanners.value, residual=residual.value,
                             sets={"train": 1 - external, "external": external} if external else None, progress=stoppable(bar))
         typer.echo(f"{cases} simulated pairs: {Path(out) / 'cohort.csv'}")
         return 0

@@ -74,7 +74,7 @@ def write_pair(folder: Path | str, seed: int, setting: str = "controlled", **opt
 
 def simulate_cohort(cases: int, seed: int, setting: str, out: Path | str, *, workers: int = 1, size: tuple[int, int, int] | None = None,
                     spacing_mm: tuple[float, float, float] | None = None, prevalence: float | None = None, reader_mm: float = 0.0,
-                    sets: Mapping[str, float] | None = None, scanners: str | None = None, progress: Progress = silent) -> Path:
+                    sets: Mapping[str, float] | None = None, scanners: str | None = None, residual: str = "middle", progress: Progress = silent) -> Path:
     """Write a simulated cohort: case-0001/{pre,post,pre_mask,post_mask,residual_mask}.nrrd with the true transform, and cohort.csv.
 
     cases       how many; case n of a seed is the same however many there are and however many workers write them
@@ -88,6 +88,7 @@ def simulate_cohort(cases: int, seed: int, setting: str, out: Path | str, *, wor
                 None: no such column. A case's set does not change its images
     scanners    None: every scan looks like the measured one, and centres mean nothing. "balanced": four centres, each with its own
                 simulated scanner, all with the same prevalence. "confounded": the same with CONFOUNDED_PREVALENCE instead of prevalence
+    residual    where residual tumour and inflammation lie: "middle" of the bed, or at its "rim", as in simulate_pair
     returns     cohort.csv, written last: where it lies, the cohort is whole; cohort.json beside it is its data dictionary
     raises      UsageError; Cancelled from progress, leaving whole cases but no table
     """
@@ -97,11 +98,11 @@ def simulate_cohort(cases: int, seed: int, setting: str, out: Path | str, *, wor
     _check_sets(sets)
     if scanners is not None and scanners not in SCANNER_MIXES:
         raise UsageError("The simulation knows no such mix of scanners", code="MRD-E862", fix=f"choose one of {', '.join(SCANNER_MIXES)}")
-    plans = [_Plan(number, seed, setting, prevalence, size, spacing_mm, reader_mm, out, sets, scanners) for number in range(1, cases + 1)]
-    draw_case(plans[0].case_seed, setting=setting, size=size, spacing_mm=spacing_mm)      # refuses a size or spacing before anything is written
+    plans = [_Plan(number, seed, setting, prevalence, size, spacing_mm, reader_mm, out, sets, scanners, residual) for number in range(1, cases + 1)]
+    draw_case(plans[0].case_seed, setting=setting, size=size, spacing_mm=spacing_mm, residual=residual)      # refuses a size or place before anything is written
     settings = {"cases": cases, "seed": seed, "setting": setting, "prevalence": prevalence, "reader_mm": reader_mm,
                 "size": size, "spacing_mm": spacing_mm} | ({} if sets is None else {"sets": dict(sets)})
-    settings |= {} if scanners is None else {"scanners": scanners}
+    settings |= ({} if scanners is None else {"scanners": scanners}) | ({} if residual == "middle" else {"residual": residual})
     _refuse_another_cohort(out, settings)
     (out / "cohort.csv").unlink(missing_ok=True)
     rows, columns = [{}] * cases, COLUMNS | ({} if scanners is None else SCANNER_COLUMN) | ({} if sets is None else SET_COLUMN)
@@ -119,7 +120,7 @@ class _Plan:
     """One case of a cohort, small enough to send to another process."""
 
     def __init__(self, number: int, seed: int, setting: str, prevalence: float, size, spacing_mm, reader_mm: float, out: Path,
-                 sets: Mapping[str, float] | None = None, scanners: str | None = None) -> None:
+                 sets: Mapping[str, float] | None = None, scanners: str | None = None, residual: str = "middle") -> None:
         self.number, self.case_seed, self.out = number, (seed + 1) * SEED_STEP + number, out
         if scanners is None:
             scanner, self.centre = None, CENTRES[int(np.random.default_rng([seed, number, 6]).choice(3, p=(0.5, 0.3, 0.2)))]
@@ -127,7 +128,8 @@ class _Plan:
             scanner = self.centre = list(SCANNERS)[int(np.random.default_rng([seed, number, 6]).integers(len(SCANNERS)))]
             prevalence = CONFOUNDED_PREVALENCE[scanner] if scanners == "confounded" else prevalence
         responder = bool(np.random.default_rng([seed, number, 5]).random() < prevalence)
-        self.options = {"setting": setting, "responder": responder, "size": size, "spacing_mm": spacing_mm, "reader_mm": reader_mm, "scanner": scanner}
+        self.options = {"setting": setting, "responder": responder, "size": size, "spacing_mm": spacing_mm, "reader_mm": reader_mm, "scanner": scanner,
+                        "residual": residual}
         self.set = None if sets is None else str(np.random.default_rng([seed, number, 7]).choice(list(sets), p=list(sets.values())))
 
 

@@ -56,6 +56,14 @@ def why_not_offered(own: Mapping[str, Any], key: str) -> str:
     return CAUTION if verdict(own, key) is False else "was not judged on this model, of which other maps passed their tests"
 
 
+def default(own: Mapping[str, Any]) -> str | None:
+    """The method that won the model's own tests; None where none did, or none was judged.
+
+    own  as in offered
+    """
+    return (own.get("maps") or {"default": None})["default"]
+
+
 def caution(own: Mapping[str, Any], key: str) -> str:
     """What has to be said with a method's map on this model; "" if nothing."""
     return CAUTION if verdict(own, key) is False else ""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Mapping
+from contextlib import contextmanager
+from typing import Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -67,6 +68,9 @@ class PairNetwork(nn.Module):
     """By what post tokens find the pre tokens that they are compared with: "content", "position" or "same place"; None: they are compared with
     no place, so that there is no correspondence."""
 
+    _held: tuple[int, list[torch.Tensor]] | None = None
+    """Visit and its features, see holding."""
+
     stages = tuple((name, tuple(f"encoder.{part}." for part in parts)) for name, parts in (
         ("stem", ("stem",)), ("stage1", ("stage1",)), ("stage2", ("down2", "stage2")))) + (
         ("stage3", ("encoder.down3.", "encoder.position", "encoder.stage3.")),)
@@ -126,11 +130,28 @@ class PairNetwork(nn.Module):
     def encode(self, x: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Features of the pre and of the post visit of a shown input, one (B, dim, d, h, w) a scale each."""
         check_shape(x, self.geometry)
+        if self._held is not None and not torch.is_grad_enabled() and not _hooked(self.encoder):
+            time, held = self._held
+            known, other = [features.expand(len(x), *features.shape[1:]) for features in held], self.encode_visit(x, 1 - time)
+            return (known, other) if time == 0 else (other, known)
         visits = x[:, :, :self.encoder_channels].transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last_3d)
         if torch.is_grad_enabled() or _hooked(self.encoder):
             return self.encoder(visits[:len(x)]), self.encoder(visits[len(x):])
         both = self.encoder(visits)
         return [features[:len(x)] for features in both], [features[len(x):] for features in both]
+
+    @contextmanager
+    def holding(self, x: torch.Tensor, time: int) -> Iterator[None]:
+        """While this lasts, the features of visit `time` are those that x (1, 2, 2, D, H, W) has, whatever is given: they are computed once.
+
+        For many variants of one case that differ in the other visit alone, and without gradients: with them, nothing is held.
+        """
+        with torch.inference_mode():
+            self._held = time, self.encode_visit(self.shown(x), time)
+        try:
+            yield
+        finally:
+            self._held = None
 
     def frames(self, x: torch.Tensor) -> list[Frames]:
         """ROI and offset of each scale; a token's ROI is the mean over its voxels."""

@@ -100,13 +100,13 @@ def test_progress_reaches_one(tmp_path):
     assert told == [0.5, 1.0]
 
 
-@pytest.mark.parametrize("second", [dict(cases=2, seed=8), dict(cases=1, seed=7), dict(cases=2, seed=7, setting="realistic")],
-                         ids=["another seed", "fewer cases", "another setting"])
+@pytest.mark.parametrize("second", [dict(cases=2, seed=8), dict(cases=1, seed=7), dict(cases=2, seed=7, setting="realistic"), dict(cases=2, seed=7, residual="rim")],
+                         ids=["another seed", "fewer cases", "another setting", "another place of the residual"])
 def test_another_cohort_never_mixes_with_the_one_in_the_folder(tmp_path, second):
     simulate_cohort(2, 7, "controlled", tmp_path / "c", size=(32, 32, 10))
     before = {path: sha256(path) for path in (tmp_path / "c").rglob("*") if path.is_file()}
     with pytest.raises(UsageError) as caught:
-        simulate_cohort(second["cases"], second["seed"], second.get("setting", "controlled"), tmp_path / "c", size=(32, 32, 10))
+        simulate_cohort(second["cases"], second["seed"], second.get("setting", "controlled"), tmp_path / "c", size=(32, 32, 10), residual=second.get("residual", "middle"))
     assert caught.value.code == "MRD-E855" and "empty folder" in caught.value.fix
     assert before == {path: sha256(path) for path in (tmp_path / "c").rglob("*") if path.is_file()}
 
@@ -129,12 +129,21 @@ def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path):
 @pytest.mark.parametrize("options, code, word", [
     ({"cases": 0}, "MRD-E853", "cases"), ({"workers": 0}, "MRD-E853", "worker"), ({"setting": "best"}, "MRD-E850", "realistic"),
     ({"prevalence": 1.5}, "MRD-E854", "share"), ({"prevalence": float("nan")}, "MRD-E854", "share"), ({"reader_mm": -1.0}, "MRD-E854", "error"),
-    ({"sets": {"train": 0.5}}, "MRD-E854", "add up"), ({"sets": {"test": 1.0}}, "MRD-E854", "external"), ({"size": (2, 2, 2)}, "MRD-E851", "voxels"), ({"seed": -3}, "MRD-E856", "zero")])
+    ({"sets": {"train": 0.5}}, "MRD-E854", "add up"), ({"sets": {"test": 1.0}}, "MRD-E854", "external"), ({"size": (2, 2, 2)}, "MRD-E851", "voxels"), ({"seed": -3}, "MRD-E856", "zero"), ({"residual": "edge"}, "MRD-E866", "rim")])
 def test_impossible_cohorts_are_refused_before_anything_is_written(tmp_path, options, code, word):
     with pytest.raises(UsageError) as refused:
         simulate_cohort(**({"cases": 1, "seed": 0, "setting": "controlled", "out": tmp_path / "out"} | options))
     assert refused.value.code == code and word in refused.value.fix
     assert not (tmp_path / "out").exists()
+
+
+def test_a_cohort_with_residual_tumour_at_the_rim_says_so_and_one_without_is_told_as_before(cohort, tmp_path):
+    rim = simulate_cohort(1, 2, "controlled", tmp_path / "rim", residual="rim", **TINY)
+    assert json.loads(rim.with_name("cohort.json").read_text(encoding="utf-8"))["settings"]["residual"] == "rim" and table(rim)[0]["latent_residual"] == "rim"
+    assert read_cohort(rim).rows[0].outcome == read_cohort(cohort).rows[0].outcome
+    assert "residual" not in json.loads(cohort.with_name("cohort.json").read_text(encoding="utf-8"))["settings"] and "latent_residual" not in table(cohort)[0]
+    assert sha256(rim.parent / "case-0001" / "pre.nrrd") == sha256(cohort.parent / "case-0001" / "pre.nrrd") and (
+        sha256(rim.parent / "case-0001" / "post.nrrd") != sha256(cohort.parent / "case-0001" / "post.nrrd"))
 
 
 def test_one_pair_is_written_with_its_truth(tmp_path):

@@ -298,7 +298,7 @@ def test_the_default_scan_has_the_geometry_of_rectal_t2():
 
 @pytest.mark.parametrize("options, code, word", [
     ({"setting": "optimistic"}, "MRD-E850", "controlled"), ({"size": (4, 64, 16)}, "MRD-E851", "voxels"), ({"size": (64, 64)}, "MRD-E851", "three"),
-    ({"spacing_mm": (0.0, 1.0, 3.0)}, "MRD-E852", "mm"), ({"spacing_mm": (float("nan"), 1.0, 3.0)}, "MRD-E852", "mm"), ({"seed": -1}, "MRD-E856", "zero")])
+    ({"spacing_mm": (0.0, 1.0, 3.0)}, "MRD-E852", "mm"), ({"spacing_mm": (float("nan"), 1.0, 3.0)}, "MRD-E852", "mm"), ({"seed": -1}, "MRD-E856", "zero"), ({"residual": "edge"}, "MRD-E866", "rim")])
 def test_impossible_requests_are_refused(options, code, word):
     with pytest.raises(UsageError) as refused:
         simulate_pair(**({"seed": 1} | options))
@@ -368,3 +368,36 @@ class TestScanners:
         with pytest.raises(UsageError) as caught:
             simulate_pair(1, scanner="E")
         assert caught.value.code == "MRD-E857"
+
+
+class TestResidualAtTheRim:
+    """Cases to judge maps on: residual tumour where outlines alone do not point."""
+
+    def test_it_reaches_the_beds_border_and_nothing_else_of_the_case_changes(self):
+        for seed in range(200):
+            usual, rim = (draw_case(seed, residual=place) for place in ("middle", "rim"))
+            blob = {"residual", "blob_size_fraction", "blob_shift_along", "blob_shift_around"}
+            assert {name for name, value in rim.latent.items() if usual.latent.get(name) != value} == blob and rim.clinical == usual.clinical
+            assert rim.visits == usual.visits and "residual" not in usual.latent
+            far = np.hypot(rim.latent["blob_shift_along"], rim.latent["blob_shift_around"])
+            assert 0.9 <= far + rim.latent["blob_size_fraction"] <= 1.1 and far > np.hypot(0.25, 0.25)
+
+    def test_the_place_is_the_same_law_in_both_classes(self):
+        seeds = range(400)
+        sizes = [[draw_case(seed, responder=responder, residual="rim").latent for seed in seeds] for responder in (True, False)]
+        for name in ("blob_size_fraction", "blob_shift_along", "blob_shift_around"):
+            assert [latent[name] for latent in sizes[0]] == [latent[name] for latent in sizes[1]], name
+
+    def test_residual_tumour_lies_off_the_beds_middle_and_inside_it(self):
+        """In millimetres, of rendered masks; the bed's middle is the mean of its voxels."""
+        apart = {}
+        for place in ("middle", "rim"):
+            distances = []
+            for seed in range(6):
+                made = simulate_pair(seed, responder=False, residual=place, **SMALL)
+                bed, rest = (voxels(mask) > 0 for mask in (made.post_mask, made.residual_mask))
+                assert rest.any() and (rest & bed).sum() == rest.sum()
+                middles = [np.argwhere(mask).mean(0) * (4.0, 1.6, 1.6) for mask in (bed, rest)]
+                distances.append(np.linalg.norm(middles[0] - middles[1]))
+            apart[place] = np.median(distances)
+        assert apart["rim"] > apart["middle"] + 3.0

@@ -33,6 +33,11 @@ def test_a_method_in_neither_list_has_no_verdict():
     assert judged_maps.why_not_offered({"maps": SAID}, "gradcam") == judged_maps.CAUTION and "not judged" in judged_maps.why_not_offered({"maps": SAID}, "null")
 
 
+def test_the_default_is_what_won_and_none_where_nothing_did_or_nothing_was_judged():
+    assert judged_maps.default({"maps": SAID}) == "occlusion"
+    assert judged_maps.default({}) is judged_maps.default({"maps": None}) is judged_maps.default({"maps": {"default": None, "passed": [], "failed": ["change"]}}) is None
+
+
 def test_a_method_that_failed_carries_a_caution_and_no_other():
     assert judged_maps.caution({"maps": SAID}, "gradcam") == judged_maps.CAUTION
     assert judged_maps.caution({"maps": SAID}, "occlusion") == judged_maps.caution({"maps": SAID}, "null") == judged_maps.caution({}, "gradcam") == ""

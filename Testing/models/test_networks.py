@@ -412,3 +412,30 @@ def test_the_demo_bundle_still_fits_and_gives_what_was_stored_with_it():
     made = load_network(bundle, build)
     assert set(made.state_dict()) == set(bundle.weights)
     assert check_golden(bundle, made) < 1e-5
+
+
+@pytest.mark.parametrize("name, more", [("deltanet", {}), ("slice2p5d", {}), ("subtract", {}), ("siamese_subtraction", {}), ("roi_pooled", {})])
+@pytest.mark.parametrize("time", [0, 1])
+def test_a_visit_that_is_held_is_looked_at_once_and_the_answers_are_those_without(name, more, time):
+    made, x, calls = network(name, **more), pair(3), []
+    x[:, time] = x[:1, time]
+    with torch.inference_mode():
+        alone = made(x).logit
+    real = made.encoder.forward
+    made.encoder.forward = lambda given: (calls.append(len(given)), real(given))[1]
+    with made.holding(x[:1], time), torch.inference_mode():
+        held = made(x).logit
+        other = made(x.flip(0)).logit
+    assert torch.allclose(held, alone, atol=1e-5) and torch.allclose(other, alone.flip(0), atol=1e-5)
+    if name != "roi_pooled":                               # looks at each visit by itself anyway
+        assert calls == [1, 3, 3]
+    with torch.inference_mode():
+        assert torch.allclose(made(x).logit, alone, atol=1e-6) and calls[-1] in (3, 6), "nothing is held afterwards"
+
+
+def test_nothing_is_held_where_gradients_are_wanted():
+    made, x = network(), pair(1)
+    with made.holding(x, 0), torch.enable_grad():
+        given = (x + 0.1).requires_grad_()
+        (slope,) = torch.autograd.grad(made(given).logit.sum(), given)
+    assert slope[:, 0, 0].abs().max() > 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -237,17 +238,29 @@ def explained_run(bundle, folder, pair):
 
 
 @pytest.fixture(scope="module")
-def demo_bundle():
+def demo_folder(tmp_path_factory):
+    """The demo model as if nobody had judged its maps, so that several can be asked at once."""
     pytest.importorskip("torch", reason="needs torch (pip install 'mrdeltanet')")
-    from MRDeltaNetLib.io.bundle import read_bundle
+    from MRDeltaNetLib.io.bundle import read_bundle, rewrite_bundle
     from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
-    return read_bundle(resource(DEMO_BUNDLE))
+    folder = tmp_path_factory.mktemp("model") / "demo"
+    shutil.copytree(resource(DEMO_BUNDLE), folder)
+    bundle = read_bundle(folder)
+    rewrite_bundle(folder, card=bundle.card, metadata={**bundle.metadata, "mrdeltanet": {name: value for name, value in bundle.own.items() if name != "maps"}})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def demo_bundle(demo_folder):
+    from MRDeltaNetLib.io.bundle import read_bundle
+    return read_bundle(demo_folder)
 
 
 @pytest.fixture
-def predicted(application, panel, scans, simulated, demo_bundle, tmp_path):
+def predicted(application, panel, scans, simulated, demo_bundle, demo_folder, tmp_path):
     """A prediction in the scene whose folder is at hand; the panel on its page Explain."""
     from MRDeltaNetPanel import results
+    panel.logic.chooseModel(demo_folder)
     folder, parameters = explained_run(demo_bundle, tmp_path / "run", simulated), panel.parameters
     for role in ("pre", "post"):
         panel.logic.setMask(parameters, role, getattr(simulated, f"{role}_mask"))

@@ -72,11 +72,11 @@ class CasePlan:
 
 def draw_case(seed: int, *, setting: str = "controlled", responder: bool | None = None,
               spacing_mm: tuple[float, float, float] | None = None, size: tuple[int, int, int] | None = None,
-              inflammation_offset: float = treatment.INFLAMMATION_OFFSET, scanner: str | None = None) -> CasePlan:
+              inflammation_offset: float = treatment.INFLAMMATION_OFFSET, scanner: str | None = None, residual: str = "middle") -> CasePlan:
     """Draw one case without rendering it; arguments as in simulate_pair."""
-    _check(seed, setting, spacing_mm, size, scanner)
+    _check(seed, setting, spacing_mm, size, scanner, residual)
     streams = [np.random.default_rng([int(seed), part]) for part in range(4)]
-    latent = treatment.draw_latent(streams[0], setting=setting, responder=responder, inflammation_offset=inflammation_offset)
+    latent = treatment.draw_latent(streams[0], setting=setting, responder=responder, inflammation_offset=inflammation_offset, residual=residual)
     patient = anatomy.draw_patient(streams[1])
     clinical = treatment.draw_clinical(streams[2], latent, setting=setting, sex=patient.sex)
     rng = streams[3]
@@ -90,7 +90,8 @@ def draw_case(seed: int, *, setting: str = "controlled", responder: bool | None 
 
 def simulate_pair(seed: int, *, setting: str = "controlled", responder: bool | None = None,
                   spacing_mm: tuple[float, float, float] | None = None, size: tuple[int, int, int] | None = None,
-                  inflammation_offset: float = treatment.INFLAMMATION_OFFSET, reader_mm: float = 0.0, scanner: str | None = None) -> SimulatedPair:
+                  inflammation_offset: float = treatment.INFLAMMATION_OFFSET, reader_mm: float = 0.0, scanner: str | None = None,
+                  residual: str = "middle") -> SimulatedPair:
     """One simulated patient; the same arguments give the same bytes.
 
     setting              "controlled": size and shrinkage tell nothing, only the pair of signals does;
@@ -102,10 +103,11 @@ def simulate_pair(seed: int, *, setting: str = "controlled", responder: bool | N
     inflammation_offset  difficulty knob: how much brighter inflammation is than that patient's tumour, fat = 1
     reader_mm            SD of a smooth error of the masks' borders, as between readers; 0: the masks are the truth
     scanner              one of contrast.SCANNERS for both scans; None: the looks of the measured scan
-    raises               UsageError for a negative seed, an unknown setting or scanner, a size or spacing that no scan can have
+    residual             "middle" of the bed or at its "rim": where residual tumour (in complete response: inflammation) lies
+    raises               UsageError for a negative seed, an unknown setting, scanner or place, a size or spacing that no scan can have
     """
     plan = draw_case(seed, setting=setting, responder=responder, spacing_mm=spacing_mm, size=size, inflammation_offset=inflammation_offset,
-                     scanner=scanner)
+                     scanner=scanner, residual=residual)
     fields = anatomy.Fields.of(plan.patient)
     pre, post = (render(grid, place, plan.patient, visit, plan.latent, fields=fields, rng=np.random.default_rng([int(seed), 10 + time]),
                         reader_mm=reader_mm, reader_seed=2 * int(seed) + time, scanner=scanner_named(scanner))
@@ -120,13 +122,15 @@ def scanner_named(name: str | None) -> contrast.Scanner:
     return contrast.DEFAULT_SCANNER if name is None else contrast.SCANNERS[name]
 
 
-def _check(seed: int, setting: str, spacing_mm, size, scanner: str | None) -> None:
+def _check(seed: int, setting: str, spacing_mm, size, scanner: str | None, residual: str) -> None:
     if seed < 0:
         raise UsageError("The seed of a simulation cannot be negative", code="MRD-E856", found=str(seed), fix="give zero or a positive whole number")
     if setting not in treatment.SETTINGS:
         raise UsageError("The simulation knows no such setting", code="MRD-E850", fix=f"choose one of {', '.join(treatment.SETTINGS)}")
     if scanner is not None and scanner not in contrast.SCANNERS:
         raise UsageError("The simulation knows no such scanner", code="MRD-E857", fix=f"choose one of {', '.join(contrast.SCANNERS)}")
+    if residual not in treatment.RESIDUALS:
+        raise UsageError("The simulation knows no such place of residual tumour", code="MRD-E866", fix=f"choose one of {', '.join(treatment.RESIDUALS)}")
     if size is not None and (len(size) != 3 or min(size) < MIN_VOXELS or max(size) > MAX_VOXELS):
         raise UsageError("A simulated scan cannot have this size", code="MRD-E851", found=" x ".join(str(n) for n in size),
                          fix=f"give three numbers of voxels (x, y, z) from {MIN_VOXELS} to {MAX_VOXELS}")

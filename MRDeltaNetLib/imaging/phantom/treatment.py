@@ -8,13 +8,13 @@ Signals are in units of the patient's own pelvic fat (fat = 1). All is drawn bef
 Latent names: tumour_length_mm along the rectum; tumour_thickness_mm and tumour_depth_mm (of its middle below the outside of the wall)
 across the wall; tumour_arc_deg and tumour_angle_deg around it (0 = towards the back); tumour_centre_mm height above the femoral heads;
 bed_volume_fraction volume of the bed over that of the tumour; blob_size_fraction size of the blob over that of the bed, per axis;
-blob_shift_* its place in the bed, in half sizes.
+blob_shift_* its place in the bed, in half sizes; residual "rim", in cases that were asked to have it there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Mapping
 
 import numpy as np
 
@@ -37,12 +37,23 @@ REALISTIC_VOLUME_SHIFT_SD = 0.742
 """Shift between the classes' volume-change law in its SD: sqrt(2) * probit(0.70), so that volume alone has AUC 0.70 (binormal)."""
 
 
-def draw_latent(rng: np.random.Generator, *, setting: str, responder: bool | None, inflammation_offset: float) -> dict[str, Any]:
+RESIDUALS = ("middle", "rim")
+"""Where the blob lies: near the middle of the bed, as everything was trained on; or at the end of a random direction along the wall."""
+
+RIM_SIZE_FRACTION = (0.4, 0.5)
+"""Size of a blob at the rim over that of the bed, per axis: it must be smaller than the usual one to have room there."""
+
+RIM_SHIFT = (0.5, 0.6)
+"""How far from the middle of the bed its own middle lies, half sizes: with RIM_SIZE_FRACTION it reaches 0.9 to 1.1, the bed's border."""
+
+
+def draw_latent(rng: np.random.Generator, *, setting: str, responder: bool | None, inflammation_offset: float, residual: str = "middle") -> dict[str, Any]:
     """The hidden truth of one case.
 
     setting              "controlled": shrinkage is the same law in both classes; "realistic": responders shrink more
     responder            True: complete response; None: drawn with PREVALENCE[setting]
     inflammation_offset  how much brighter inflammation is than that patient's tumour, fat = 1
+    residual             of RESIDUALS; in both classes alike, so that the place tells nothing of the outcome. Only the blob's size and place change with it
     """
     outcome = int(rng.random() < PREVALENCE[setting] if responder is None else responder)
     shift = REALISTIC_VOLUME_SHIFT_SD * outcome if setting == "realistic" else 0.0
@@ -64,7 +75,14 @@ def draw_latent(rng: np.random.Generator, *, setting: str, responder: bool | Non
     }
     for axis in ("along", "around", "deep"):
         latent[f"blob_shift_{axis}"] = float(rng.uniform(-0.25, 0.25))
-    return latent
+    return latent | (_at_the_rim(latent, rng) if residual == "rim" else {})
+
+
+def _at_the_rim(latent: Mapping[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """Size and place of a blob at the bed's rim; across the wall, where a bed is thin, it stays as it was drawn."""
+    direction, far = rng.uniform(-np.pi, np.pi), rng.uniform(*RIM_SHIFT)
+    return {"residual": "rim", "blob_size_fraction": float(rng.uniform(*RIM_SIZE_FRACTION)), "blob_shift_along": float(far * np.sin(direction)),
+            "blob_shift_around": float(far * np.cos(direction)), "blob_shift_deep": latent["blob_shift_deep"]}
 
 
 def draw_clinical(rng: np.random.Generator, latent: dict[str, Any], *, setting: str, sex: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ gradcam               Grad-CAM of each visit at the convolutional stage
 guided_gradcam        the paper's own; for comparison only
 relevance, watching   transformer relevance through every attention
 integrated_gradients  with captum
+expected_gradients    gradients where random parts are in-painted, averaged over small shifts
 occlusion             blocks in millimetres, in-painted
 roi_shells            tumour, its 8 mm shell, elsewhere
 counterfactual        the tumour bed as fibrosis

@@ -41,7 +41,7 @@ def inpainted(image: "torch.Tensor", hole: np.ndarray, spacing_mm: tuple[float, 
     for scale in SCALES_MM:
         box = _around(hole, spacing_mm, REACH_SD * scale)
         known = torch.as_tensor(~hole[box], device=image.device).float()
-        sums, weight = (_blurred(values, spacing_mm, scale) for values in (known * image[box], known))
+        sums, weight = (blurred(values, spacing_mm, scale) for values in (known * image[box], known))
         fits = left[box] & (weight >= ENOUGH)
         filled[box] = torch.where(fits, sums / weight.clamp(min=1e-12), filled[box])
         left[box] = left[box] & ~fits
@@ -61,7 +61,7 @@ def _around(hole: np.ndarray, spacing_mm: tuple[float, float, float], reach_mm: 
     return tuple(box)
 
 
-def _blurred(values: "torch.Tensor", spacing_mm: tuple[float, float, float], sd_mm: float) -> "torch.Tensor":
+def blurred(values: "torch.Tensor", spacing_mm: tuple[float, float, float], sd_mm: float) -> "torch.Tensor":
     """(depth, height, width) with a Gaussian along each axis whose weights sum to 1; beyond the border there is nothing."""
     torch = require("torch", "Explanation", INSTALL_TORCH)
     for axis, step in enumerate(spacing_mm[::-1]):

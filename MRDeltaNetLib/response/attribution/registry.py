@@ -11,7 +11,7 @@ import numpy as np
 from MRDeltaNetLib.errors import InputError, UsageError, require
 from MRDeltaNetLib.progress import Progress, silent
 from MRDeltaNetLib.response import prediction
-from MRDeltaNetLib.response.attribution import (counterfactual, gradcam, guided_gradcam, integrated_gradients, native, null, occlusion, relevance,
+from MRDeltaNetLib.response.attribution import (counterfactual, expected_gradients, gradcam, guided_gradcam, integrated_gradients, native, null, occlusion, relevance,
                                                 roi_shells)
 from MRDeltaNetLib.response.attribution.readout import INSTALL_TORCH, PERCENTAGE_POINTS, Attribution, Found, Readout, largest
 
@@ -64,6 +64,8 @@ METHODS: dict[str, Method] = {method.key: method for method in (
            directed=True),
     Method("integrated_gradients", "Integrated gradients", ("pre", "post"), True, "logit units", integrated_gradients.integrated_gradients,
            integrated_gradients.FORMULA, "compared with two scans of uniform mean tissue, which no patient has; noisy from voxel to voxel", "captum"),
+    Method("expected_gradients", "Expected gradients", ("pre", "post"), False, TOWARD_UNIT, expected_gradients.expected_gradients, expected_gradients.FORMULA,
+           "shows what speaks for the class, not what speaks against it; " + _SMOOTH, directed=True),
     Method("occlusion", "Occlusion", ("pre", "post"), True, PERCENTAGE_POINTS, occlusion.occlusion, occlusion.FORMULA, _SMOOTH),
     Method("roi_shells", "Regions taken away", ("pre", "post"), True, PERCENTAGE_POINTS, roi_shells.roi_shells, roi_shells.FORMULA,
            "three regions of each scan, one number each; " + _SMOOTH),

@@ -13,7 +13,7 @@ from MRDeltaNetLib.response.attribution import registry
 from Testing.response.attribution.test_methods import SMALL, network, pair
 from Testing.response.attribution.toys import case, linear
 
-QUICK = {"occlusion": {"size_mm": 12.0, "step_mm": 12.0}, "integrated_gradients": {"steps": 4}}
+QUICK = {"occlusion": {"size_mm": 12.0, "step_mm": 12.0}, "integrated_gradients": {"steps": 4}, "expected_gradients": {"samples": 4}}
 
 
 def needs(key: str) -> None:
@@ -46,7 +46,7 @@ def test_every_method_tells_what_it_shows_and_changes_nothing(key):
     assert all(values.tobytes() == second.maps[visit].tobytes() for visit, values in first.maps.items()) and first.numbers == second.numbers
 
 
-@pytest.mark.parametrize("key", ["occlusion", "integrated_gradients", "roi_shells", "gradcam"])
+@pytest.mark.parametrize("key", ["occlusion", "integrated_gradients", "expected_gradients", "roi_shells", "gradcam"])
 def test_progress_runs_from_0_to_1_and_a_stop_is_heard(key):
     needs(key)
     told = []
@@ -82,7 +82,7 @@ def test_a_class_can_be_named_for_every_method_and_counts_for_those_that_have_a_
     assert caught.value.code == "MRD-E723"
 
 
-@pytest.mark.parametrize("key", ["roi_shells", "occlusion", "counterfactual"])
+@pytest.mark.parametrize("key", ["roi_shells", "occlusion", "counterfactual", "expected_gradients"])
 def test_an_empty_outline_is_refused_where_one_is_needed(key):
     x = case()
     x[1, 1] = 0
