@@ -200,9 +200,9 @@ def part(section: str, hostile: bool = False) -> Part:
 def evaluation(sets: tuple[str, ...] = ("train", "internal", "external"), hostile: bool = False, sections: tuple[str, ...] = SECTIONS) -> Evaluation:
     """The whole, every section in every set."""
     text = HOSTILE if hostile else "made up"
-    facts = {"cases": 543, "enrolled": 560, "excluded": [{"reason": text, "n": 17}], "sets": {name: {"cases": 181, "pcr": 31, "non_pcr": 148, "outcome_unknown": 2} for name in sets},
-             "scores": [{"name": "p_pcr", "label": text if hostile else "P(pCR) by the model", "probability": True}], "model": "p_pcr", "simulated": True,
+    facts = {"enrolled": 560, "excluded": {text: 17}, "sets": {name: {"n": 183, "events": 31, "non_events": 150, "unknown": 2, "cases_with_model": 181} for name in sets},
+             "scores": {"p_pcr": text if hostile else "P(pCR) by the model"}, "model": "p_pcr", "simulated": True,
              "endpoints": {"RFS": {"time": "rfs_time", "event": "rfs_event", "unit": "months"}}, "settings": {"bootstrap": 2000, "seed": 0, "train_set": "train", "study": {"note": text}},
              "versions": {"mrdeltanet": "0.1", "python": "3.11", "scipy": None}, "failed": [], "notices": [{"code": "MRD-W999", "text": text, "fix": text}]}
-    aids = {"TRIPOD+AI": {"title": text, "reference": text, "items": [{"item": "1", "topic": "Title", "answer": None}, {"item": "5a", "topic": text, "answer": text}]}}
+    aids = {"TRIPOD+AI": [{"item": "1", "topic": "Title", "known": None}, {"item": "5a", "topic": text, "known": text}]}
     return Evaluation(sets[-1], {name: {section: part(section, hostile) for section in sections} for name in sets}, facts, aids)

@@ -79,7 +79,7 @@ def _heading(evaluation: Evaluation) -> str:
 
 def _cases(evaluation: Evaluation, name: str) -> str:
     counts = (evaluation.facts.get("sets") or {}).get(name) or {}
-    return "" if counts.get("cases") is None else f" (n = {whole(int(counts['cases']))})"
+    return "" if counts.get("n") is None else f" (n = {whole(int(counts['n']))})"
 
 
 def _contents(present: Sequence[str]) -> str:

@@ -25,8 +25,7 @@ def found(parts: Parts, section: str, *keys: str) -> Any:
 def model_label(evaluation: Evaluation) -> str:
     """How the study's model is called on the page."""
     name = evaluation.facts.get("model")
-    scores = evaluation.facts.get("scores") or []
-    return next((str(score["label"]) for score in scores if score["name"] == name), str(name or "no score"))
+    return str((evaluation.facts.get("scores") or {}).get(name, name or "no score"))
 
 
 def point(parts: Parts, model: str) -> Mapping[str, Any] | None:
@@ -100,7 +99,7 @@ def _same_rule(parts: Parts, model: str, first: Mapping[str, Any]) -> Mapping[st
 
 
 def _comparisons(evaluation: Evaluation) -> list[tuple[str, dict[str, str]]]:
-    labels = {score["name"]: score["label"] for score in evaluation.facts.get("scores") or []}
+    labels = evaluation.facts.get("scores") or {}
     others = list(dict.fromkeys(entry["b"] for parts in evaluation.sets.values() for entry in _list(parts, "comparisons")))
     return [_row(evaluation, f"AUC more than that of {labels.get(other, other)}", lambda parts, other=other: _difference(_list(parts, "comparisons"), other)) for other in others]
 
@@ -122,11 +121,9 @@ def _survival(evaluation: Evaluation) -> list[tuple[str, dict[str, str]]]:
     rows = []
     for name in endpoints:
         rows.append(_row(evaluation, f"{name}: log-rank p of the groups told first", lambda parts, name=name: p_value(found(parts, "survival", name, "logrank", "p"))))
-        rows.append(_row(evaluation, f"{name}: Harrell\N{RIGHT SINGLE QUOTATION MARK}s C", lambda parts, name=name: _harrell(found(parts, "survival", name, "harrell_c"))))
+        rows.append(_row(evaluation, f"{name}: Harrell\N{RIGHT SINGLE QUOTATION MARK}s C", lambda parts, name=name: _harrell(found(parts, "survival", name) or {})))
     return rows
 
 
-def _harrell(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return interval(value.get("value", value.get("c")), value.get("lo"), value.get("hi"), 3)
-    return fixed(value, 3)
+def _harrell(told: Mapping[str, Any]) -> str:
+    return interval(told.get("harrell_c"), told.get("harrell_c_lo"), told.get("harrell_c_hi"), 3)

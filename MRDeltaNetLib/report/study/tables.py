@@ -70,8 +70,8 @@ def _joined(tables: Mapping[str, Table], number: int, csv: str, all_sets: Sequen
         notes.append(f"{len(order)} of {len(order) + left_out} rows are shown; tables/{csv} has all")
     below = "".join(f"<p>{sentence(note)}</p>" for note in notes)
     missing = [name for name in all_sets if name not in tables]
-    only = "" if not missing or len(all_sets) == 1 else f" ({', '.join(tables)} only)"
-    title = first.title if len({table.title for table in tables.values()}) == 1 else first.title.split(",")[0]
+    only = "" if not missing or len(all_sets) == 1 else f" (set: {', '.join(tables)})"
+    title = first.title
     short = " short" if body.count("<tr>") <= _SHORT else ""
     return (f'<div class="table{short}"><table><caption><strong>Table {number}.</strong> {sentence(title + only)}</caption><thead>{head}</thead>{body}</table>'
             f'{f"<div class=notes>{below}</div>" if below else ""}</div>')
@@ -113,9 +113,9 @@ def shown_columns(columns: Sequence[str], keys: int = 1) -> list[Shown]:
         name, bounds = columns[place], _bounds(columns, place + 1)
         own = _bounds(columns, place)
         if own is not None:
-            shown.append(Shown(f"95 % CI{own}", "interval", (place, place + 1)))
+            shown.append(Shown(f"{own.strip()} (95 % CI)" if own else "95 % CI", "interval", (place, place + 1)))
             place += 2
-        elif bounds in ("", f" {name}", name) and not _P.search(name):
+        elif bounds is not None and name.endswith(bounds.strip()) and not _P.search(name):
             shown.append(Shown(f"{name} (95 % CI)", "value", (place, place + 1, place + 2)))
             place += 3
         elif place + 1 < len(columns) and columns[place + 1] == "of":
@@ -141,11 +141,13 @@ def _bounds(columns: Sequence[str], place: int) -> str | None:
     low, high = _LOW.match(columns[place]), _HIGH.match(columns[place + 1])
     if not low or not high or (low["name"], low["rest"]) != (high["name"], high["rest"]):
         return None
-    return re.sub(r"95 ?% ?(CI|confidence interval)|[,_]", "", f"{low['name']}{low['rest']}").strip() and f" {low['name']}{low['rest']}".rstrip()
+    return re.sub(r"95 ?% ?(CI|confidence interval)?|[,_]", "", f"{low['name']}{low['rest']}").strip() and f" {low['name']}{low['rest']}".rstrip()
 
 
 def cell(shown: Shown, row: Sequence[Any]) -> str:
-    """One cell as plain text."""
+    """One cell as plain text; in a row that is indented below another one, what is not there stays empty."""
+    if isinstance(row[0], str) and row[0].startswith(" ") and all(row[place] is None for place in shown.places):
+        return ""
     values = [row[place] for place in shown.places]
     if shown.kind == "value" and (values[0] is None or finite(values[0])):
         return _missing(shown) if values[0] is None and not any(map(finite, values[1:])) else interval(*values) if values[0] is not None else _from_bounds(shown, values)
@@ -205,7 +207,8 @@ def _key_cells(key: tuple, raw: Sequence[Any], skip: int, span: int = 1) -> str:
         value = raw[place]
         words = text("" if value is None and place else _one(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(NOT_KNOWN if value is None else value))
         spans = f' rowspan="{span}"' if span > 1 else ""
-        cells.append(f'<th scope="row"{spans}>{words}</th>' if place == skip else f"<td{spans}>{words}</td>")
+        inner = ' class="in"' if isinstance(value, str) and value.startswith(" ") else ""
+        cells.append(f'<th scope="row"{spans}{inner}>{words}</th>' if place == skip else f"<td{spans}>{words}</td>")
     return "".join(cells)
 
 

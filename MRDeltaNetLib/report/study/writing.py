@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import base64
-import re
 from pathlib import Path
 from typing import Iterator
 
 from MRDeltaNetLib.evaluation import SECTIONS, Evaluation, Figure, Omission
 from MRDeltaNetLib.io.atomic import atomic, write_text
+from MRDeltaNetLib.io.evaluations import FIGURES, PAGE, stem
 from MRDeltaNetLib.report.study.figures import DRAWN, SAID
 from MRDeltaNetLib.report.study.figures.style import drawing, svg_bytes, write_png
 from MRDeltaNetLib.report.study.page import Picture, page
-
-REPORT, FIGURES = "report.html", "figures"
-
-
-def stem(set_name: str, name: str) -> str:
-    """File name, without its ending, of a figure of one set."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{set_name}_{name}").strip("-.")[:120]
 
 
 def write_study(evaluation: Evaluation, folder: Path | str) -> list[str]:
@@ -47,8 +40,8 @@ def write_study(evaluation: Evaluation, folder: Path | str) -> list[str]:
             written += [f"{path}.png", f"{path}.svg"]
             size = drawn.get_size_inches() * 25.4
             pictures[set_name, name] = Picture(base64.b64encode(vector).decode(), said, round(float(size[0]), 1), round(float(size[1]), 1))
-    write_text(folder / REPORT, page(evaluation, pictures, failed))
-    return [REPORT, *written]
+    write_text(folder / PAGE, page(evaluation, pictures, failed))
+    return [PAGE, *written]
 
 
 def _figures(evaluation: Evaluation) -> Iterator[tuple[str, str, str, Figure]]:
