@@ -11,7 +11,7 @@ from typing import Any, Iterator, Mapping, Sequence
 from MRDeltaNetLib.evaluation import SECTIONS, Evaluation, Omission, Part, Table
 from MRDeltaNetLib.report.study.aids import aids
 from MRDeltaNetLib.report.study.methods import limits, methods, provenance
-from MRDeltaNetLib.report.study.numbers import whole
+from MRDeltaNetLib.report.study.numbers import HARD, whole
 from MRDeltaNetLib.report.study.summary import answer, summary
 from MRDeltaNetLib.report.study.tables import html_table
 from MRDeltaNetLib.report.words import sentence, text
@@ -79,7 +79,7 @@ def _heading(evaluation: Evaluation) -> str:
 
 def _cases(evaluation: Evaluation, name: str) -> str:
     counts = (evaluation.facts.get("sets") or {}).get(name) or {}
-    return "" if counts.get("n") is None else f" (n = {whole(int(counts['n']))})"
+    return "" if counts.get("n") is None else f" (n{HARD}={HARD}{whole(int(counts['n']))})"
 
 
 def _contents(present: Sequence[str]) -> str:
@@ -143,11 +143,14 @@ def _figure(name: str, parts: Mapping[str, Part], pictures: Mapping[tuple[str, s
 def _omissions(missing: Sequence[tuple[str, Omission]], all_sets: int) -> str:
     if not missing:
         return ""
-    said: dict[tuple[str, str, str], list[str]] = {}
+    by_what: dict[tuple[str, str, str], list[str]] = {}
     for set_name, entry in missing:
-        said.setdefault((entry.what, entry.reason, entry.fix), []).append(set_name)
-    items = "".join(f"<li>{_whose(sets, all_sets)}{text(_upper(what))}: {sentence(reason)}{' <em>What to do:</em> ' + sentence(fix) if fix else ''}</li>"
-                    for (what, reason, fix), sets in said.items())
+        by_what.setdefault((entry.what, entry.reason, entry.fix), []).append(set_name)
+    said: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for (what, reason, fix), sets in by_what.items():
+        said.setdefault((reason, fix, tuple(sets)), []).append(what)
+    items = "".join(f"<li>{_whose(sets, all_sets)}{text(_upper('; '.join(whats)))}: {sentence(reason)}{' <em>What to do:</em> ' + sentence(fix) if fix else ''}</li>"
+                    for (reason, fix, sets), whats in said.items())
     return f'<div class="omitted"><h3>Not shown here</h3><ul>{items}</ul></div>'
 
 
