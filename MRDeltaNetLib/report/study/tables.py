@@ -270,7 +270,8 @@ def _sets_across(table: Table, rows: Mapping[str, Mapping[tuple, Sequence[Any]]]
 
     body, skip = _bodies(order, keys, keys + len(rows), row_of)
     word = "" if shown.heading.startswith("value") or shown.heading == "cases" else f", {shown.heading}"
-    return f"<tr>{_heads(table.columns[skip:keys], [Shown(f"{name}{word}", "set", ()) for name in rows])}</tr>", body
+    heads = [Shown(f"{name}{word}", "set", ()) for name in rows]
+    return f"<tr>{_heads(table.columns[skip:keys], heads)}</tr>", body
 
 
 def _by_measure(table: Table, rows: Mapping[str, Mapping[tuple, Sequence[Any]]], order: Sequence[tuple], keys: int, shown: Sequence[Shown],
