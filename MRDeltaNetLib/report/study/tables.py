@@ -219,7 +219,7 @@ def _key_cells(key: tuple, raw: Sequence[Any], skip: int, span: int = 1) -> str:
 
 def _groups(order: Sequence[tuple], keys: int) -> list[tuple[str | None, list[tuple]]]:
     """Rows under headings, one for each value of the first key, where rows have two keys and more and the first one repeats."""
-    firsts = [key[0] for key in order]
+    firsts = [key[0] for key in order if key]
     if keys < 2 or len(set(firsts)) == len(firsts) or _is_number(firsts[0]):
         return [(None, list(order))]
     return [(first, [key for key in order if key[0] == first]) for first in dict.fromkeys(firsts)]
