@@ -117,7 +117,10 @@ def _notes(parts: Mapping[str, Part]) -> str:
     for set_name, part in parts.items():
         for note in part.notes:
             said.setdefault(note, []).append(set_name)
-    lines = "".join(f"<p>{_whose(sets, len(parts))}{sentence(note)}</p>" for note, sets in said.items())
+    by_sets: dict[tuple[str, ...], list[str]] = {}
+    for note, sets in said.items():
+        by_sets.setdefault(tuple(sets), []).append(note)
+    lines = "".join(f"<p>{_whose(sets, len(parts))}{' '.join(map(sentence, by_sets[sets]))}</p>" for sets in sorted(by_sets, key=lambda sets: -len(sets)))
     return f'<div class="important">{lines}</div>' if lines else ""
 
 

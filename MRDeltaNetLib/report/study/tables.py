@@ -59,6 +59,9 @@ def _joined(tables: Mapping[str, Table], number: int, csv: str, all_sets: Sequen
     order = list(dict.fromkeys(key for found in rows.values() for key in found))
     shown = [_worded(column, list(tables.values())) for column in shown_columns(first.columns, keys)]
     order, left_out = _thinned(order)
+    missing = [name for name in all_sets if name not in tables]
+    only = "" if not missing or len(all_sets) == 1 else f" (set: {', '.join(tables)})"
+    all_sets = all_sets if len(tables) > 1 else tuple(tables)
     if "measure" in first.columns[:keys] and "value" in first.columns:
         head, body = _by_measure(first, rows, order, keys, shown, all_sets)
     elif len(shown) == 1 and len(rows) > 1:
@@ -69,8 +72,6 @@ def _joined(tables: Mapping[str, Table], number: int, csv: str, all_sets: Sequen
     if left_out:
         notes.append(f"{len(order)} of {len(order) + left_out} rows are shown; tables/{csv} has all")
     below = "".join(f"<p>{sentence(note)}</p>" for note in notes)
-    missing = [name for name in all_sets if name not in tables]
-    only = "" if not missing or len(all_sets) == 1 else f" (set: {', '.join(tables)})"
     title = first.title
     short = " short" if body.count("<tr>") <= _SHORT else ""
     return (f'<div class="table{short}"><table><caption><strong>Table {number}.</strong> {sentence(title + only)}</caption><thead>{head}</thead>{body}</table>'
@@ -200,9 +201,9 @@ def _heads(names: Sequence[str], shown: Sequence[Shown]) -> str:
 
 
 def _capital(name: str) -> str:
-    """A heading with a capital, but for symbols such as p and z."""
+    """A heading with a capital, but for symbols such as p, z and pCR."""
     first = name.split(" ")[0]
-    return name if len(first) <= 2 else name[:1].upper() + name[1:]
+    return name if len(first) <= 2 or not first[1].islower() else name[:1].upper() + name[1:]
 
 
 def _key_cells(key: tuple, raw: Sequence[Any], skip: int, span: int = 1) -> str:
