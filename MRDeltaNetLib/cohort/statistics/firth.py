@@ -36,7 +36,7 @@ def maximise(design: np.ndarray, outcome: np.ndarray, *, penalised: bool, fixed:
     raises  ValueError if columns depend on each other, or without a maximum (without the penalty: separated classes)
     """
     design, outcome = np.asarray(design, dtype=float), np.asarray(outcome, dtype=float)
-    if np.linalg.matrix_rank(design) < design.shape[1]:
+    if not fixed and np.linalg.matrix_rank(design) < design.shape[1]:
         raise ValueError("columns depend on each other")
     spread = design.std(axis=0)
     scale = np.where(spread > 0, spread, np.maximum(np.abs(design).max(axis=0), 1e-300))      # Jeffreys' penalty moves by a constant only
