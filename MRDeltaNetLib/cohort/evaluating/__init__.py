@@ -38,6 +38,7 @@ def evaluate(predictions: "pandas.DataFrame", cohort: "pandas.DataFrame | None" 
     from MRDeltaNetLib.cohort.evaluating import aids, sections
     from MRDeltaNetLib.cohort.evaluating.facts import facts_of
     from MRDeltaNetLib.cohort.evaluating.frame import cases
+    aids.check_study(config.study)
     progress(0.0, "Reading the tables")
     found = cases(predictions, cohort, config, dictionary or {})
     sets, failed = sections.run(found.subsets, part(progress, 0.05, 1.0))

@@ -18,22 +18,35 @@ PACKAGES = ("pandas", "scipy", "scikit-learn", "statsmodels", "lifelines", "tabl
 
 
 def facts_of(found: Cases, failed: list[dict[str, str]], digests: Mapping[str, str], notices: tuple[Notice, ...]) -> dict[str, Any]:
-    """Plain values; the same tables and settings give the same ones."""
-    first = next(iter(found.subsets.values()))
-    return {"cases": sum(len(subset.outcome) for subset in found.subsets.values()), "enrolled": found.enrolled,
-            "excluded": [{"reason": reason, "n": n} for reason, n in found.excluded.items()],
-            "sets": {name: _counts(subset) for name, subset in found.subsets.items()},
-            "scores": [{"name": score.name, "label": score.label, "probability": score.probability} for score in first.scores.values()],
-            "model": first.model.name if first.model else None, "clinical": list(first.clinical),
-            "endpoints": {name: {"time": endpoint.time, "event": endpoint.event, "unit": endpoint.unit} for name, endpoint in found.config.endpoints.items()},
-            "missing": {name: int(sum(subset.frame[name].isna().sum() for subset in found.subsets.values())) for name in first.clinical},
-            "centres": _centres(found), "settings": plain(found.config), "failed": failed, "notices": [asdict(notice) for notice in (*notices, *found.notices)],
-            "tables": {f"{name}_sha256": digests.get(name) for name in ("predictions", "cohort")}, "versions": {**_core(), **_packages()}}
+    """Plain values; the same tables and settings give the same ones.
+
+    model          name of the score that the study is about, None without any; scores: name -> label
+    sets           set -> n, events (pCR), non_events, unknown (outcome), cases_with_model (outcome and model's score)
+    enrolled       rows that were looked at; excluded: reason -> rows that are not evaluated
+    threshold      the locked one, None if none was; threshold_source: where it is from, in words
+    clinical       columns of clinical values; missing: column -> cases without one; centres: set -> names
+    simulated      whether the tables hold a simulation's hidden truth
+    failed         sections that failed, set by set
+    digests        SHA-256 of the files that the tables were read from, "predictions" and "cohort"
+    """
+    subsets, config = found.subsets, found.config
+    first = next(iter(subsets.values()))
+    endpoints = {name: {"time": endpoint.time, "event": endpoint.event, "unit": endpoint.unit, "landmark": endpoint.landmark} for name, endpoint in config.endpoints.items()}
+    return {"model": first.model.name if first.model else None, "scores": {score.name: score.label for score in first.scores.values()},
+            "sets": {name: _counts(subset) for name, subset in subsets.items()}, "enrolled": found.enrolled, "excluded": dict(found.excluded),
+            "outcome": config.outcome or None, "positive": config.positive, "threshold": config.threshold,
+            "threshold_source": "the settings" if config.threshold is not None else None, "endpoints": endpoints, "clinical": list(first.clinical),
+            "missing": {name: int(sum(subset.frame[name].isna().sum() for subset in subsets.values())) for name in first.clinical},
+            "centres": _centres(found), "simulated": found.simulated, "seed": config.seed, "bootstrap": config.bootstrap, "failed": failed,
+            "notices": [asdict(notice) for notice in (*notices, *found.notices)], "settings": plain(config),
+            "digests": {name: digests[name] for name in ("predictions", "cohort") if name in digests}, "versions": {**_core(), **_packages()}}
 
 
 def _counts(subset: Subset) -> dict[str, Any]:
     outcome = subset.outcome
-    return {"cases": len(outcome), "pcr": int((outcome == 1).sum()), "non_pcr": int((outcome == 0).sum()), "outcome_unknown": int(np.isnan(outcome).sum())}
+    scored = int((~np.isnan(outcome) & ~np.isnan(subset.model.values)).sum()) if subset.model else 0
+    return {"n": len(outcome), "events": int((outcome == 1).sum()), "non_events": int((outcome == 0).sum()), "unknown": int(np.isnan(outcome).sum()),
+            "cases_with_model": scored}
 
 
 def _centres(found: Cases) -> dict[str, list[str]]:

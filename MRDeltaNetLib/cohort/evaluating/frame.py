@@ -45,6 +45,7 @@ class Cases:
     config    the settings, with endpoints and main set decided
     excluded  reason -> rows, of all sets
     enrolled  rows that were looked at
+    simulated whether the tables hold a simulation's hidden truth
     notices   what was found and read all the same
     """
 
@@ -52,6 +53,7 @@ class Cases:
     config: EvaluationConfig
     excluded: Mapping[str, int]
     enrolled: int
+    simulated: bool
     notices: tuple[Notice, ...]
 
 
@@ -63,6 +65,7 @@ def cases(predictions: pandas.DataFrame, cohort: pandas.DataFrame | None, config
                 E495 (tables that do not go together), E496 (a probability outside 0 to 1), E497 (nothing is left); UsageError MRD-E485, E486
     """
     predictions = checked_columns(predictions, "The table of predictions")
+    simulated = any(str(name).startswith(LATENT_PREFIX) for table in (predictions, cohort) if table is not None for name in table.columns)
     cohort = None if cohort is None else _described(checked_columns(cohort, "The cohort table"), dictionary)
     tables = [predictions] if cohort is None else [predictions, cohort]
     header = list(dict.fromkeys(name for table in tables for name in table.columns))
@@ -77,6 +80,7 @@ def cases(predictions: pandas.DataFrame, cohort: pandas.DataFrame | None, config
     chosen = np.array([reason is None for reason in reasons])
     if not chosen.any():
         raise InputError("No case is left to evaluate", code="MRD-E497", found=f"{len(frame) + len(dropped)} rows, all left out", fix="see 'keep', 'excluded' and the ids of both tables")
+    enrolled = len(frame) + len(dropped)
     dropped += [(name, reason) for name, reason in zip(sets, reasons) if reason is not None]
     frame, names = frame[chosen].reset_index(drop=True), [name for name, there in zip(sets, chosen) if there]
     order = sorted(dict.fromkeys(names), key=lambda name: SETS.index(name) if name in SETS else len(SETS))
@@ -84,7 +88,8 @@ def cases(predictions: pandas.DataFrame, cohort: pandas.DataFrame | None, config
     outcome, scores = outcome_of(frame, config), scores_of(frame, probabilities, config)
     clinical, more = clinical_columns(frame, header if cohort is None else list(cohort.columns), scores, config)
     subsets = _subsets(frame, outcome, scores, clinical, np.array(names, dtype=object), order, config, dropped)
-    return Cases(subsets, config, dict(Counter(reason for _, reason in dropped)), len(frame) + len(dropped), (*notices, *sentinels(frame), *more))
+    return Cases(subsets, config, dict(Counter(reason for _, reason in dropped)), enrolled, simulated,
+                 (*notices, *sentinels(frame), *more))
 
 
 def found_endpoints(header: Iterable[str]) -> dict[str, EndpointConfig]:
@@ -114,7 +119,7 @@ def main_set(order: list[str], config: EvaluationConfig) -> str:
 
 
 def outcome_of(frame: pandas.DataFrame, config: EvaluationConfig) -> np.ndarray:
-    """(n,) 1.0 pCR, 0.0 none, NaN not known. raises InputError MRD-E449"""
+    """(n,) 1.0 pCR, 0.0 none, NaN not known. raises InputError MRD-E449 if none is the value that counts as pCR"""
     if not config.outcome:
         return np.full(len(frame), np.nan)
     cells = frame[config.outcome].tolist()
@@ -124,11 +129,7 @@ def outcome_of(frame: pandas.DataFrame, config: EvaluationConfig) -> np.ndarray:
             raise InputError("No case has the outcome that counts as pCR", code="MRD-E449",
                              found=f"none is '{short(config.positive)}'", fix="write positive = \"...\" as the value stands in the table")
         return found
-    found = np.full(len(frame), np.nan)
-    for position, cell in enumerate(cells):
-        if cell is not None:
-            found[position] = _flag(cell, "the outcome", "name the value that counts as pCR in the settings (positive = \"Poor\"), or write 1 for pCR and 0 for none", "MRD-E449")
-    return found
+    return np.array([np.nan if cell is None else float(cell.casefold() in YES) for cell in cells])
 
 
 def scores_of(frame: pandas.DataFrame, probabilities: tuple[str, ...], config: EvaluationConfig) -> dict[str, Score]:
@@ -232,6 +233,7 @@ def _one_table(left: Kept, right: Kept | None, probabilities: tuple[str, ...], c
               for table in (left, right) if table is not None]
     for typed_frame, table in zip(frames, (left, right)):
         _read_events(typed_frame, table.frame, events)
+        _check_outcome(typed_frame, table.frame, config)
     dropped = left.dropped(range(len(left.every)), config.set)
     if right is None:
         frame, by_cohort, notices = frames[0], [None] * len(frames[0]), []
@@ -249,6 +251,15 @@ def _read_events(frame: pandas.DataFrame, given: pandas.DataFrame, events: set[s
         frame[name] = [np.nan if cell is None else _flag(cell, f"{place(given, position)}, column '{short(name)}': the event",
                                                          "write 1 where the event happened and 0 where follow-up ended without it", "MRD-E450")
                        for position, cell in enumerate(frame[name].tolist())]
+
+
+def _check_outcome(frame: pandas.DataFrame, given: pandas.DataFrame, config: EvaluationConfig) -> None:
+    """Without a value that counts as pCR, every outcome is 1 or 0 in one of the usual words. raises InputError MRD-E449"""
+    if config.outcome in frame.columns and config.positive is None:
+        for position, cell in enumerate(frame[config.outcome].tolist()):
+            if cell is not None:
+                _flag(cell, f"{place(given, position)}, column '{short(config.outcome)}': the outcome",
+                      'name the value that counts as pCR in the settings (positive = "Poor"), or write 1 for pCR and 0 for none', "MRD-E449")
 
 
 def _flag(cell: str, what: str, fix: str, code: str) -> float:
