@@ -11,7 +11,7 @@ from MRDeltaNetLib.cli.options import Progress, ProgressChoice, guarded
 from MRDeltaNetLib.errors import PartialFailure
 
 
-def evaluate(predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS.csv", help="A row a case: id, outcome, p_pcr, centre, set, other scores (oof.csv and predictions.csv are such tables).")],
+def evaluate(predictions: Annotated[list[Path], typer.Argument(metavar="PREDICTIONS.csv ...", help="A row a case: id, outcome, p_pcr, centre, set, other scores. Several tables, as oof.csv and predictions.csv of a training, count as one.")],
              out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for report.html, figures, tables and evaluation.json.")],
              cohort: Annotated[Optional[Path], typer.Option("--cohort", metavar="COHORT.csv", help="Clinical and follow-up columns by id.")] = None,
              config: Annotated[Optional[Path], typer.Option("--config", metavar="EVAL.toml", help="Columns, positive class, endpoints, groups, covariates (docs/reference/evaluation-config.md).")] = None,
@@ -24,7 +24,7 @@ def evaluate(predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS.cs
         from MRDeltaNetLib.config import EvaluationConfig
         from MRDeltaNetLib.doorway import progress_for, stoppable
         from MRDeltaNetLib.io.evaluation_config import read_evaluation_config
-        from MRDeltaNetLib.io.evaluation_table import read_table
+        from MRDeltaNetLib.io.evaluation_table import read_table, stacked
         from MRDeltaNetLib.io.evaluations import check_folder, staged, write_evaluation
         from MRDeltaNetLib.progress import part
         from MRDeltaNetLib.report.study import write_study
@@ -33,11 +33,13 @@ def evaluate(predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS.cs
         with progress_for(progress.value) as bar:
             stop = stoppable(bar)
             stop(0.0, "Reading the tables")
-            table = read_table(predictions, "the table of predictions")
+            tables = [read_table(path, "the table of predictions") for path in predictions]
             clinical = read_table(cohort, "the cohort table", with_dictionary=True) if cohort else None
-            digests = {"predictions": table.sha256} | ({"cohort": clinical.sha256} if clinical else {})
-            found = evaluate_tables(table.frame, clinical.frame if clinical else None, settings, dictionary=clinical.dictionary if clinical else None,
-                                    digests=digests, notices=table.notices + (clinical.notices if clinical else ()), progress=part(stop, 0.05, 0.8))
+            digests = {f"predictions {number}" if number > 1 else "predictions": table.sha256 for number, table in enumerate(tables, start=1)}
+            digests |= {"cohort": clinical.sha256} if clinical else {}
+            notices = tuple(notice for table in (*tables, *([clinical] if clinical else ())) for notice in table.notices)
+            found = evaluate_tables(stacked(tables), clinical.frame if clinical else None, settings, dictionary=clinical.dictionary if clinical else None,
+                                    digests=digests, notices=notices, progress=part(stop, 0.05, 0.8))
             stop(0.8, "Drawing figures")
             with staged(out) as folder:
                 write_evaluation(found, folder, write_study(found, folder))

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Mapping
+from typing import TYPE_CHECKING, Mapping, Sequence
 
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError, Notice, require
@@ -33,6 +33,8 @@ LINE = "line"
 """Name of the index that says where in its file a row stands."""
 
 ROW_NAMES = "row_names"
+
+INSTALL = "pip install 'mrdeltanet[cohort]'"
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def read_table(path: Path | str, what: str, limits: GateLimits = LIMITS, *, with
     with_dictionary  also read the data dictionary beside it, if there is one, as of a cohort table
     raises           InputError MRD-E430 to E437 as a cohort table, E420 to E427 and E440 of the data dictionary beside it; MissingPackage without pandas
     """
-    pandas = require("pandas", "Evaluating a study", "pip install 'mrdeltanet[cohort]'")
+    pandas = require("pandas", "Evaluating a study", INSTALL)
     path = Path(path)
     try:
         opened = open_table(path, limits, name=what[:1].upper() + what[1:], unnamed_first=ROW_NAMES)
@@ -68,6 +70,16 @@ def read_table(path: Path | str, what: str, limits: GateLimits = LIMITS, *, with
     lines = pandas.Index([number for number, _ in opened.body], name=LINE)
     frame = pandas.DataFrame({name: pandas.Series(column, index=lines, dtype=object) for name, column in zip(opened.header, columns)}, index=lines)
     return TextTable(frame, _dictionary(path, opened.header) if with_dictionary else {}, opened.sha256, opened.notices)
+
+
+def stacked(tables: Sequence[TextTable]) -> "pandas.DataFrame":
+    """Rows of several tables below each other, such as oof.csv and predictions.csv of one training; a column that one of them lacks is empty there."""
+    pandas = require("pandas", "Evaluating a study", INSTALL)
+    if len(tables) == 1:
+        return tables[0].frame
+    frame = pandas.concat([table.frame for table in tables]).fillna("")
+    frame.index = pandas.Index([f"{line} of table {number}" for number, table in enumerate(tables, start=1) for line in table.frame.index], name=LINE)
+    return frame
 
 
 def _columns(opened: Opened, limits: GateLimits) -> list[list[str]]:

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any, Mapping
 from MRDeltaNetLib.config import EvaluationConfig
 from MRDeltaNetLib.errors import Notice, require
 from MRDeltaNetLib.evaluation import Evaluation
+from MRDeltaNetLib.io.evaluation_table import INSTALL
 from MRDeltaNetLib.progress import Progress, part, silent
 
 if TYPE_CHECKING:
     import pandas
 
     from MRDeltaNetLib.io.cohort_table import Column
-
-INSTALL = "pip install 'mrdeltanet[cohort]'"
-
 
 def evaluate(predictions: "pandas.DataFrame", cohort: "pandas.DataFrame | None" = None, config: EvaluationConfig = EvaluationConfig(), *,
              dictionary: "Mapping[str, Column] | None" = None, digests: Mapping[str, str] | None = None, notices: tuple[Notice, ...] = (),
@@ -28,7 +26,7 @@ def evaluate(predictions: "pandas.DataFrame", cohort: "pandas.DataFrame | None" 
     predictions  a row a case: id, outcome, scores, and whatever else is known of it
     cohort       clinical and follow-up columns by id; None if the first table holds them
     dictionary   what a data dictionary says about the cohort table's columns
-    digests      SHA-256 of the files that the tables were read from, "predictions" and "cohort"
+    digests      role of each file that the tables were read from -> its SHA-256
     notices      what reading them said
     returns      Evaluation; sections that failed are listed in facts["failed"], and left out with the reason
     raises       InputError, UsageError as frame.cases; MissingPackage; Cancelled

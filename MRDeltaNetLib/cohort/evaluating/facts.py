@@ -27,7 +27,7 @@ def facts_of(found: Cases, failed: list[dict[str, str]], digests: Mapping[str, s
     clinical       columns of clinical values; missing: column -> cases without one; centres: set -> names
     simulated      whether the tables hold a simulation's hidden truth
     failed         sections that failed, set by set
-    digests        SHA-256 of the files that the tables were read from, "predictions" and "cohort"
+    digests        role of each file that the tables were read from -> its SHA-256
     """
     subsets, config = found.subsets, found.config
     first = next(iter(subsets.values()))
@@ -39,7 +39,7 @@ def facts_of(found: Cases, failed: list[dict[str, str]], digests: Mapping[str, s
             "missing": {name: int(sum(subset.frame[name].isna().sum() for subset in subsets.values())) for name in first.clinical},
             "centres": _centres(found), "simulated": found.simulated, "seed": config.seed, "bootstrap": config.bootstrap, "failed": failed,
             "notices": [asdict(notice) for notice in (*notices, *found.notices)], "settings": plain(config),
-            "digests": {name: digests[name] for name in ("predictions", "cohort") if name in digests}, "versions": {**_core(), **_packages()}}
+            "digests": dict(digests), "versions": {**_core(), **_packages()}}
 
 
 def _counts(subset: Subset) -> dict[str, Any]:
