@@ -8,7 +8,7 @@ import numpy as np
 
 from MRDeltaNetLib.cohort.evaluating.subset import Subset
 from MRDeltaNetLib.cohort.evaluating.survival.follow_up import SECTION, FollowUp
-from MRDeltaNetLib.cohort.statistics import youden_threshold
+from MRDeltaNetLib.cohort.evaluating.thresholds import class_cut
 from MRDeltaNetLib.cohort.statistics.design import is_category, level_text
 from MRDeltaNetLib.evaluation import Omission
 
@@ -87,15 +87,12 @@ def _predicted(subset: Subset, cases: FollowUp) -> Grouping | str:
 def _threshold(subset: Subset) -> tuple[float | None, str]:
     """The threshold and why groups made by it are too good, or None and why there is none."""
     learned = "The model has learned from these very cases: its groups differ more than those of new cases would." if subset.name == subset.config.train_set else ""
-    if subset.config.threshold is not None:
-        return float(subset.config.threshold), learned
-    source = subset.training if subset.training is not None else subset
-    outcome, (values,) = source.judged(subset.model.name)
-    if len(set(outcome.tolist())) < 2:
+    cut = class_cut(subset, subset.model.name)
+    if cut is None:
         return None, "no threshold was locked, and without both outcomes none can be chosen"
-    here = ("The threshold was chosen on these very cases (Youden's index): groups differ more, and p is smaller, than in new cases. Lock a threshold in the settings."
-            if source is subset else "")
-    return youden_threshold(outcome, values), " ".join(filter(None, (here, learned)))
+    here = (f"The threshold was chosen on these very cases ({cut.rule}): groups differ more, and p is smaller, than in new cases. Lock a threshold in the settings."
+            if cut.same_data else "")
+    return cut.threshold, " ".join(filter(None, (here, learned)))
 
 
 def _true(subset: Subset, cases: FollowUp) -> Grouping | str:
