@@ -80,14 +80,13 @@ def marks(longest: float, unit: str) -> tuple[float, ...]:
     """About five even times within a follow-up, in steps in which people count that unit."""
     if longest <= 0:
         return ()
-    steps = [float(step) for step in EVEN.get(unit, ()) if step * MARKS >= longest / 1.5]
+    near = longest / (1.5 * MARKS)
+    steps = [float(step) for step in EVEN.get(unit, ()) if near <= step <= longest / 2]
     if not steps:
-        size = 10.0 ** np.floor(np.log10(longest / MARKS))
-        steps = [float(factor * size) for factor in (1, 2, 2.5, 5, 10) if factor * size * MARKS >= longest / 1.5]
+        size = 10.0 ** np.floor(np.log10(near))
+        steps = [float(factor * size) for factor in (1, 2, 2.5, 5, 10) if factor * size >= near]
     step = steps[0]
-    while step >= longest:
-        step /= 2
-    return tuple(step * k for k in range(1, int(np.ceil(longest / step)) + 1) if step * k <= longest)
+    return tuple(round(step * k, 12) for k in range(1, int(np.ceil(longest / step)) + 1) if step * k <= longest)
 
 
 def time_text(time: float) -> str:
