@@ -11,9 +11,10 @@ import numpy as np
 from MRDeltaNetLib.cohort.evaluating.clinical_values import (covariates, dropped_omissions, few_events, nothing, plain, term_label,
                                                              unknown_references)
 from MRDeltaNetLib.cohort.evaluating.subset import Subset
-from MRDeltaNetLib.cohort.statistics import Z_95, auc_with_ci, brier, logistic, sigmoid
+from MRDeltaNetLib.cohort.statistics import Z_95, auc_with_ci, brier, sigmoid
 from MRDeltaNetLib.cohort.statistics.design import INTERCEPT, Coding, Dropped, Term, aliased, coding
 from MRDeltaNetLib.cohort.statistics.firth import LogisticFit, firth, likelihood_ratio_p, maximise
+from MRDeltaNetLib.cohort.statistics.glm import wald_as_r
 from MRDeltaNetLib.cohort.statistics.packages import package
 from MRDeltaNetLib.cohort.statistics.profile import profile_interval
 from MRDeltaNetLib.evaluation import Figure, Omission, Part, Table
@@ -70,19 +71,20 @@ def section(subset: Subset) -> Part:
 def odds_ratios(design: np.ndarray, outcome: np.ndarray, names: Sequence[str]) -> tuple[dict[str, dict[str, Any]], str, LogisticFit]:
     """Odds ratios of columns (n, k) whose first is the intercept: name -> what is told; the method; the fit.
 
-    Maximum likelihood with Wald's interval and p, and the profile interval beside; where classes can be separated Firth's penalised likelihood with its
+    Maximum likelihood with Wald's interval and p as R's glm has them, and the profile interval beside; where classes can be separated Firth's penalised likelihood with its
     profile interval and likelihood-ratio p, as R's logistf.
     raises ValueError for one class, or columns that depend on each other
     """
     try:
-        coefficients, covariance = logistic(design, outcome)
-        fitted = maximise(design, outcome, penalised=False, start=coefficients)
+        told, covariance = wald_as_r(design, outcome)
+        fitted = maximise(design, outcome, penalised=False, start=told)
         method, penalised = MAXIMUM_LIKELIHOOD, False
     except ValueError:
         fitted, method, penalised = firth(design, outcome), FIRTH, True
+        told, covariance = fitted.coefficients, fitted.covariance
     rows = {}
     for k, name in enumerate(names):
-        b, error = float(fitted.coefficients[k]), math.sqrt(fitted.covariance[k, k])
+        b, error = float(told[k]), math.sqrt(covariance[k, k])
         wald = b - Z_95 * error, b + Z_95 * error
         profile = profile_interval(design, outcome, fitted, k, penalised=penalised) if len(outcome) <= MOST_PROFILED else (None, None)
         p = likelihood_ratio_p(design, outcome, fitted, k, penalised=True) if penalised else math.erfc(abs(b / error) / math.sqrt(2))
@@ -142,7 +144,7 @@ def _fit(model: Model) -> dict[str, Any]:
                              "log_likelihood": model.log_likelihood, "brier": brier(model.outcome, model.probability)}
     share = model.outcome.mean()
     if model.method == MAXIMUM_LIKELIHOOD:
-        chisq = 2 * (model.log_likelihood - len(model.outcome) * (share * math.log(share) + (1 - share) * math.log(1 - share)))
+        chisq = 2 * float(model.log_likelihood - len(model.outcome) * (share * math.log(share) + (1 - share) * math.log(1 - share)))
         facts["likelihood_ratio"] = {"chisq": chisq, "df": len(model.terms), "p": float(package("scipy.stats").chi2.sf(max(0.0, chisq), len(model.terms)))}
     if min(model.events, model.n - model.events) >= 2:
         auc, lower, upper = auc_with_ci(model.outcome, model.probability)

@@ -45,12 +45,12 @@ def maximise(design: np.ndarray, outcome: np.ndarray, *, penalised: bool, fixed:
     for column, value in (fixed or {}).items():
         b[column] = value * scale[column]
     free = np.array([column not in (fixed or {}) for column in range(design.shape[1])])
-    likelihood, slope, information = _likelihood(unit, outcome, b, penalised)
+    likelihood, slope, curvature, information = _likelihood(unit, outcome, b, penalised)
     for _ in range(STEPS):
         if not free.any():
             break
         step = np.zeros_like(b)
-        step[free] = np.linalg.solve(information[np.ix_(free, free)], slope[free])
+        step[free] = np.linalg.solve(curvature[np.ix_(free, free)], slope[free])
         step *= min(1.0, LONGEST / np.abs(step).max()) if step.any() else 1.0
         while True:
             tried = _likelihood(unit, outcome, b + step, penalised)
@@ -58,7 +58,7 @@ def maximise(design: np.ndarray, outcome: np.ndarray, *, penalised: bool, fixed:
                 break
             step /= 2
         b = b + step
-        likelihood, slope, information = tried
+        likelihood, slope, curvature, information = tried
         if np.abs(step).max() < STILL:
             break
     else:
@@ -93,8 +93,11 @@ def fitted_for_prediction(design: np.ndarray, outcome: np.ndarray) -> np.ndarray
     return coefficients
 
 
-def _likelihood(design, outcome, b, penalised) -> tuple[float, np.ndarray, np.ndarray]:
-    """Log likelihood, its slope (k,) and Fisher's information (k, k)."""
+def _likelihood(design, outcome, b, penalised) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+    """Log likelihood, its slope (k,), the curvature that steps are measured by (k, k), and Fisher's information (k, k).
+
+    The penalty adds its share to the curvature: without it, steps of a saturated model go there and back for ever.
+    """
     linear = design @ b
     p = sigmoid(linear)
     weight = p * (1 - p)
@@ -102,9 +105,9 @@ def _likelihood(design, outcome, b, penalised) -> tuple[float, np.ndarray, np.nd
     information = design.T @ weighted
     value = float(outcome @ linear - np.logaddexp(0.0, linear).sum())
     if not penalised:
-        return value, design.T @ (outcome - p), information
+        return value, design.T @ (outcome - p), information, information
     sign, determinant = np.linalg.slogdet(information)
     if sign <= 0:
-        return -np.inf, np.zeros(len(b)), information
+        return -np.inf, np.zeros(len(b)), information, information
     hat = np.einsum("ij,ji->i", weighted, np.linalg.solve(information, design.T))
-    return value + determinant / 2, design.T @ (outcome - p + hat * (0.5 - p)), information
+    return value + determinant / 2, design.T @ (outcome - p + hat * (0.5 - p)), design.T @ (weighted * (1 + hat)[:, None]), information

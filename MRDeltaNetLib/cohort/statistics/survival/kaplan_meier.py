@@ -6,7 +6,7 @@ half, so the interval (Greenwood's variance) and the median are written here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def kaplan_meier(time: np.ndarray, event: np.ndarray, interval: str = "log") -> 
     survival = fitted.survival_function_.loc[table.index].to_numpy(float).ravel()
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.sqrt(np.cumsum(events / (at_risk * (at_risk - events))))
-    lower, upper = _bounds(survival, error, interval)
+    lower, upper = bounds(survival, error, interval)
     return KaplanMeier(table.index.to_numpy(float), at_risk.astype(int), events.astype(int), table["censored"].to_numpy(int), survival, error,
                        lower, upper)
 
@@ -113,7 +113,14 @@ def reverse_follow_up(time: np.ndarray, event: np.ndarray) -> Median:
     return median_survival(kaplan_meier(time, 1 - np.asarray(event)))
 
 
-def _bounds(survival: np.ndarray, error: np.ndarray, interval: str) -> tuple[np.ndarray, np.ndarray]:
+def with_interval(curve: KaplanMeier, interval: str) -> KaplanMeier:
+    """The same curve with the other interval of INTERVALS."""
+    lower, upper = bounds(curve.survival, curve.error, interval)
+    return replace(curve, lower=lower, upper=upper)
+
+
+def bounds(survival: np.ndarray, error: np.ndarray, interval: str) -> tuple[np.ndarray, np.ndarray]:
+    """95 % bounds (m,), (m,) of survival (m,) with the standard error of its log (m,); NaN where survival is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         if interval == "log":
             lower, upper = survival * np.exp(-Z_95 * error), np.minimum(1.0, survival * np.exp(Z_95 * error))
