@@ -171,3 +171,38 @@ MINIMAL: dict[str, dict[str, Any]] = {
     "boxes": {"groups": [{"label": "one case", "values": [0.4]}, {"label": "nobody", "values": []}], "unit": None, "y_label": None},
     "heatmap": {"scores": [], "rows": []}}
 """The least that each kind can be asked to draw."""
+
+
+def table(rows: int = 4, label=lambda place: f"Level {place + 1}") -> Table:
+    """Names, counts, a value with its interval, p."""
+    return Table("Odds ratios of made-up variables", ("variable", "level", "n", "events", "OR", "lower", "upper", "p"),
+                 tuple((label(place), f"level {place}", 100 + place, 10 + place, 1.5 + place, 0.9 + place, 2.5 + place, (0.00001, 0.04, 0.6, None)[place % 4]) for place in range(rows)),
+                 ("Wald intervals",))
+
+
+def part(section: str, hostile: bool = False) -> Part:
+    """A part of this section with the figures that belong there."""
+    label = odd_label if hostile else None
+    kinds = {"flow": ("flow",), "discrimination": ("roc", "precision_recall"), "calibration": ("calibration",), "decision_curve": ("decision_curve",), "heterogeneity": ("forest",),
+             "logistic": ("forest",), "survival": ("kaplan_meier", "time_dependent_auc", "schoenfeld"), "overview": ("heatmap", "boxes")}.get(section, ())
+    figures = {f"{section}_{kind}": Figure(kind, HOSTILE if hostile else f"{kind.replace('_', ' ')} of made-up numbers", BUILT[kind](**({"label": label} if label and kind != "time_dependent_auc" else {})))
+               for kind in kinds}
+    values: Any = [] if section in ("comparisons", "logistic", "table_one") else {}
+    if section == "discrimination":
+        point = {"rule": "locked", "threshold": 0.41, "learned_on": "before", "same_data": False}
+        for rate in ("sensitivity", "specificity", "ppv", "npv"):
+            point |= {rate: 0.81, f"{rate}_ci": [0.7, 0.9]}
+        values = {"p_pcr": {"cases": 181, "with_pcr": 31, "without_pcr": 150, "auc": 0.8123, "auc_ci": [0.7345, 0.8777], "operating_points": [point]}}
+    text = HOSTILE if hostile else "made up"
+    return Part(values, {f"{section}_table": table(label=label or (lambda place: f"Level {place + 1}"))}, figures, (text,), (Omission(section, text, text, text),))
+
+
+def evaluation(sets: tuple[str, ...] = ("train", "internal", "external"), hostile: bool = False, sections: tuple[str, ...] = SECTIONS) -> Evaluation:
+    """The whole, every section in every set."""
+    text = HOSTILE if hostile else "made up"
+    facts = {"enrolled": 560, "excluded": {text: 17}, "sets": {name: {"n": 183, "events": 31, "non_events": 150, "unknown": 2, "cases_with_model": 181} for name in sets},
+             "scores": {"p_pcr": text if hostile else "P(pCR) by the model"}, "model": "p_pcr", "simulated": True,
+             "endpoints": {"RFS": {"time": "rfs_time", "event": "rfs_event", "unit": "months"}}, "settings": {"bootstrap": 2000, "seed": 0, "train_set": "train", "study": {"note": text}},
+             "versions": {"mrdeltanet": "0.1", "python": "3.11", "scipy": None}, "failed": [], "notices": [{"code": "MRD-W999", "text": text, "fix": text}]}
+    aids = {"TRIPOD+AI": [{"item": "1", "topic": "Title", "known": None}, {"item": "5a", "topic": text, "known": text}]}
+    return Evaluation(sets[-1], {name: {section: part(section, hostile) for section in sections} for name in sets}, facts, aids)

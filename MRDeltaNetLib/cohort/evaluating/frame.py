@@ -37,6 +37,10 @@ MAX_LEVELS = 20
 """A text column with more values, most of them of one case, is a name or remark and no clinical value."""
 
 
+LEAST_COUNTED = 10
+"""Fewer values in even steps may be chance; from here on a column that rises in even steps counts the rows."""
+
+
 @dataclass(frozen=True)
 class Cases:
     """Everything that is evaluated.
@@ -160,7 +164,7 @@ def clinical_columns(frame: pandas.DataFrame, header: list[str], scores: Mapping
     """Columns that are clinical values, in the order of the tables, and what is said of those that are not."""
     ranges = {name + end for name in scores for end in RANGE_ENDS}
     follow_up = {column for endpoint in config.endpoints.values() for column in (endpoint.time, endpoint.event)}
-    other = {config.id, config.outcome, config.centre, config.set, config.excluded, *scores, *ranges, *follow_up, *OF_PREDICTIONS, *config.keep}
+    other = {config.id, config.outcome, config.centre, config.set, EvaluationConfig.set, config.excluded, *scores, *ranges, *follow_up, *OF_PREDICTIONS, *config.keep}
     asked = {*config.covariates, *config.table_one.variables, *(config.subgroups or ())}
     found, told = [], []
     for name in header:
@@ -182,7 +186,7 @@ def _no_value(values: pandas.Series) -> str | None:
         return "it is empty"
     if values.dtype == float:
         steps = np.diff(known.to_numpy())
-        if len(known) == len(values) > 2 and (steps == steps[0]).all() and steps[0] > 0 and (known % 1 == 0).all():
+        if len(known) == len(values) >= LEAST_COUNTED and (steps == steps[0]).all() and steps[0] > 0 and (known % 1 == 0).all():
             return "it counts the rows"
         return None
     levels = known.nunique()
@@ -204,7 +208,8 @@ def _refuse_missing(header: list[str], config: EvaluationConfig) -> None:
              "excluded": [config.excluded] if config.excluded is not None else [], "subgroups": config.subgroups or (), "cuts": config.cuts,
              "covariates": config.covariates, "references": config.references, "variables of [table_one]": config.table_one.variables,
              "categorical of [table_one]": config.table_one.categorical, "by of [table_one]": [config.table_one.by] if config.table_one.by else [],
-             "centre": [config.centre] if config.centre != EvaluationConfig.centre else [], "set": [config.set] if config.set != EvaluationConfig.set else []}
+             "centre": [config.centre] if config.centre not in ("", EvaluationConfig.centre) else [],
+             "set": [config.set] if config.set not in ("", EvaluationConfig.set) else []}
     for name, endpoint in config.endpoints.items():
         named[f"endpoint {short(name)}"] = [endpoint.time, endpoint.event, *endpoint.groups, *endpoint.covariates]
     for key, columns in named.items():

@@ -54,21 +54,29 @@ def whole(value: int) -> str:
 
 
 def interval(value: Any, low: Any, high: Any, places: int | None = None) -> str:
-    """Such as "0.81 (0.74 to 0.87)"; a bound that there is none of is "not reached", no bounds at all are left out."""
+    """Such as "0.81 (0.74 to 0.87)", all three with as many decimals as suit them together; a bound that there is none of is "not reached",
+    no bounds at all are left out."""
     if not finite(value):
         return NOT_KNOWN
-    known = [bound for bound in (low, high) if finite(bound)]
-    if not known:
+    if not any(finite(bound) for bound in (low, high)):
         return _shown(value, places)
+    if places is None:
+        places = _together(value, [bound for bound in (low, high) if finite(bound)])
     return f"{_shown(value, places)} ({_shown(low, places)} to {_shown(high, places)})"
+
+
+def _together(value: float, bounds: list[float]) -> int | None:
+    if isinstance(value, int) and all(isinstance(bound, int) for bound in bounds):
+        return 0
+    if value and abs(value) < 5e-3 and max(map(abs, bounds)) < 5e-3:
+        return None
+    return min(decimals(value), 2 if max(map(abs, [*bounds, value])) >= 1 else 3)
 
 
 def _shown(value: Any, places: int | None) -> str:
     if not finite(value):
-        return NOT_REACHED if value is None else NOT_KNOWN
-    if places is None:
-        return plain(float(value))
-    return fixed(value, places) if abs(value) < 1000 else plain(float(value))
+        return "\N{INFINITY}" if value == math.inf else NOT_REACHED
+    return plain(float(value)) if places is None or abs(value) >= 10_000 else fixed(value, places)
 
 
 def p_value(p: Any, sign: bool = False) -> str:

@@ -8,8 +8,8 @@ from MRDeltaNetLib.report.study.figures.style import (COLOURS, GREY, LINE_MM, SI
                                                       stroke, unit_ticks)
 from MRDeltaNetLib.report.study.numbers import fixed, whole
 
-_SIDE_MM, _LEFT_MM, _TOP_MM = 66.0, 15.0, 3.0
-_HISTOGRAM_MM, _GAP_MM = 14.0, 4.0
+_SIDE_MM, _LEFT_MM, _TOP_MM = 58.0, 15.0, 3.0
+_HISTOGRAM_MM, _GAP_MM = 13.0, 3.0
 _WITHOUT = "#c9cfd6"
 _SHOWN_BANDS = 2
 """More bands than this cover each other."""

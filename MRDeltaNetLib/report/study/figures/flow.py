@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from MRDeltaNetLib.report.study.figures.style import INK, LINE_MM, Sheet, clean, empty, named, wrapped
+from MRDeltaNetLib.report.study.figures.style import INK, LINE_MM, SINGLE_MM, Sheet, clean, empty, named, wrapped
 from MRDeltaNetLib.report.study.numbers import whole
 
-_WIDTH_MM, _MAIN_MM, _SIDE_LEFT_MM, _SIDE_MM, _GAP_MM = 120.0, 52.0, 62.0, 55.0, 6.0
+_MAIN_MM, _SIDE_LEFT_MM, _SIDE_MM, _GAP_MM = 38.0, 46.0, 41.0, 6.0
 
 
 def flow(data: Mapping[str, Any]) -> Any:
@@ -21,12 +21,12 @@ def flow(data: Mapping[str, Any]) -> Any:
     main_heights = [LINE_MM * len(lines) + 3 for lines in mains]
     gaps = [max(_GAP_MM, LINE_MM * len(lines) + 7 if lines else 0.0) for lines in sides]
     last = 1.0 if not sides or not sides[-1] else gaps[-1] + 1
-    sheet = Sheet(_WIDTH_MM, max(2 + sum(main_heights) + sum(gaps[:-1]) + last, 20.0))
+    sheet = Sheet(SINGLE_MM, max(2 + sum(main_heights) + sum(gaps[:-1]) + last, 20.0))
     top = 1.0
     for place, (lines, height, side, gap) in enumerate(zip(mains, main_heights, sides, gaps)):
-        _box(sheet, 3, top, _MAIN_MM, height, lines, centred=True)
+        _box(sheet, 1, top, _MAIN_MM, height, lines, centred=True)
         bottom = top + height
-        middle = 3 + _MAIN_MM / 2
+        middle = 1 + _MAIN_MM / 2
         if place < len(boxes) - 1:
             _arrow(sheet, (middle, bottom), (middle, bottom + gap))
         elif side:
@@ -37,7 +37,7 @@ def flow(data: Mapping[str, Any]) -> Any:
             _box(sheet, _SIDE_LEFT_MM, bottom + gap / 2 - high / 2, _SIDE_MM, high, side, centred=False)
         top = bottom + gap
     if not boxes:
-        empty(sheet.axes(0, 0, _WIDTH_MM, 20, frame=()), "no count is known")
+        empty(sheet.axes(0, 0, SINGLE_MM, 20, frame=()), "no count is known")
     return sheet.figure
 
 

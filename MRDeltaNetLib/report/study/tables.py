@@ -1,0 +1,296 @@
+"""Tables of the sections as HTML: sets side by side, values with their intervals in one cell, the CSV files' full columns in reading form."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, Mapping, Sequence
+
+from MRDeltaNetLib.evaluation import Table
+from MRDeltaNetLib.report.study.numbers import NOT_KNOWN, NOT_REACHED, finite, interval, p_value, plain, whole
+from MRDeltaNetLib.report.words import sentence, text
+
+MOST_ROWS = 40
+"""Longer tables, such as net benefit at every threshold, show evenly spaced rows; the CSV file has all."""
+
+_SHORT = 24
+"""Tables of up to so many rows are never broken by a page's end."""
+
+_MOST_PIVOTED = 5
+"""Up to this many measures stand side by side; more stand below each other."""
+
+_LOW = re.compile(r"^(?P<name>.*?)\b(low|lower|lo|2\.5 ?%)\b(?P<rest>.*)$", re.IGNORECASE)
+_HIGH = re.compile(r"^(?P<name>.*?)\b(high|upper|hi|97\.5 ?%)\b(?P<rest>.*)$", re.IGNORECASE)
+_P = re.compile(r"^p($|[ _(])|(^|[ _])p$")
+_UNREACHED = ("median", "quartile")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One column of the page: its heading and the columns of the table that its cells are made of."""
+
+    heading: str
+    kind: str                                  # "plain", "text", "value" (value, low, high), "interval" (low, high), "p", "counts" (part, whole)
+    places: tuple[int, ...]
+
+
+
+def html_table(tables: Mapping[str, Table], number: int, csv: str, all_sets: Sequence[str]) -> str:
+    """One table of every set that has it.
+
+    tables    set -> table, all of the same name
+    number    of the table on the page
+    csv       the CSV file's name, said where rows are left out
+    all_sets  every set of the evaluation; with one only, sets are not named
+    """
+    first = next(iter(tables.values()))
+    same = {name: table for name, table in tables.items() if table.columns == first.columns}
+    odd = {name: table for name, table in tables.items() if name not in same}
+    parts = [_joined(same, number, csv, all_sets)]
+    parts += [_joined({name: table}, number, csv, all_sets) for name, table in odd.items()]
+    return "".join(parts)
+
+
+def _joined(tables: Mapping[str, Table], number: int, csv: str, all_sets: Sequence[str]) -> str:
+    first = next(iter(tables.values()))
+    keys = _keys(list(tables.values()))
+    rows = {name: {_key(row, keys): row for row in table.rows} for name, table in tables.items()}
+    order = list(dict.fromkeys(key for found in rows.values() for key in found))
+    shown = [_worded(column, list(tables.values())) for column in shown_columns(first.columns, keys)]
+    order, left_out = _thinned(order)
+    if "measure" in first.columns[:keys] and "value" in first.columns:
+        head, body = _by_measure(first, rows, order, keys, shown, all_sets)
+    elif len(shown) == 1 and len(rows) > 1:
+        head, body = _sets_across(first, rows, order, keys, shown[0], all_sets)
+    else:
+        head, body = _sets_down(first, rows, order, keys, shown, all_sets)
+    notes = list(dict.fromkeys(note for table in tables.values() for note in table.notes))
+    if left_out:
+        notes.append(f"{len(order)} of {len(order) + left_out} rows are shown; tables/{csv} has all")
+    below = "".join(f"<p>{sentence(note)}</p>" for note in notes)
+    missing = [name for name in all_sets if name not in tables]
+    only = "" if not missing or len(all_sets) == 1 else f" (set: {', '.join(tables)})"
+    title = first.title
+    short = " short" if body.count("<tr>") <= _SHORT else ""
+    return (f'<div class="table{short}"><table><caption><strong>Table {number}.</strong> {sentence(title + only)}</caption><thead>{head}</thead>{body}</table>'
+            f'{f"<div class=notes>{below}</div>" if below else ""}</div>')
+
+
+def _keys(tables: Sequence[Table]) -> int:
+    """How many leading columns tell a row from every other one of its set; one at the least."""
+    columns = tables[0].columns
+    for count in range(1, len(columns)):
+        if all(len({_key(row, count) for row in table.rows}) == len(table.rows) for table in tables):
+            return count
+    return 1 if len(columns) < 2 else len(columns) - 1
+
+
+def _key(row: Sequence[Any], count: int) -> tuple:
+    return tuple(str(cell) for cell in row[:count])
+
+
+def _thinned(order: list[tuple]) -> tuple[list[tuple], int]:
+    """At most MOST_ROWS keys, evenly spaced, where keys are numbers that go on and on; lists of names stay whole."""
+    if len(order) <= MOST_ROWS or not all(_is_number(key[-1]) for key in order):
+        return order, 0
+    step = math.ceil(len(order) / (MOST_ROWS / 2))
+    kept = order[step - 1::step]
+    return kept, len(order) - len(kept)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False
+
+
+def shown_columns(columns: Sequence[str], keys: int = 1) -> list[Shown]:
+    """The columns behind the keys as the page shows them: a value and its bounds in one, a pair of bounds alone in one, "cases" and "of" in one."""
+    shown, place = [], keys
+    while place < len(columns):
+        name, bounds = columns[place], _bounds(columns, place + 1)
+        own = _bounds(columns, place)
+        if own is not None:
+            shown.append(Shown(f"{own.strip()} (95 % CI)" if own else "95 % CI", "interval", (place, place + 1)))
+            place += 2
+        elif bounds is not None and name.endswith(bounds.strip()) and not _P.search(name):
+            shown.append(Shown(f"{name} (95 % CI)", "value", (place, place + 1, place + 2)))
+            place += 3
+        elif place + 1 < len(columns) and columns[place + 1] == "of":
+            shown.append(Shown(f"{name} of all", "counts", (place, place + 1)))
+            place += 2
+        else:
+            shown.append(Shown(name, "p" if _P.search(name) else "plain", (place,)))
+            place += 1
+    return shown
+
+
+def _worded(shown: Shown, tables: Sequence[Table]) -> Shown:
+    """A column of words alone is one of text, which stands at the left."""
+    cells = [row[shown.places[0]] for table in tables for row in table.rows]
+    words = shown.kind == "plain" and any(isinstance(value, str) for value in cells) and all(value is None or isinstance(value, str) and not _is_number(value) for value in cells)
+    return Shown(shown.heading, "text", shown.places) if words else shown
+
+
+def _bounds(columns: Sequence[str], place: int) -> str | None:
+    """What a pair of bounds that begins here belongs to, "" for the column before it; None if there is no such pair."""
+    if place + 1 >= len(columns):
+        return None
+    low, high = _LOW.match(columns[place]), _HIGH.match(columns[place + 1])
+    if not low or not high or (low["name"], low["rest"]) != (high["name"], high["rest"]):
+        return None
+    return re.sub(r"95 ?% ?(CI|confidence interval)?|[,_]", "", f"{low['name']}{low['rest']}").strip() and f" {low['name']}{low['rest']}".rstrip()
+
+
+def cell(shown: Shown, row: Sequence[Any]) -> str:
+    """One cell as plain text; in a row that is indented below another one, what is not there stays empty."""
+    if isinstance(row[0], str) and row[0].startswith(" ") and all(row[place] is None for place in shown.places):
+        return ""
+    values = [row[place] for place in shown.places]
+    if shown.kind == "value" and (values[0] is None or finite(values[0])):
+        return _missing(shown) if values[0] is None and not any(map(finite, values[1:])) else interval(*values) if values[0] is not None else _from_bounds(shown, values)
+    if shown.kind == "interval":
+        return f"{plain(values[0])} to {plain(values[1])}" if any(map(finite, values)) else NOT_KNOWN
+    if shown.kind == "counts":
+        return f"{_one(values[0])}/{_one(values[1])}"
+    if shown.kind == "p" and (values[0] is None or finite(values[0])):
+        return p_value(values[0])
+    return _missing(shown) if values[0] is None else _one(values[0])
+
+
+def _from_bounds(shown: Shown, values: Sequence[Any]) -> str:
+    low, high = (plain(value) if finite(value) else _missing(shown) for value in values[1:])
+    return f"{_missing(shown)} ({low} to {high})"
+
+
+def _missing(shown: Shown) -> str:
+    return NOT_REACHED if any(word in shown.heading.lower() for word in _UNREACHED) else NOT_KNOWN
+
+
+def _one(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return whole(value)
+    if isinstance(value, float):
+        return plain(value) if math.isfinite(value) else "\N{INFINITY}" if value > 0 else NOT_KNOWN
+    return NOT_KNOWN if value is None else str(value)
+
+
+def _td(shown: Shown, row: Sequence[Any]) -> str:
+    return f'<td{"" if shown.kind == "text" else " class=n"}>{_broken(text(cell(shown, row)))}</td>'
+
+
+def _broken(words: str) -> str:
+    """Lines break before an interval and nowhere within it."""
+    return re.sub(r"(\S+) \(([^()]* to [^()]*)\)", lambda found: f'<span class="v">{found[1]}</span> <span class="ci">({found[2]})</span>', words)
+
+
+def _heads(names: Sequence[str], shown: Sequence[Shown]) -> str:
+    """Headings of key columns, then those of the shown ones, which stand above their cells."""
+    kinds = ["text"] * len(names) + [column.kind for column in shown]
+    return "".join(f'<th scope="col"{"" if kind == "text" else " class=n"}>{text(_capital(name))}</th>' for name, kind in zip([*names, *(column.heading for column in shown)], kinds))
+
+
+def _capital(name: str) -> str:
+    """A heading with a capital, but for symbols such as p and z."""
+    first = name.split(" ")[0]
+    return name if len(first) <= 2 else name[:1].upper() + name[1:]
+
+
+def _key_cells(key: tuple, raw: Sequence[Any], skip: int, span: int = 1) -> str:
+    """Row headers; the first that is shown is the row's header for screen readers."""
+    cells = []
+    for place in range(skip, len(key)):
+        value = raw[place]
+        words = text("" if value is None and place else _one(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(NOT_KNOWN if value is None else value))
+        spans = f' rowspan="{span}"' if span > 1 else ""
+        inner = ' class="in"' if isinstance(value, str) and value.startswith(" ") else ""
+        cells.append(f'<th scope="row"{spans}{inner}>{words}</th>' if place == skip else f"<td{spans}>{words}</td>")
+    return "".join(cells)
+
+
+def _groups(order: Sequence[tuple], keys: int) -> list[tuple[str | None, list[tuple]]]:
+    """Rows under headings, one for each value of the first key, where rows have two keys and more and the first one repeats."""
+    firsts = [key[0] for key in order]
+    if keys < 2 or len(set(firsts)) == len(firsts) or _is_number(firsts[0]):
+        return [(None, list(order))]
+    return [(first, [key for key in order if key[0] == first]) for first in dict.fromkeys(firsts)]
+
+
+def _bodies(order: Sequence[tuple], keys: int, width: int, row_of) -> tuple[str, int]:
+    """Bodies with their headings, and how many keys are told by headings."""
+    groups = _groups(order, keys)
+    skip = 0 if groups[0][0] is None else 1
+    made = []
+    for heading, members in groups:
+        head = f'<tr><th scope="rowgroup" colspan="{width - skip}">{text(heading)}</th></tr>' if skip else ""
+        made.append(f"<tbody>{head}{''.join(row_of(key, skip) for key in members)}</tbody>")
+    return "".join(made), skip
+
+
+def _raw(rows: Mapping[str, Mapping[tuple, Sequence[Any]]], key: tuple) -> Sequence[Any]:
+    return next(found[key] for found in rows.values() if key in found)
+
+
+def _sets_down(table: Table, rows: Mapping[str, Mapping[tuple, Sequence[Any]]], order: Sequence[tuple], keys: int, shown: Sequence[Shown],
+               all_sets: Sequence[str]) -> tuple[str, str]:
+    """The sets of a row below each other, where a row has several values."""
+    named = len(all_sets) > 1
+    width = keys + named + len(shown)
+
+    def row_of(key: tuple, skip: int) -> str:
+        there = [name for name in rows if key in rows[name]]
+        lines = []
+        for place, name in enumerate(there):
+            row = rows[name][key]
+            head = _key_cells(key, row, skip, len(there)) if place == 0 else ""
+            lines.append(f"<tr>{head}{f'<td>{text(name)}</td>' if named else ''}{''.join(_td(column, row) for column in shown)}</tr>")
+        return "".join(lines)
+
+    body, skip = _bodies(order, keys, width, row_of)
+    head = f"<tr>{_heads([*table.columns[skip:keys], *(['set'] if named else [])], shown)}</tr>"
+    return head, body
+
+
+def _sets_across(table: Table, rows: Mapping[str, Mapping[tuple, Sequence[Any]]], order: Sequence[tuple], keys: int, shown: Shown,
+                 all_sets: Sequence[str]) -> tuple[str, str]:
+    """One column a set, where a row has one value."""
+    def row_of(key: tuple, skip: int) -> str:
+        cells = "".join(_td(shown, rows[name][key]) if key in rows[name] else "<td class=n>\N{EN DASH}</td>" for name in rows)
+        return f"<tr>{_key_cells(key, _raw(rows, key), skip)}{cells}</tr>"
+
+    body, skip = _bodies(order, keys, keys + len(rows), row_of)
+    word = "" if shown.heading.startswith("value") or shown.heading == "cases" else f", {shown.heading}"
+    return f"<tr>{_heads(table.columns[skip:keys], [Shown(f'{name}{word}', shown.kind, ()) for name in rows])}</tr>", body
+
+
+def _by_measure(table: Table, rows: Mapping[str, Mapping[tuple, Sequence[Any]]], order: Sequence[tuple], keys: int, shown: Sequence[Shown],
+                all_sets: Sequence[str]) -> tuple[str, str]:
+    """A table of one measure a line: few measures become columns, of many the sets do; counts stand below the value they belong to."""
+    at = table.columns.index("measure")
+    measures = list(dict.fromkeys(key[at] for key in order))
+    if len(measures) > _MOST_PIVOTED:
+        return _folded_across(table, rows, order, keys, shown)
+    pivoted = {name: {} for name in rows}
+    for name, found in rows.items():
+        for key, row in found.items():
+            short = tuple(part for place, part in enumerate(key) if place != at)
+            pivoted[name].setdefault(short, [part for place, part in enumerate(row[:keys]) if place != at] + [""] * len(measures))[keys - 1 + measures.index(key[at])] = _folded(shown, row)
+    columns = [name for place, name in enumerate(table.columns[:keys]) if place != at]
+    made = Table(table.title, tuple([*columns, *measures]), ())
+    short_order = list(dict.fromkeys(tuple(part for place, part in enumerate(key) if place != at) for key in order))
+    return _sets_down(made, pivoted, short_order, keys - 1, [Shown(measure, "plain", (keys - 1 + place,)) for place, measure in enumerate(measures)], all_sets)
+
+
+def _folded(shown: Sequence[Shown], row: Sequence[Any]) -> str:
+    """Value with interval, then counts; the other columns are left to the CSV file."""
+    parts = [cell(column, row) for column in shown if column.kind in ("value", "counts") or len(shown) == 1]
+    return ", ".join(parts)
+
+
+def _folded_across(table: Table, rows: Mapping[str, Mapping[tuple, Sequence[Any]]], order: Sequence[tuple], keys: int, shown: Sequence[Shown]) -> tuple[str, str]:
+    only = next((column for column in shown if column.kind == "value"), shown[0])
+    return _sets_across(table, rows, order, keys, only, list(rows))
