@@ -41,18 +41,19 @@ class Distances:
 def smooth_curve(outcome: np.ndarray, probability: np.ndarray, at: np.ndarray) -> np.ndarray:
     """The observed share of pCR as a smooth function of the probability, at some probabilities (k,), cut to 0 and 1.
 
-    outcome, probability  (n,). raises ValueError as refuse_thin()
+    outcome, probability  (n,). Between two neighbouring probabilities of cases the curve is straight. raises ValueError as refuse_thin()
     """
     refuse_thin(outcome, probability)
     outcome, probability = np.asarray(outcome, dtype=float), np.asarray(probability, dtype=float)
-    return np.concatenate([_lines(outcome, *_neighbours(probability, part), np.ones((1, len(outcome))))[0]
-                           for part in np.array_split(np.asarray(at, dtype=float), -(-len(at) * len(outcome) // 2**21) or 1)])
+    nodes = _nodes(probability, EXACT, NODES)
+    parts = np.array_split(nodes, -(-len(nodes) * len(outcome) // 2**21))
+    lines = np.concatenate([_lines(outcome, *_neighbours(probability, part), np.ones((1, len(outcome))))[0] for part in parts])
+    return np.interp(at, nodes, lines)
 
 
 def distances(outcome: np.ndarray, probability: np.ndarray) -> Distances:
     """ICI, E50 and E90. raises ValueError as refuse_thin()"""
-    nodes = _nodes(probability, EXACT, NODES)
-    apart = np.abs(np.interp(probability, nodes, smooth_curve(outcome, probability, nodes)) - probability)
+    apart = np.abs(smooth_curve(outcome, probability, probability) - probability)
     return Distances(float(apart.mean()), float(np.median(apart)), float(np.quantile(apart, 0.9)))
 
 
