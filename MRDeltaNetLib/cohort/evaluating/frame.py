@@ -174,7 +174,7 @@ def clinical_columns(frame: pandas.DataFrame, header: list[str], scores: Mapping
         if reason is None:
             found.append(name)
         else:
-            told.append(Notice("MRD-W442", f"The column '{short(name)}' is not taken for a clinical value: {reason}",
+            told.append(Notice("MRD-W462", f"The column '{short(name)}' is not taken for a clinical value: {reason}",
                                fix="if it is one, name it in the settings, among covariates, subgroups or the variables of [table_one]"))
     return tuple(found), told
 
