@@ -68,14 +68,26 @@ def _joined(tables: Mapping[str, Table], number: int, csv: str, all_sets: Sequen
         head, body = _sets_across(first, rows, order, keys, shown[0], all_sets)
     else:
         head, body = _sets_down(first, rows, order, keys, shown, all_sets)
-    notes = list(dict.fromkeys(note for table in tables.values() for note in table.notes))
+    below = _notes(tables)
     if left_out:
-        notes.append(f"{len(order)} of {len(order) + left_out} rows are shown; tables/{csv} has all")
-    below = "".join(f"<p>{sentence(note)}</p>" for note in notes)
+        below += f"<p>{sentence(f'{len(order)} of {len(order) + left_out} rows are shown; tables/{csv} has all')}</p>"
     title = first.title
     short = " short" if body.count("<tr>") <= _SHORT else ""
     return (f'<div class="table{short}"><table><caption><strong>Table {number}.</strong> {sentence(title + only)}</caption><thead>{head}</thead>{body}</table>'
             f'{f"<div class=notes>{below}</div>" if below else ""}</div>')
+
+
+def _notes(tables: Mapping[str, Table]) -> str:
+    """What has to be said below a table; what is said of some sets only, with their names."""
+    said: dict[str, list[str]] = {}
+    for name, table in tables.items():
+        for note in table.notes:
+            said.setdefault(note, []).append(name)
+    by_sets: dict[tuple[str, ...], list[str]] = {}
+    for note, sets in said.items():
+        by_sets.setdefault(tuple(sets), []).append(note)
+    return "".join(f"<p>{'' if len(sets) == len(tables) else '<strong>' + text(', '.join(sets)) + ':</strong> '}{' '.join(map(sentence, notes))}</p>"
+                   for sets, notes in sorted(by_sets.items(), key=lambda found: -len(found[0])))
 
 
 def _keys(tables: Sequence[Table]) -> int:
