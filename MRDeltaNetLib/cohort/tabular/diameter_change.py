@@ -57,7 +57,9 @@ def cross_fitted_probabilities(changes: np.ndarray, outcome: np.ndarray, seed: i
     logit[known] = cross_fitted(changes[known], outcome[known], seed)
     if unknown.any():
         logit[unknown] = applied(fitted(changes[known], outcome[known]), changes[unknown])
-    return sigmoid(logit)
+    probability = np.full(len(outcome), np.nan)
+    probability[there] = sigmoid(logit[there])
+    return probability
 
 
 def scored(table: "pandas.DataFrame", *, identity: str, outcome: str, before: str, after: Sequence[str], positive: str | None = None, seed: int = 0) -> "pandas.DataFrame":
