@@ -56,7 +56,7 @@ def summary(evaluation: Evaluation, number: int) -> str:
     if not rows:
         return '<section id="summary"><h2>Summary</h2><p>No section found an answer; each says why.</p></section>'
     heads = "".join(f'<th scope="col" class="n">{text(name)}{" (main)" if name == evaluation.main_set and len(evaluation.sets) > 1 else ""}</th>' for name in evaluation.sets)
-    return (f'<section id="summary"><h2>Summary</h2><div class="table"><table class="narrow"><caption><strong>Table {number}.</strong> {sentence("The answer at a glance: " + model_label(evaluation))} '
+    return (f'<section id="summary"><h2>Summary</h2><div class="table short"><table class="narrow"><caption><strong>Table {number}.</strong> {sentence("The answer at a glance: " + model_label(evaluation))} '
             f'Values in brackets are 95 % confidence intervals.</caption><thead><tr><th scope="col">Measure</th>{heads}</tr></thead><tbody>{body}</tbody></table></div></section>')
 
 
