@@ -10,8 +10,8 @@ import numpy as np
 from MRDeltaNetLib.cohort.evaluating.clinical_values import covariates, dropped_omissions, few_events, nothing
 from MRDeltaNetLib.cohort.evaluating.subset import Score, Subset
 from MRDeltaNetLib.cohort.statistics import auc_with_ci, brier, logistic, paired_delong, roc, sigmoid
-from MRDeltaNetLib.cohort.statistics.crossfitting import FOLDS, REPEATS, applied, cross_fitted, fitted
-from MRDeltaNetLib.cohort.statistics.design import Coding, aliased, coding
+from MRDeltaNetLib.cohort.statistics.crossfitting import FOLDS, REPEATS, applied, cross_fitted, explained, fitted
+from MRDeltaNetLib.cohort.statistics.design import Coding, Dropped, coding
 from MRDeltaNetLib.cohort.statistics.firth import maximise
 from MRDeltaNetLib.cohort.statistics.packages import package
 from MRDeltaNetLib.evaluation import Figure, Omission, Part, Table
@@ -63,7 +63,12 @@ def section(subset: Subset) -> Part:
     terms = len(code.terms) + 1
     if len(terms_problem := _problem(here, there, code, learnt is subset)):
         return Part({}, omissions=(*omissions, Omission(SECTION, "Fusion with clinical values", terms_problem, "name fewer covariates in the settings, or complete the table")))
-    logits = _by_training(here, there) if learnt is not subset else _by_folds(here, subset.config.seed)
+    try:
+        logits = _by_training(here, there) if learnt is not subset else _by_folds(here, subset.config.seed)
+    except ValueError as none:
+        return Part({}, omissions=(*omissions, Omission(SECTION, "Fusion with clinical values", str(none), "name other covariates in the settings")))
+    omissions += dropped_omissions(SECTION, "the fusion", (Dropped(term.name, "the score and the terms before it say the same")
+                                                           for term, out in zip(code.terms, explained(there.both)[1:]) if out))
     tests = _likelihood_ratios(there)
     values = {"score": score.name, "covariates": list(code.levels), "fitted_on": "training cases" if learnt is not subset else "the other folds",
               "n": len(here.outcome), "events": int(here.outcome.sum()), "left_out": here.left_out, "fitted_n": len(there.outcome),
@@ -132,7 +137,7 @@ def _comparisons(here: Cases, logits: dict[str, np.ndarray]) -> list[dict[str, A
 
 def _likelihood_ratios(there: Cases) -> list[dict[str, Any]]:
     """What clinical values add to the score, and the score to them, on the cases that the models are fitted to; empty where there is no maximum."""
-    clinical = there.clinical[:, ~aliased(there.both)[1:]]
+    clinical = there.clinical[:, ~explained(there.both)[1:]]
     ones = np.ones((len(there.outcome), 1))
     full = np.column_stack([ones, there.score, clinical])
     try:
@@ -160,12 +165,12 @@ def _coefficients(there: Cases, code: Coding, score: Score) -> list[dict[str, An
 
 
 def _tables(values: dict[str, Any]) -> dict[str, Table]:
-    models = Table("Score, clinical values, and both", ("Model", "Cases", "pCR", "AUC", "95 % low", "95 % high", "Brier score"),
+    models = Table("Score, clinical values, and both", ("Model", "Cases", "pCR", "AUC", "AUC low", "AUC high", "Brier score"),
                    tuple((LABELS[name], values["n"], values["events"], one["auc"], one["lo"], one["hi"], one["brier"]) for name, one in values["models"].items()))
     rows = tuple((f"{LABELS[one['a']]} against {LABELS[one['b']].lower()}", one["difference"], one["lo"], one["hi"], one["z"], one["p_delong"])
                  for one in values["comparisons"])
     tables = {"fusion_models": models,
-              "fusion_comparisons": Table("What is gained", ("Comparison", "Difference of AUC", "95 % low", "95 % high", "z", "p (DeLong)"), rows)}
+              "fusion_comparisons": Table("What is gained", ("Comparison", "Difference of AUC", "Difference of AUC low", "Difference of AUC high", "z", "p (DeLong)"), rows)}
     if values["likelihood_ratio"]:
         tables["fusion_likelihood_ratio"] = Table(
             "Likelihood-ratio tests, on the cases that the models were fitted to", ("Added", "To", "Chi-square", "df", "p", "Cases"),

@@ -152,7 +152,8 @@ def _fit(model: Model) -> dict[str, Any]:
     return facts
 
 
-COLUMNS = ("Term", "Compared with", "Cases", "pCR", "Odds ratio", "95 % low", "95 % high", "p", "Profile low", "Profile high", "Method")
+COLUMNS = ("Term", "Compared with", "Cases", "pCR", "Odds ratio", "Odds ratio low", "Odds ratio high", "p", "Profile low", "Profile high",
+           "Method")
 
 
 def _tables(whole: Model | None, alone: dict[str, Model]) -> dict[str, Table]:
@@ -165,7 +166,7 @@ def _tables(whole: Model | None, alone: dict[str, Model]) -> dict[str, Table]:
                                                  tuple(_row(whole, term) for term in (Term(INTERCEPT, INTERCEPT), *whole.terms)))
         told = _fit(whole)
         tables["logistic_model"] = Table("The model of all clinical values, on the cases it was fitted to",
-                                         ("Cases", "pCR", "Terms", "AUC", "95 % low", "95 % high", "Brier score", "Log likelihood"),
+                                         ("Cases", "pCR", "Terms", "AUC", "AUC low", "AUC high", "Brier score", "Log likelihood"),
                                          ((whole.n, whole.events, len(whole.terms), told.get("auc"), told.get("auc_lo"), told.get("auc_hi"), told["brier"],
                                            whole.log_likelihood),),
                                          ("In-sample: new cases will do worse. See the fusion section for cases that a model has not seen.",))

@@ -9,6 +9,9 @@ from MRDeltaNetLib.cohort.statistics.firth import fitted_for_prediction
 from MRDeltaNetLib.cohort.statistics.packages import package
 
 FOLDS, REPEATS = 5, 4
+EXPLAINED = 1e-4
+"""A column that the ones before it explain but for this share of its spread is left out of a prediction: a score that was computed from clinical values
+and rounded brings nothing but rounding beside them."""
 
 
 def cross_fitted(matrix: np.ndarray, outcome: np.ndarray, seed: int, folds: int = FOLDS, repeats: int = REPEATS) -> np.ndarray:
@@ -29,10 +32,16 @@ def cross_fitted(matrix: np.ndarray, outcome: np.ndarray, seed: int, folds: int 
 
 def fitted(matrix: np.ndarray, outcome: np.ndarray) -> np.ndarray:
     """Intercept and coefficients (1 + k,) by Firth's penalty; 0 for a column that the others explain."""
-    kept = ~aliased(matrix)
+    kept = ~explained(matrix)
     found = np.zeros(1 + matrix.shape[1])
     found[np.concatenate([[True], kept])] = fitted_for_prediction(np.column_stack([np.ones(len(matrix)), matrix[:, kept]]), np.asarray(outcome, dtype=float))
     return found
+
+
+def explained(matrix: np.ndarray) -> np.ndarray:
+    """(k,) bool: columns that an intercept and the columns before them explain but for rounding."""
+    matrix = np.asarray(matrix, dtype=float)
+    return aliased(matrix - matrix.mean(axis=0), EXPLAINED) if len(matrix) else np.ones(matrix.shape[1], bool)
 
 
 def applied(coefficients: np.ndarray, matrix: np.ndarray) -> np.ndarray:

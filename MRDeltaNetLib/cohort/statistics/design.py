@@ -114,15 +114,15 @@ def known(values: "pandas.Series", levels: Sequence[str] | None) -> np.ndarray:
     return there & np.array([level_text(value) in levels for value in values], dtype=bool)
 
 
-def aliased(matrix: np.ndarray) -> np.ndarray:
-    """(k,) bool: columns that an intercept and the columns before them explain, as R leaves them out."""
+def aliased(matrix: np.ndarray, tolerance: float = ALIASED) -> np.ndarray:
+    """(k,) bool: columns that an intercept and the columns before them explain but for a share `tolerance` of their length, as R leaves them out."""
     kept, found = [np.ones(len(matrix)) / np.sqrt(max(1, len(matrix)))], []
     for column in np.asarray(matrix, dtype=float).T:
         rest = column.copy()
         for _ in range(2):                                    # twice is enough for orthogonality to rounding (Kahan)
             rest = rest - sum(base * (base @ rest) for base in kept)
         size = np.linalg.norm(rest)
-        nothing = size <= ALIASED * max(np.linalg.norm(column), 1e-300)
+        nothing = size <= tolerance * max(np.linalg.norm(column), 1e-300)
         found.append(bool(nothing))
         if not nothing:
             kept.append(rest / size)

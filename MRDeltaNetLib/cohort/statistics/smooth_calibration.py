@@ -3,7 +3,7 @@
 The curve is Cleveland's locally weighted line (1979, doi:10.1080/01621459.1979.10481038) without robustness steps, span SPAN: at each
 probability a straight line is fitted to the nearest three quarters of the cases with tricube weights. ICI, E50 and E90 are the mean, median
 and 90 % quantile over cases of its distance from the predicted probability (Austin and Steyerberg 2019, doi:10.1002/sim.8281, who take R's
-loess, whose lines are parabolas: some 0.005 apart on real data).
+loess, which fits parabolas: ICI differs by some 0.005 on real data).
 
 statsmodels has this curve (lowess), but where probabilities are tied so that all weight falls on one value it returns 0 or 1 in place of
 the mean, without a word, and it has no bootstrap of many samples at once: hence this one, which a test holds to statsmodels' elsewhere.

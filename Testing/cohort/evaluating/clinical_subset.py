@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas
 
+from MRDeltaNetLib.cohort.evaluating.frame import found_endpoints
 from MRDeltaNetLib.cohort.evaluating.subset import Score, Subset
 from MRDeltaNetLib.config import EvaluationConfig
 
@@ -19,6 +20,7 @@ def subset(frame, outcome, *, scores=(), clinical=None, training=None, name="all
             frame[column] = frame[column].astype(object).where(frame[column].notna(), None)
     found = {column: Score(column, column, frame[column].to_numpy(float), bool(frame[column].between(0, 1).all())) for column in scores}
     clinical = tuple(column for column in frame if column not in scores) if clinical is None else tuple(clinical)
+    settings.setdefault("endpoints", found_endpoints(frame.columns))
     return Subset(name, frame, np.asarray(outcome, dtype=float), found, clinical, training, EvaluationConfig(**settings))
 
 

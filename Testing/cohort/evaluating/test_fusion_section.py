@@ -69,6 +69,15 @@ def test_separated_classes_have_scores_but_no_likelihood_ratio():
     assert any("Likelihood-ratio" in omission.what for omission in part.omissions)
 
 
+def test_a_score_that_was_computed_from_the_clinical_values_leaves_what_it_says_to_them():
+    """As in tables where a nomogram's probability, rounded, stands beside its own terms."""
+    rng = np.random.default_rng(6)
+    a, b = rng.normal(size=(2, 200))
+    p = (1 / (1 + np.exp(-a - b))).round(7)
+    part = section(subset({"p_pcr": p, "a": a, "b": b}, rng.random(200) < p, scores=("p_pcr",)))
+    assert part.values["models"]["fusion"]["auc"] > 0.7 and [omission.what for omission in part.omissions] == ["b in the fusion"]
+
+
 @pytest.mark.parametrize("frame,outcome,scores,reason", [
     ({"age": np.arange(30)}, np.arange(30) % 2, (), "no score"),
     ({"p": np.linspace(0, 1, 30)}, np.arange(30) % 2, ("p",), "no clinical column"),

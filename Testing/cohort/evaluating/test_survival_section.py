@@ -8,9 +8,9 @@ import numpy as np
 import pandas
 import pytest
 
-from MRDeltaNetLib.cohort.evaluating.survival import endpoints, section
+from MRDeltaNetLib.cohort.evaluating.survival import section
 from MRDeltaNetLib.cohort.evaluating.survival.follow_up import marks
-from MRDeltaNetLib.config import EndpointConfig, EvaluationConfig
+from MRDeltaNetLib.config import EndpointConfig
 from Testing.cohort.evaluating.clinical_subset import made_up, subset
 
 COVARIATES = ("rx", "sex", "age", "obstruct", "perfor", "adhere", "node4", "extent")
@@ -66,9 +66,7 @@ def test_tables_and_figures_are_what_the_page_draws(colon):
     json.dumps([colon.values, [each.data for each in colon.figures.values()]], allow_nan=False)
 
 
-def test_without_settings_pairs_of_columns_are_endpoints():
-    found = endpoints(EvaluationConfig(), ["os_time_months", "os_event", "dfs_time_months", "age"])
-    assert list(found) == ["os"] and found["os"].unit == "months"
+def test_without_an_endpoint_there_is_an_omission():
     assert section(subset({"age": [1.0, 2]}, [0, 1])).omissions[0].reason == "there is no endpoint"
 
 

@@ -11,28 +11,25 @@ from typing import Any
 from MRDeltaNetLib.cohort.evaluating.clinical_values import nothing
 from MRDeltaNetLib.cohort.evaluating.subset import Subset
 from MRDeltaNetLib.cohort.evaluating.survival import curves
-from MRDeltaNetLib.cohort.evaluating.survival.follow_up import SECTION, FollowUp, endpoints, follow_up
+from MRDeltaNetLib.cohort.evaluating.survival.follow_up import SECTION, FollowUp, follow_up
 from MRDeltaNetLib.cohort.evaluating.survival.grouping import TRUE, Grouping, groupings
 from MRDeltaNetLib.cohort.evaluating.survival.models import models
 from MRDeltaNetLib.cohort.evaluating.survival.ranking import ranking
 from MRDeltaNetLib.cohort.statistics.survival import reverse_follow_up
 from MRDeltaNetLib.evaluation import Figure, Omission, Part, Table
 
-__all__ = ["endpoints", "section"]
-
 
 def section(subset: Subset) -> Part:
     """values: endpoint -> km and logrank of the first grouping, groupings, cox, cox_univariable, proportional_hazards, harrell_c, uno_c, scores, counts
     and median follow-up. A time that is not reached is None."""
-    settings = endpoints(subset.config, subset.frame.columns)
-    if not settings:
+    if not subset.config.endpoints:
         return nothing(SECTION, "Survival", "there is no endpoint", "give columns <name>_time_months and <name>_event, or name endpoints in the settings", {})
     values: dict[str, Any] = {}
     tables: dict[str, Table] = {}
     figures: dict[str, Figure] = {}
     notes: list[str] = []
     omissions: list[Omission] = []
-    for name, one in settings.items():
+    for name, one in subset.config.endpoints.items():
         cases, left_out = follow_up(subset, name, one)
         omissions += left_out
         if cases is not None:

@@ -14,6 +14,7 @@ from MRDeltaNetLib.cohort.statistics.survival import (KaplanMeier, at_risk, cox,
 from MRDeltaNetLib.evaluation import Figure, Omission, Table
 
 POINTS = 500
+LOG_NOTE = "Bounds of survival are on the log scale, as R's; the last two columns are on the log-log scale, as lifelines' and Stata's."
 
 
 def compared(cases: FollowUp, grouping: Grouping) -> tuple[dict[str, Any], list[Omission]]:
@@ -76,14 +77,15 @@ def figure(cases: FollowUp, grouping: Grouping, values: dict[str, Any]) -> Figur
     """Curves from 1 at time 0, in steps, with who was censored when, and how many were at risk."""
     groups = []
     for label in grouping.order:
-        members = grouping.labels == label
+        members, one = grouping.labels == label, values["km"][label]
         curve = kaplan_meier(cases.time[members], cases.event[members])
         steps = np.flatnonzero(curve.events > 0)
         steps = np.unique(np.append(thinned(steps), len(curve.time) - 1))
         start = lambda column, first: [first, *(plain(value) for value in column[steps])]
         groups.append({"label": label, "time": start(curve.time, 0.0), "survival": start(curve.survival, 1.0), "lo": start(curve.lower, 1.0),
                        "hi": start(curve.upper, 1.0), "censored": thinned(curve.time[curve.censored > 0]).tolist(),
-                       "n_risk": at_risk(curve, (0.0, *cases.marks)).tolist()})
+                       "n_risk": at_risk(curve, (0.0, *cases.marks)).tolist(), "n": one["n"], "events": one["events"], "median": one["median"],
+                       "median_lo": one["lo"], "median_hi": one["hi"]})
     test = values["logrank"]
     text = "; ".join(f"{one['term']} against {one['reference']}: hazard ratio {one['hr']:.2f} ({one['lo']:.2f} to {one['hi']:.2f})" for one in values["cox"])
     return Figure("kaplan_meier", f"{cases.name} by {grouping.title}", {"unit": cases.settings.unit, "groups": groups, "risk_times": [0.0, *cases.marks],
@@ -100,8 +102,8 @@ def tables(cases: FollowUp, grouping: Grouping, values: dict[str, Any]) -> dict[
         rows.append((label, one["n"], one["events"], *("not reached" if one[key] is None else one[key] for key in ("median", "lo", "hi")),
                      *(ratio.get(key) for key in ("hr", "lo", "hi", "p")), *(mean.get(key) for key in ("mean", "lo", "hi"))))
     until = f" within {time_text(means['until'])} {unit}" if means else ""
-    columns = ("Group", "Cases", "Events", f"Median, {unit}", "95 % low", "95 % high", "Hazard ratio", "HR 95 % low", "HR 95 % high", "p (Wald)",
-               f"Mean time{until}, {unit}", "Mean 95 % low", "Mean 95 % high")
+    with_bounds = lambda name: (name, f"{name} low", f"{name} high")
+    columns = ("Group", "Cases", "Events", *with_bounds(f"Median, {unit}"), *with_bounds("Hazard ratio"), "p (Wald)", *with_bounds(f"Mean time{until}, {unit}"))
     test = values["logrank"]
     notes = [f"Log-rank: chi-square {test['chisq']:.4g}, {test['df']} degrees of freedom, p = {test['p']:.4g}."] if test else []
     notes += [f"Restricted mean, {one['group']} less {one['reference']}: {one['difference']:.4g} {unit} ({one['lo']:.4g} to {one['hi']:.4g}), p = {one['p']:.4g}."
@@ -111,7 +113,7 @@ def tables(cases: FollowUp, grouping: Grouping, values: dict[str, Any]) -> dict[
     found = {"groups": Table(f"{cases.name} by {grouping.title}", columns, tuple(rows), tuple(notes + ([grouping.warning] if grouping.warning else [])))}
     if at:
         found["at"] = Table(f"{cases.name} by {grouping.title}: survival at times",
-                            ("Group", f"Time, {unit}", "At risk", "Survival", "95 % low (log)", "95 % high (log)", "95 % low (log-log)", "95 % high (log-log)"), at)
+                            ("Group", f"Time, {unit}", "At risk", *with_bounds("Survival"), "Log-log low", "Log-log high"), at, (LOG_NOTE,))
     return found
 
 

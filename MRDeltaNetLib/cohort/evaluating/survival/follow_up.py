@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Iterable, Mapping
+from typing import Any, Mapping
 
 import numpy as np
 
 from MRDeltaNetLib.cohort.evaluating.subset import Subset
-from MRDeltaNetLib.config import EndpointConfig, EvaluationConfig
+from MRDeltaNetLib.config import EndpointConfig
 from MRDeltaNetLib.evaluation import Omission
 
 SECTION = "survival"
-TIME, EVENT = "_time_months", "_event"
 WORDS = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0}
 MARKS = 5
 EVEN = {"days": (30, 91, 182, 365, 730, 1825), "months": (1, 2, 3, 6, 12, 24, 60), "years": (0.5, 1, 2, 5, 10)}
@@ -41,14 +40,6 @@ class FollowUp:
     @property
     def events(self) -> int:
         return int(self.event.sum())
-
-
-def endpoints(config: EvaluationConfig, columns: Iterable[str]) -> dict[str, EndpointConfig]:
-    """The configured endpoints; without any, every pair of columns <name>_time_months and <name>_event."""
-    columns = list(columns)
-    found = {name.removesuffix(TIME): EndpointConfig(name, name.removesuffix(TIME) + EVENT, unit="months") for name in columns
-             if name.endswith(TIME) and name.removesuffix(TIME) + EVENT in columns}
-    return dict(config.endpoints) or found
 
 
 def follow_up(subset: Subset, name: str, settings: EndpointConfig) -> tuple[FollowUp | None, tuple[Omission, ...]]:

@@ -119,7 +119,7 @@ def _whole(model: Model) -> dict[str, Any]:
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> Table:
-    return Table(title, ("Term", "Compared with", "Cases", "Events", "Hazard ratio", "95 % low", "95 % high", "p"),
+    return Table(title, ("Term", "Compared with", "Cases", "Events", "Hazard ratio", "Hazard ratio low", "Hazard ratio high", "p"),
                  tuple((row["variable"] if row["level"] is None else f"{row['variable']}: {row['level']}", row["reference"], row["n"], row["events"],
                         row["hr"], row["lo"], row["hi"], row["p"]) for row in rows))
 

@@ -31,11 +31,11 @@ def ranking(subset: Subset, cases: FollowUp) -> tuple[dict[str, Any], dict[str, 
                  for name, one in values.items())
     at = tuple((subset.scores[name].label, float(mark), one["auc"], one["lo"], one["hi"]) for name, told in values.items()
                for mark, one in told["time_dependent_auc"].items())
-    tables = {"concordance": Table(f"{cases.name}: how well scores rank it", ("Score", "Cases", "Events", "Harrell's C", "95 % low", "95 % high", "Uno's C", "Uno 95 % low",
-                                                                              "Uno 95 % high"), rows,
+    tables = {"concordance": Table(f"{cases.name}: how well scores rank it", ("Score", "Cases", "Events", "Harrell's C", "Harrell's C low", "Harrell's C high", "Uno's C",
+                                                                              "Uno's C low", "Uno's C high"), rows,
                                    ("A larger score means a later event: C above 0.5 says that those who are likely to respond completely have it later.",))}
     if at:
-        tables["time_dependent_auc"] = Table(f"{cases.name}: area under the ROC curve at times", ("Score", f"Time, {cases.settings.unit}", "AUC", "95 % low", "95 % high"), at)
+        tables["time_dependent_auc"] = Table(f"{cases.name}: area under the ROC curve at times", ("Score", f"Time, {cases.settings.unit}", "AUC", "AUC low", "AUC high"), at)
     first = next(iter(values))
     return values, tables, _figure(f"{cases.name}: area under the ROC curve of {subset.scores[first].label} at times", cases, curves[first]), omissions
 
