@@ -183,7 +183,7 @@ def test_a_figure_that_cannot_be_drawn_is_told_and_the_rest_is_done(tmp_path):
 def test_an_evaluation_without_anything_is_a_page_too(tmp_path):
     assert write_study(Evaluation("all", {"all": {}}, {}, {}), tmp_path) == ["report.html"]
     words = Page(report(tmp_path)).text
-    assert "could not be answered" in words and "No section found an answer" in words and "No guideline was filled in" in words
+    assert "No score of response was given" in words and "No section found an answer" in words and "No guideline was filled in" in words
 
 
 def test_checklists_say_what_is_known_and_leave_the_rest_blank_in_words(written):
@@ -271,6 +271,14 @@ def test_notes_of_some_sets_only_carry_their_names():
     both = [Table("T", ("a", "b"), (("x", 1),), ("the same", note)) for note in ("log-rank p 0.1", "log-rank p 0.2")]
     found = re.sub(r"<[^>]+>", "", html_table(dict(zip(("train", "external"), both)), 1, "x.csv", ("train", "external")))
     assert "The same." not in found and "the same." in found and "train: log-rank p 0.1." in found and "external: log-rank p 0.2." in found
+
+
+def test_levels_stay_below_the_variable_they_belong_to():
+    rows = (("sex", "", 0.5), ("    no", "1", None), ("    yes", "2", None), ("smoker", "", 0.1), ("    no", "3", None), ("    yes", "4", None))
+    tables = {"train": Table("T", ("Variable", "all", "p"), rows[:3] + rows[3:5]), "external": Table("T", ("Variable", "all", "p"), rows)}
+    found = cells(html_table(tables, 1, "x.csv", ("train", "external")))
+    assert [row[0] for row in found[1:] if row[0] not in ("train", "external")] == ["sex", "    no", "    yes", "smoker", "    no", "    yes"]
+    assert found[-1] == ["    yes", "external", "4", ""]
 
 
 def test_tables_whose_columns_differ_between_sets_stand_apart_with_their_names():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
 from MRDeltaNetLib.evaluation import Table
-from MRDeltaNetLib.report.study.numbers import NOT_KNOWN, NOT_REACHED, bounds, finite, interval, p_value, plain, whole
+from MRDeltaNetLib.report.study.numbers import NOT_KNOWN, NOT_REACHED, bounds, capital, finite, interval, p_value, plain, whole
 from MRDeltaNetLib.report.words import sentence, text
 
 MOST_ROWS = 40
@@ -16,6 +16,9 @@ MOST_ROWS = 40
 
 _SHORT = 24
 """Tables of up to so many rows are never broken by a page's end."""
+
+_BELOW = "\x1f"
+"""Between a row and one that is indented below it, in a key."""
 
 _MOST_PIVOTED = 5
 """Up to this many measures stand side by side; more stand below each other."""
@@ -55,8 +58,11 @@ def html_table(tables: Mapping[str, Table], number: int, csv: str, all_sets: Seq
 def _joined(tables: Mapping[str, Table], number: int, csv: str, all_sets: Sequence[str]) -> str:
     first = next(iter(tables.values()))
     keys = _keys(list(tables.values()))
-    rows = {name: {_key(row, keys): row for row in table.rows} for name, table in tables.items()}
+    rows = {name: _keyed(table, keys) for name, table in tables.items()}
     order = list(dict.fromkeys(key for found in rows.values() for key in found))
+    if _indented(first):
+        above = [key[0].split(_BELOW)[0] for key in order]
+        order.sort(key=lambda key: above.index(key[0].split(_BELOW)[0]))
     shown = [_worded(column, list(tables.values())) for column in shown_columns(first.columns, keys)]
     order, left_out = _thinned(order)
     missing = [name for name in all_sets if name not in tables]
@@ -73,7 +79,7 @@ def _joined(tables: Mapping[str, Table], number: int, csv: str, all_sets: Sequen
         below += f"<p>{sentence(f'{len(order)} of {len(order) + left_out} rows are shown; tables/{csv} has all')}</p>"
     title = first.title
     short = " short" if body.count("<tr>") <= _SHORT else ""
-    return (f'<div class="table{short}"><table><caption><strong>Table {number}.</strong> {sentence(title + only)}</caption><thead>{head}</thead>{body}</table>'
+    return (f'<div class="table{short}"><table><caption><strong>Table {number}.</strong> {sentence(capital(title) + only)}</caption><thead>{head}</thead>{body}</table>'
             f'{f"<div class=notes>{below}</div>" if below else ""}</div>')
 
 
@@ -93,12 +99,30 @@ def _notes(tables: Mapping[str, Table]) -> str:
 def _keys(tables: Sequence[Table]) -> int:
     """How many leading columns tell a row from every other one of its set; one at the least, but for a single row of numbers."""
     columns = tables[0].columns
+    if any(map(_indented, tables)):
+        return 1
     if all(len(table.rows) == 1 and not isinstance(table.rows[0][0], str) for table in tables):
         return 0
     for count in range(1, len(columns)):
         if all(len({_key(row, count) for row in table.rows}) == len(table.rows) for table in tables):
             return count
     return 1 if len(columns) < 2 else len(columns) - 1
+
+
+def _indented(table: Table) -> bool:
+    """Whether rows stand indented below others, as levels below their variable."""
+    return any(isinstance(row[0], str) and row[0].startswith(" ") for row in table.rows)
+
+
+def _keyed(table: Table, keys: int) -> dict[tuple, Sequence[Any]]:
+    """Key -> row; a row that is indented is known by the row it stands below, too."""
+    if not _indented(table):
+        return {_key(row, keys): row for row in table.rows}
+    found, above = {}, ""
+    for row in table.rows:
+        above = above if str(row[0]).startswith(" ") else str(row[0])
+        found[(f"{above}{_BELOW}{row[0]}",)] = row
+    return found
 
 
 def _key(row: Sequence[Any], count: int) -> tuple:
@@ -209,13 +233,7 @@ def _heads(names: Sequence[str], shown: Sequence[Shown]) -> str:
     """Headings of key columns, then those of the shown ones, which stand above their cells."""
     kinds = ["text"] * len(names) + [column.kind for column in shown]
     return "".join(f'<th scope="col"{"" if kind == "text" else " class=n"}>{text(name)}</th>'
-                   for name, kind in zip([*map(_capital, names), *(column.heading if column.kind == "set" else _capital(column.heading) for column in shown)], kinds))
-
-
-def _capital(name: str) -> str:
-    """A heading with a capital, but for symbols such as p, z and pCR."""
-    first = name.split(" ")[0]
-    return name if len(first) <= 2 or not first[1].islower() else name[:1].upper() + name[1:]
+                   for name, kind in zip([*map(capital, names), *(column.heading if column.kind == "set" else capital(column.heading) for column in shown)], kinds))
 
 
 def _key_cells(key: tuple, raw: Sequence[Any], skip: int, span: int = 1) -> str:
