@@ -21,7 +21,7 @@ from MRDeltaNetLib.report.study.page import HEADINGS  # noqa: E402
 from MRDeltaNetLib.report.study.tables import html_table, shown_columns  # noqa: E402
 from Testing import made_up_evaluation as made_up  # noqa: E402
 
-VOID = {"meta", "img", "br", "hr", "link", "input"}
+VOID = {"meta", "img", "br", "hr", "link", "input", "wbr"}
 
 
 class Page(HTMLParser):

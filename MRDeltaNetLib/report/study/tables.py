@@ -20,6 +20,8 @@ _SHORT = 24
 _BELOW = "\x1f"
 """Between a row and one that is indented below it, in a key."""
 
+_LONGEST_WORD = 28
+
 _MOST_PIVOTED = 5
 """Up to this many measures stand side by side; more stand below each other."""
 
@@ -221,7 +223,12 @@ def _one(value: Any) -> str:
 
 
 def _td(shown: Shown, row: Sequence[Any]) -> str:
-    return f'<td{"" if shown.kind == "text" else " class=n"}>{_broken(text(cell(shown, row)))}</td>'
+    return f'<td{"" if shown.kind == "text" else " class=n"}>{_breakable(cell(shown, row)) if shown.kind == "text" else _broken(text(cell(shown, row)))}</td>'
+
+
+def _breakable(words: str) -> str:
+    """Words as HTML, with places where those that no column holds may break."""
+    return "<wbr>".join(text(words[place:place + _LONGEST_WORD]) for place in range(0, max(len(words), 1), _LONGEST_WORD)) if max(map(len, words.split(" "))) > _LONGEST_WORD else text(words)
 
 
 def _broken(words: str) -> str:
@@ -241,7 +248,7 @@ def _key_cells(key: tuple, raw: Sequence[Any], skip: int, span: int = 1) -> str:
     cells = []
     for place in range(skip, len(key)):
         value = raw[place]
-        words = text("" if value is None and place else _one(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(NOT_KNOWN if value is None else value))
+        words = _breakable("" if value is None and place else _one(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(NOT_KNOWN if value is None else value))
         spans = f' rowspan="{span}"' if span > 1 else ""
         inner = ' class="in"' if isinstance(value, str) and value.startswith(" ") else ""
         cells.append(f'<th scope="row"{spans}{inner}>{words}</th>' if place == skip else f"<td{spans}>{words}</td>")

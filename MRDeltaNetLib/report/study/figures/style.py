@@ -68,8 +68,8 @@ def marker(place: int) -> dict[str, Any]:
 
 
 def clean(value: Any) -> str:
-    """A text for a figure, on one line: what hides or reorders text becomes visible, line ends become spaces."""
-    return " ".join(_INVISIBLE.sub("\N{REPLACEMENT CHARACTER}", re.sub(r"[\t\r\n]+", " ", str(value))).split())
+    """A text for a figure, on one line: what hides or reorders text becomes visible, line ends become spaces; spaces that do not break stay."""
+    return re.sub(" +", " ", _INVISIBLE.sub("\N{REPLACEMENT CHARACTER}", re.sub(r"[\t\r\n]+", " ", str(value)))).strip(" ")
 
 
 def named(value: Any) -> str:
