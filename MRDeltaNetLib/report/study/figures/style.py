@@ -217,10 +217,10 @@ def empty(axes: Any, words: str) -> None:
               bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})
 
 
-def svg_bytes(figure: Any) -> bytes:
-    """The figure as SVG, the same bytes for the same figure."""
+def svg_bytes(figure: Any, title: str = "") -> bytes:
+    """The figure as SVG, the same bytes for the same figure; title is what programs read out for it."""
     target = io.BytesIO()
-    figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None, "Title": clean(title) or None})
     return target.getvalue().replace(f"'{FONT}'".encode(), SVG_FONTS.encode())
 
 
