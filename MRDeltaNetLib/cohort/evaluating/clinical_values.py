@@ -38,7 +38,7 @@ def unknown_references(section: str, subset: Subset, levels: dict[str, tuple[str
 
 def term_label(term: Term) -> str:
     """How a term is called on the page."""
-    return term.variable if term.level is None else f"{term.variable}: {term.level} vs {term.reference}"
+    return f"{term.variable}, per unit" if term.level is None else f"{term.variable}: {term.level} vs {term.reference}"
 
 
 def plain(value: float | None) -> float | None:

@@ -62,7 +62,7 @@ def test_tables_and_figures_are_what_the_page_draws(colon):
     for group in figure.data["groups"]:
         assert len(group["time"]) <= 502 and (np.diff(group["time"]) >= 0).all() and (np.diff(group["survival"]) <= 0).all() and group["survival"][0] == 1
     assert len(colon.figures["survival_recurrence_schoenfeld"].data["panels"]) == 9
-    assert {row["label"] for row in colon.figures["survival_recurrence_hazard_ratios"].data["rows"]} > {"rx: Lev vs Obs", "age"}
+    assert {row["label"] for row in colon.figures["survival_recurrence_hazard_ratios"].data["rows"]} > {"rx: Lev vs Obs", "age, per unit"}
     json.dumps([colon.values, [each.data for each in colon.figures.values()]], allow_nan=False)
 
 

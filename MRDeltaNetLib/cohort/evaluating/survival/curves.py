@@ -8,7 +8,7 @@ import numpy as np
 
 from MRDeltaNetLib.cohort.evaluating.clinical_values import plain
 from MRDeltaNetLib.cohort.evaluating.survival.follow_up import SECTION, FollowUp, time_text
-from MRDeltaNetLib.cohort.evaluating.survival.grouping import Grouping
+from MRDeltaNetLib.cohort.evaluating.survival.grouping import OF_RESPONSE, Grouping
 from MRDeltaNetLib.cohort.statistics.survival import (KaplanMeier, at_risk, cox, kaplan_meier, logrank, mean_difference, median_survival, restricted_mean,
                                                       survival_at, with_interval)
 from MRDeltaNetLib.evaluation import Figure, Omission, Table
@@ -82,12 +82,12 @@ def figure(cases: FollowUp, grouping: Grouping, values: dict[str, Any]) -> Figur
         steps = np.flatnonzero(curve.events > 0)
         steps = np.unique(np.append(thinned(steps), len(curve.time) - 1))
         start = lambda column, first: [first, *(plain(value) for value in column[steps])]
-        groups.append({"label": label, "time": start(curve.time, 0.0), "survival": start(curve.survival, 1.0), "lo": start(curve.lower, 1.0),
+        groups.append({"label": label.replace("=", " ") if grouping.name in OF_RESPONSE else label, "time": start(curve.time, 0.0), "survival": start(curve.survival, 1.0), "lo": start(curve.lower, 1.0),
                        "hi": start(curve.upper, 1.0), "censored": thinned(curve.time[curve.censored > 0]).tolist(),
                        "n_risk": at_risk(curve, (0.0, *cases.marks)).tolist(), "n": one["n"], "events": one["events"], "median": one["median"],
                        "median_lo": one["lo"], "median_hi": one["hi"]})
     test = values["logrank"]
-    text = "; ".join(f"{one['term']} against {one['reference']}: hazard ratio {one['hr']:.2f} ({one['lo']:.2f} to {one['hi']:.2f})" for one in values["cox"])
+    text = "hazard ratio {hr:.2f} ({lo:.2f} to {hi:.2f})".format(**values["cox"][0]) if len(values["cox"]) == 1 else ""      # of more groups: in the table
     return Figure("kaplan_meier", f"{cases.name} by {grouping.title}", {"unit": cases.settings.unit, "groups": groups, "risk_times": [0.0, *cases.marks],
                                                                         "p_logrank": test and test["p"], "text": text})
 

@@ -12,7 +12,7 @@ from MRDeltaNetLib.cohort.evaluating.thresholds import class_cut
 from MRDeltaNetLib.cohort.statistics.design import is_category, level_text
 from MRDeltaNetLib.evaluation import Omission
 
-PREDICTED, TRUE = "predicted", "true"
+OF_RESPONSE = PREDICTED, TRUE = "predicted", "true"
 MOST_GROUPS, MOST_LEVELS_OF_NUMBERS = 12, 5
 
 

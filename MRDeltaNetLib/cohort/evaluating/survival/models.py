@@ -107,14 +107,22 @@ def _model(frame, cases: FollowUp, code: Coding) -> Model | str:
 
 def _whole(model: Model) -> dict[str, Any]:
     """What is told of the model of all covariates, on the cases that it was fitted to."""
-    risk = model.design @ model.fitted.coefficients
     zero, best = model.fitted.log_likelihood
-    rank, weighted = harrell(model.time, model.event, risk), uno(model.time, model.event, risk)
     degrees = len(model.terms)
     return {"cox": model.rows(),
             "cox_model": {"n": model.fitted.n, "events": model.fitted.events, "ties": "Efron", "log_likelihood": [zero, best], "in_sample": True,
                           "likelihood_ratio": {"chisq": 2 * (best - zero), "df": degrees, "p": float(package("scipy.stats").chi2.sf(2 * (best - zero), degrees))}},
-            "harrell_c": rank.c, "harrell_c_se": rank.error, "harrell_c_lo": rank.lower, "harrell_c_hi": rank.upper, "harrell_c_of": "model of all covariates",
+            **_ranked(model)}
+
+
+def _ranked(model: Model) -> dict[str, Any]:
+    """Harrell's and Uno's C of the linear predictor; nothing where all events are at one time."""
+    risk = model.design @ model.fitted.coefficients
+    try:
+        rank, weighted = harrell(model.time, model.event, risk), uno(model.time, model.event, risk)
+    except ValueError:
+        return {}
+    return {"harrell_c": rank.c, "harrell_c_se": rank.error, "harrell_c_lo": rank.lower, "harrell_c_hi": rank.upper, "harrell_c_of": "model of all covariates",
             "uno_c": weighted.c, "uno_c_se": weighted.error, "uno_c_lo": weighted.lower, "uno_c_hi": weighted.upper}
 
 
