@@ -378,7 +378,7 @@ class EndpointConfig:
 class TableOneConfig:
     """Table 1.
 
-    by          column whose groups stand side by side; None: `set` if there are several, else the outcome
+    by          column whose groups stand side by side; None: the outcome in every set, and the sets of all cases
     variables   columns, in this order; empty: every clinical column
     categorical columns of numbers that are categories
     """

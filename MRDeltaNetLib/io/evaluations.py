@@ -132,7 +132,7 @@ def _write_table(path: Path, table: Table) -> None:
 
 def _safe(name: str) -> str:
     plain = _UNSAFE.sub("_", name).strip("_")[:80]
-    return plain if plain == name.replace("-", "_") and plain else f"{plain}_{digest(name.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}".lstrip("_")
+    return plain if plain == name and plain else f"{plain}_{digest(name.encode('utf-8', 'surrogatepass')).hexdigest()[:6]}".lstrip("_")
 
 
 def _ours(name: str) -> bool:

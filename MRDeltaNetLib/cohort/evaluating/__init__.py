@@ -39,7 +39,7 @@ def evaluate(predictions: "pandas.DataFrame", cohort: "pandas.DataFrame | None" 
     aids.check_study(config.study)
     progress(0.0, "Reading the tables")
     found = cases(predictions, cohort, config, dictionary or {})
-    sets, failed = sections.run(found.subsets, part(progress, 0.05, 1.0))
+    sets, failed = sections.run(found.subsets, found.together, part(progress, 0.05, 1.0))
     facts = facts_of(found, failed, digests or {}, notices)
     return Evaluation(found.config.main_set, sets, facts, aids.filled(facts, sets))
 

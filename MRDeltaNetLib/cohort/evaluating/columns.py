@@ -92,7 +92,7 @@ def sentinels(frame: pandas.DataFrame) -> list[Notice]:
         others = values[~np.isnan(values) & ~np.isin(values, SENTINELS)]
         suspect = [value for value in held if others.size and (value < others.min() >= 0 or value > 3 * others.max() > 0)]
         if suspect:
-            told.append(Notice("MRD-W440", f"The column '{short(name)}' holds {suspect[0]:g}, which many tables write for an unknown value; it counts as a number",
+            told.append(Notice("MRD-W432", f"The column '{short(name)}' holds {suspect[0]:g}, which many tables write for an unknown value; it counts as a number",
                                fix="if it means unknown, leave those cells empty"))
     return told
 

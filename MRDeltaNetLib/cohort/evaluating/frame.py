@@ -46,6 +46,7 @@ class Cases:
     """Everything that is evaluated.
 
     subsets   set -> its cases, in the order train, internal, external, then as they come in the table
+    together  all cases as one set, for what compares sets
     config    the settings, with endpoints and main set decided
     excluded  reason -> rows, of all sets
     enrolled  rows that were looked at
@@ -54,6 +55,7 @@ class Cases:
     """
 
     subsets: Mapping[str, Subset]
+    together: Subset
     config: EvaluationConfig
     excluded: Mapping[str, int]
     enrolled: int
@@ -92,7 +94,7 @@ def cases(predictions: pandas.DataFrame, cohort: pandas.DataFrame | None, config
     outcome, scores = outcome_of(frame, config), scores_of(frame, probabilities, config)
     clinical, more = clinical_columns(frame, header if cohort is None else list(cohort.columns), scores, config)
     subsets = _subsets(frame, outcome, scores, clinical, np.array(names, dtype=object), order, config, dropped)
-    return Cases(subsets, config, dict(Counter(reason for _, reason in dropped)), enrolled, simulated,
+    return Cases(subsets, Subset(ALL, frame, outcome, scores, clinical, None, config), config, dict(Counter(reason for _, reason in dropped)), enrolled, simulated,
                  (*notices, *sentinels(frame), *more))
 
 
@@ -174,7 +176,7 @@ def clinical_columns(frame: pandas.DataFrame, header: list[str], scores: Mapping
         if reason is None:
             found.append(name)
         else:
-            told.append(Notice("MRD-W442", f"The column '{short(name)}' is not taken for a clinical value: {reason}",
+            told.append(Notice("MRD-W462", f"The column '{short(name)}' is not taken for a clinical value: {reason}",
                                fix="if it is one, name it in the settings, among covariates, subgroups or the variables of [table_one]"))
     return tuple(found), told
 

@@ -100,7 +100,7 @@ def beside(predictions: Kept, cohort: Kept) -> tuple[np.ndarray, list[str | None
                          found=f"{len(known)} ids of predictions, {len(set(cohort.every))} of the cohort", fix="see that both tables name cases alike, letter for letter")
     alone = [position for position, name in enumerate(cohort.every) if name not in known]
     lonely = sum(row < 0 and reason is None for row, reason in zip(rows, reasons))
-    told = [Notice("MRD-W441", f"{lonely} predictions have no row in the cohort table; their clinical values are not known",
+    told = [Notice("MRD-W461", f"{lonely} predictions have no row in the cohort table; their clinical values are not known",
                    fix="see whether their ids are written alike in both tables")] if lonely else []
     return rows, reasons, alone, told
 

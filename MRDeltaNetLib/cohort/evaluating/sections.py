@@ -6,6 +6,7 @@ import importlib
 import json
 import traceback
 import warnings
+from dataclasses import replace
 from typing import Any, Mapping
 
 from MRDeltaNetLib.cohort.evaluating.subset import Subset
@@ -21,10 +22,11 @@ WORDS = {"flow": "counting cases", "discrimination": "discrimination", "comparis
          "table_one": "table 1", "survival": "survival", "overview": "overview"}
 
 
-def run(subsets: Mapping[str, Subset], progress: Progress) -> tuple[dict[str, dict[str, Part]], list[dict[str, str]]]:
+def run(subsets: Mapping[str, Subset], together: Subset, progress: Progress) -> tuple[dict[str, dict[str, Part]], list[dict[str, str]]]:
     """Set -> section -> what was found, and the sections that failed: {"set", "section", "code", "found"}.
 
-    raises  Cancelled
+    together  all cases; Table 1 compares the sets on them, and stands with the main set's, unless the settings name another column
+    raises    Cancelled
     """
     found: dict[str, dict[str, Part]] = {name: {} for name in subsets}
     failed: list[dict[str, str]] = []
@@ -32,7 +34,7 @@ def run(subsets: Mapping[str, Subset], progress: Progress) -> tuple[dict[str, di
     for number, (name, section) in enumerate(steps):
         progress(number / len(steps), f"{name}: {WORDS[section]}")
         try:
-            found[name][section] = part(section, subsets[name])
+            found[name][section] = _of_all(subsets, together, name) if section == "table_one" else part(section, subsets[name])
         except Cancelled:
             raise
         except Exception as error:  # noqa: BLE001 whatever a section meets, the others are still wanted
@@ -56,6 +58,22 @@ def part(section: str, subset: Subset) -> Part:
     return found
 
 
+def _of_all(subsets: Mapping[str, Subset], together: Subset, name: str) -> Part:
+    """Table 1 of one set; the main set's also holds that of all cases by set."""
+    column, wanted = together.config.set, together.config.table_one
+    if len(subsets) < 2 or wanted.by not in (None, column):
+        return part("table_one", subsets[name])
+    outcome = (together.config.outcome,) if together.config.outcome else ()
+    by_outcome = replace(together.config, table_one=replace(wanted, by=None))
+    by_set = replace(together.config, table_one=replace(wanted, by=column, variables=wanted.variables or (*together.clinical, *outcome)))
+    own = part("table_one", replace(subsets[name], config=by_outcome))
+    if name != together.config.main_set:
+        return own
+    whole = part("table_one", replace(together, config=by_set))
+    tables = {f"{key}_by_set": table for key, table in whole.tables.items()}
+    return replace(own, tables={**own.tables, **tables}, notes=tuple(dict.fromkeys((*own.notes, *whole.notes))), omissions=(*own.omissions, *whole.omissions))
+
+
 def as_problem(error: BaseException) -> MRDeltaNetError:
     """An error that says what, found and fix; one of ours as it is, a fault named by its place in the code, as its own text may hold a value."""
     if isinstance(error, MRDeltaNetError):
@@ -67,8 +85,3 @@ def as_problem(error: BaseException) -> MRDeltaNetError:
     return MRDeltaNetError("Software error in this section", code="MRD-E494", found=f"{type(error).__name__} at {place}",
                            fix="please report this code together with what `mrdeltanet info` prints; the other sections do not depend on it")
 
-
-def omissions(sets: Mapping[str, Mapping[str, Part]]) -> list[dict[str, Any]]:
-    """Everything that is left out, set by set, in the order of the sections."""
-    return [{"set": name, "section": entry.section, "what": entry.what, "reason": entry.reason, "fix": entry.fix}
-            for name, parts in sets.items() for section in parts.values() for entry in section.omissions]

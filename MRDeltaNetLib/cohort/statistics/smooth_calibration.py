@@ -3,7 +3,7 @@
 The curve is Cleveland's locally weighted line (1979, doi:10.1080/01621459.1979.10481038) without robustness steps, span SPAN: at each
 probability a straight line is fitted to the nearest three quarters of the cases with tricube weights. ICI, E50 and E90 are the mean, median
 and 90 % quantile over cases of its distance from the predicted probability (Austin and Steyerberg 2019, doi:10.1002/sim.8281, who take R's
-loess, whose lines are parabolas: some 0.005 apart on real data).
+loess, which fits parabolas: ICI differs by some 0.005 on real data).
 
 statsmodels has this curve (lowess), but where probabilities are tied so that all weight falls on one value it returns 0 or 1 in place of
 the mean, without a word, and it has no bootstrap of many samples at once: hence this one, which a test holds to statsmodels' elsewhere.
@@ -41,18 +41,19 @@ class Distances:
 def smooth_curve(outcome: np.ndarray, probability: np.ndarray, at: np.ndarray) -> np.ndarray:
     """The observed share of pCR as a smooth function of the probability, at some probabilities (k,), cut to 0 and 1.
 
-    outcome, probability  (n,). raises ValueError as refuse_thin()
+    outcome, probability  (n,). Between two neighbouring probabilities of cases the curve is straight. raises ValueError as refuse_thin()
     """
     refuse_thin(outcome, probability)
     outcome, probability = np.asarray(outcome, dtype=float), np.asarray(probability, dtype=float)
-    return np.concatenate([_lines(outcome, *_neighbours(probability, part), np.ones((1, len(outcome))))[0]
-                           for part in np.array_split(np.asarray(at, dtype=float), -(-len(at) * len(outcome) // 2**21) or 1)])
+    nodes = _nodes(probability, EXACT, NODES)
+    parts = np.array_split(nodes, -(-len(nodes) * len(outcome) // 2**21))
+    lines = np.concatenate([_lines(outcome, *_neighbours(probability, part), np.ones((1, len(outcome))))[0] for part in parts])
+    return np.interp(at, nodes, lines)
 
 
 def distances(outcome: np.ndarray, probability: np.ndarray) -> Distances:
     """ICI, E50 and E90. raises ValueError as refuse_thin()"""
-    nodes = _nodes(probability, EXACT, NODES)
-    apart = np.abs(np.interp(probability, nodes, smooth_curve(outcome, probability, nodes)) - probability)
+    apart = np.abs(smooth_curve(outcome, probability, probability) - probability)
     return Distances(float(apart.mean()), float(np.median(apart)), float(np.quantile(apart, 0.9)))
 
 

@@ -7,6 +7,10 @@ from typing import Any
 
 MINUS = "\N{MINUS SIGN}"
 THIN = "\N{NARROW NO-BREAK SPACE}"
+HARD = "\N{NO-BREAK SPACE}"
+NOTHING = 1e-12
+"""What is smaller is 0 and rounding."""
+
 _RAISED = str.maketrans("-0123456789", "\u207b\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079")
 NOT_KNOWN = "not known"
 NOT_REACHED = "not reached"
@@ -41,7 +45,9 @@ def plain(value: Any) -> str:
         return NOT_KNOWN
     if isinstance(value, int):
         return whole(value)
-    if value and not 5e-4 <= abs(value) < 1e6:
+    if abs(value) < NOTHING:
+        return "0"
+    if not 5e-4 <= abs(value) < 1e6:
         mantissa, power = f"{value:.1e}".split("e")
         return f"{mantissa} \N{MULTIPLICATION SIGN} 10{str(int(power)).translate(_RAISED)}".replace("-", MINUS)
     return whole(round(value)) if abs(value) >= 1000 else fixed(value, decimals(value))
@@ -76,7 +82,14 @@ def _together(value: float, bounds: list[float]) -> int | None:
 def _shown(value: Any, places: int | None) -> str:
     if not finite(value):
         return "\N{INFINITY}" if value == math.inf else NOT_REACHED
-    return plain(float(value)) if places is None or abs(value) >= 10_000 else fixed(value, places)
+    return plain(float(value)) if places is None or abs(value) >= 100 else fixed(value, places)
+
+
+def bounds(low: Any, high: Any) -> str:
+    """An interval alone, such as "0.74 to 0.87"."""
+    known = [bound for bound in (low, high) if finite(bound)]
+    places = _together(known[0], known) if known else None
+    return f"{_shown(low, places)} to {_shown(high, places)}"
 
 
 def p_value(p: Any, sign: bool = False) -> str:
@@ -84,8 +97,8 @@ def p_value(p: Any, sign: bool = False) -> str:
     if not finite(p):
         return NOT_KNOWN
     if p < 0.001:
-        return "< 0.001"
+        return f"<{HARD}0.001"
     if p > 0.99:
-        return "> 0.99"
+        return f">{HARD}0.99"
     shown = f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
-    return f"= {shown}" if sign else shown
+    return f"={HARD}{shown}" if sign else shown

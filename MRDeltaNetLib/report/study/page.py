@@ -11,7 +11,7 @@ from typing import Any, Iterator, Mapping, Sequence
 from MRDeltaNetLib.evaluation import SECTIONS, Evaluation, Omission, Part, Table
 from MRDeltaNetLib.report.study.aids import aids
 from MRDeltaNetLib.report.study.methods import limits, methods, provenance
-from MRDeltaNetLib.report.study.numbers import whole
+from MRDeltaNetLib.report.study.numbers import HARD, whole
 from MRDeltaNetLib.report.study.summary import answer, summary
 from MRDeltaNetLib.report.study.tables import html_table
 from MRDeltaNetLib.report.words import sentence, text
@@ -79,7 +79,7 @@ def _heading(evaluation: Evaluation) -> str:
 
 def _cases(evaluation: Evaluation, name: str) -> str:
     counts = (evaluation.facts.get("sets") or {}).get(name) or {}
-    return "" if counts.get("n") is None else f" (n = {whole(int(counts['n']))})"
+    return "" if counts.get("n") is None else f" (n{HARD}={HARD}{whole(int(counts['n']))})"
 
 
 def _contents(present: Sequence[str]) -> str:
@@ -117,7 +117,10 @@ def _notes(parts: Mapping[str, Part]) -> str:
     for set_name, part in parts.items():
         for note in part.notes:
             said.setdefault(note, []).append(set_name)
-    lines = "".join(f"<p>{_whose(sets, len(parts))}{sentence(note)}</p>" for note, sets in said.items())
+    by_sets: dict[tuple[str, ...], list[str]] = {}
+    for note, sets in said.items():
+        by_sets.setdefault(tuple(sets), []).append(note)
+    lines = "".join(f"<p>{_whose(sets, len(parts))}{' '.join(map(sentence, by_sets[sets]))}</p>" for sets in sorted(by_sets, key=lambda sets: -len(sets)))
     return f'<div class="important">{lines}</div>' if lines else ""
 
 
@@ -143,11 +146,14 @@ def _figure(name: str, parts: Mapping[str, Part], pictures: Mapping[tuple[str, s
 def _omissions(missing: Sequence[tuple[str, Omission]], all_sets: int) -> str:
     if not missing:
         return ""
-    said: dict[tuple[str, str, str], list[str]] = {}
+    by_what: dict[tuple[str, str, str], list[str]] = {}
     for set_name, entry in missing:
-        said.setdefault((entry.what, entry.reason, entry.fix), []).append(set_name)
-    items = "".join(f"<li>{_whose(sets, all_sets)}{text(_upper(what))}: {sentence(reason)}{' <em>What to do:</em> ' + sentence(fix) if fix else ''}</li>"
-                    for (what, reason, fix), sets in said.items())
+        by_what.setdefault((entry.what, entry.reason, entry.fix), []).append(set_name)
+    said: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for (what, reason, fix), sets in by_what.items():
+        said.setdefault((reason, fix, tuple(sets)), []).append(what)
+    items = "".join(f"<li>{_whose(sets, all_sets)}{text(_upper('; '.join(whats)))}: {sentence(reason)}{' <em>What to do:</em> ' + sentence(fix) if fix else ''}</li>"
+                    for (reason, fix, sets), whats in said.items())
     return f'<div class="omitted"><h3>Not shown here</h3><ul>{items}</ul></div>'
 
 

@@ -52,12 +52,17 @@ def answer(evaluation: Evaluation) -> str:
 def summary(evaluation: Evaluation, number: int) -> str:
     """The table of the answer."""
     rows = [row for row in _rows(evaluation) if any(cell != NOT_KNOWN for cell in row[1].values())]
-    body = "".join(f'<tr><th scope="row">{text(label)}</th>{"".join(f"<td class=n>{text(cells[name])}</td>" for name in evaluation.sets)}</tr>' for label, cells in rows)
+    body = "".join(f'<tr><th scope="row">{text(label)}</th>{"".join(f"<td class=n>{unbroken(cells[name])}</td>" for name in evaluation.sets)}</tr>' for label, cells in rows)
     if not rows:
         return '<section id="summary"><h2>Summary</h2><p>No section found an answer; each says why.</p></section>'
     heads = "".join(f'<th scope="col" class="n">{text(name)}{" (main)" if name == evaluation.main_set and len(evaluation.sets) > 1 else ""}</th>' for name in evaluation.sets)
-    return (f'<section id="summary"><h2>Summary</h2><div class="table"><table class="narrow"><caption><strong>Table {number}.</strong> {sentence("The answer at a glance: " + model_label(evaluation))} '
+    return (f'<section id="summary"><h2>Summary</h2><div class="table short"><table class="narrow"><caption><strong>Table {number}.</strong> {sentence("The answer at a glance: " + model_label(evaluation))} '
             f'Values in brackets are 95 % confidence intervals.</caption><thead><tr><th scope="col">Measure</th>{heads}</tr></thead><tbody>{body}</tbody></table></div></section>')
+
+
+def unbroken(words: str) -> str:
+    """A cell as HTML: an interval stays on one line, and so does a p value."""
+    return ", ".join(f'<span class="ci">{text(part)}</span>' for part in words.split(", "))
 
 
 def _rows(evaluation: Evaluation) -> list[tuple[str, dict[str, str]]]:
@@ -101,7 +106,7 @@ def _same_rule(parts: Parts, model: str, first: Mapping[str, Any]) -> Mapping[st
 def _comparisons(evaluation: Evaluation) -> list[tuple[str, dict[str, str]]]:
     labels = evaluation.facts.get("scores") or {}
     others = list(dict.fromkeys(entry["b"] for parts in evaluation.sets.values() for entry in _list(parts, "comparisons")))
-    return [_row(evaluation, f"AUC more than that of {labels.get(other, other)}", lambda parts, other=other: _difference(_list(parts, "comparisons"), other)) for other in others]
+    return [_row(evaluation, f"Difference of AUC from that of {labels.get(other, other)}", lambda parts, other=other: _difference(_list(parts, "comparisons"), other)) for other in others]
 
 
 def _difference(entries: Sequence[Mapping[str, Any]], other: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
 from MRDeltaNetLib.evaluation import Table
-from MRDeltaNetLib.report.study.numbers import NOT_KNOWN, NOT_REACHED, finite, interval, p_value, plain, whole
+from MRDeltaNetLib.report.study.numbers import NOT_KNOWN, NOT_REACHED, bounds, finite, interval, p_value, plain, whole
 from MRDeltaNetLib.report.words import sentence, text
 
 MOST_ROWS = 40
@@ -59,6 +59,9 @@ def _joined(tables: Mapping[str, Table], number: int, csv: str, all_sets: Sequen
     order = list(dict.fromkeys(key for found in rows.values() for key in found))
     shown = [_worded(column, list(tables.values())) for column in shown_columns(first.columns, keys)]
     order, left_out = _thinned(order)
+    missing = [name for name in all_sets if name not in tables]
+    only = "" if not missing or len(all_sets) == 1 else f" (set: {', '.join(tables)})"
+    all_sets = all_sets if len(tables) > 1 else tuple(tables)
     if "measure" in first.columns[:keys] and "value" in first.columns:
         head, body = _by_measure(first, rows, order, keys, shown, all_sets)
     elif len(shown) == 1 and len(rows) > 1:
@@ -69,8 +72,6 @@ def _joined(tables: Mapping[str, Table], number: int, csv: str, all_sets: Sequen
     if left_out:
         notes.append(f"{len(order)} of {len(order) + left_out} rows are shown; tables/{csv} has all")
     below = "".join(f"<p>{sentence(note)}</p>" for note in notes)
-    missing = [name for name in all_sets if name not in tables]
-    only = "" if not missing or len(all_sets) == 1 else f" (set: {', '.join(tables)})"
     title = first.title
     short = " short" if body.count("<tr>") <= _SHORT else ""
     return (f'<div class="table{short}"><table><caption><strong>Table {number}.</strong> {sentence(title + only)}</caption><thead>{head}</thead>{body}</table>'
@@ -78,8 +79,10 @@ def _joined(tables: Mapping[str, Table], number: int, csv: str, all_sets: Sequen
 
 
 def _keys(tables: Sequence[Table]) -> int:
-    """How many leading columns tell a row from every other one of its set; one at the least."""
+    """How many leading columns tell a row from every other one of its set; one at the least, but for a single row of numbers."""
     columns = tables[0].columns
+    if all(len(table.rows) == 1 and not isinstance(table.rows[0][0], str) for table in tables):
+        return 0
     for count in range(1, len(columns)):
         if all(len({_key(row, count) for row in table.rows}) == len(table.rows) for table in tables):
             return count
@@ -94,7 +97,7 @@ def _thinned(order: list[tuple]) -> tuple[list[tuple], int]:
     """At most MOST_ROWS keys, evenly spaced, where keys are numbers that go on and on; lists of names stay whole."""
     if len(order) <= MOST_ROWS or not all(_is_number(key[-1]) for key in order):
         return order, 0
-    step = math.ceil(len(order) / (MOST_ROWS / 2))
+    step = math.ceil(len(order) / (MOST_ROWS / 4))
     kept = order[step - 1::step]
     return kept, len(order) - len(kept)
 
@@ -110,12 +113,12 @@ def shown_columns(columns: Sequence[str], keys: int = 1) -> list[Shown]:
     """The columns behind the keys as the page shows them: a value and its bounds in one, a pair of bounds alone in one, "cases" and "of" in one."""
     shown, place = [], keys
     while place < len(columns):
-        name, bounds = columns[place], _bounds(columns, place + 1)
+        name, behind = columns[place], _bounds(columns, place + 1)
         own = _bounds(columns, place)
         if own is not None:
-            shown.append(Shown(f"{own.strip()} (95 % CI)" if own else "95 % CI", "interval", (place, place + 1)))
+            shown.append(Shown(f"95 % CI, {own.strip(' ()')}" if own else "95 % CI", "interval", (place, place + 1)))
             place += 2
-        elif bounds is not None and name.endswith(bounds.strip()) and not _P.search(name):
+        elif behind is not None and name.endswith(behind.strip()) and not _P.search(name):
             shown.append(Shown(f"{name} (95 % CI)", "value", (place, place + 1, place + 2)))
             place += 3
         elif place + 1 < len(columns) and columns[place + 1] == "of":
@@ -152,11 +155,13 @@ def cell(shown: Shown, row: Sequence[Any]) -> str:
     if shown.kind == "value" and (values[0] is None or finite(values[0])):
         return _missing(shown) if values[0] is None and not any(map(finite, values[1:])) else interval(*values) if values[0] is not None else _from_bounds(shown, values)
     if shown.kind == "interval":
-        return f"{plain(values[0])} to {plain(values[1])}" if any(map(finite, values)) else NOT_KNOWN
+        return bounds(*values) if any(map(finite, values)) else NOT_KNOWN
     if shown.kind == "counts":
         return f"{_one(values[0])}/{_one(values[1])}"
     if shown.kind == "p" and (values[0] is None or finite(values[0])):
         return p_value(values[0])
+    if shown.kind == "text" and values[0] is None:
+        return "\N{EN DASH}"
     return _missing(shown) if values[0] is None else _one(values[0])
 
 
@@ -185,19 +190,20 @@ def _td(shown: Shown, row: Sequence[Any]) -> str:
 
 def _broken(words: str) -> str:
     """Lines break before an interval and nowhere within it."""
-    return re.sub(r"(\S+) \(([^()]* to [^()]*)\)", lambda found: f'<span class="v">{found[1]}</span> <span class="ci">({found[2]})</span>', words)
+    return re.sub(r"(\S+) \(([^()]* to [^()]*)\)", lambda found: f'<span class="v">{found[1]}</span> <span class="ci">({found[2]})</span>', words).replace("\n", "<br>")
 
 
 def _heads(names: Sequence[str], shown: Sequence[Shown]) -> str:
     """Headings of key columns, then those of the shown ones, which stand above their cells."""
     kinds = ["text"] * len(names) + [column.kind for column in shown]
-    return "".join(f'<th scope="col"{"" if kind == "text" else " class=n"}>{text(_capital(name))}</th>' for name, kind in zip([*names, *(column.heading for column in shown)], kinds))
+    return "".join(f'<th scope="col"{"" if kind == "text" else " class=n"}>{text(name)}</th>'
+                   for name, kind in zip([*map(_capital, names), *(column.heading if column.kind == "set" else _capital(column.heading) for column in shown)], kinds))
 
 
 def _capital(name: str) -> str:
-    """A heading with a capital, but for symbols such as p and z."""
+    """A heading with a capital, but for symbols such as p, z and pCR."""
     first = name.split(" ")[0]
-    return name if len(first) <= 2 else name[:1].upper() + name[1:]
+    return name if len(first) <= 2 or not first[1].islower() else name[:1].upper() + name[1:]
 
 
 def _key_cells(key: tuple, raw: Sequence[Any], skip: int, span: int = 1) -> str:
@@ -214,7 +220,7 @@ def _key_cells(key: tuple, raw: Sequence[Any], skip: int, span: int = 1) -> str:
 
 def _groups(order: Sequence[tuple], keys: int) -> list[tuple[str | None, list[tuple]]]:
     """Rows under headings, one for each value of the first key, where rows have two keys and more and the first one repeats."""
-    firsts = [key[0] for key in order]
+    firsts = [key[0] for key in order if key]
     if keys < 2 or len(set(firsts)) == len(firsts) or _is_number(firsts[0]):
         return [(None, list(order))]
     return [(first, [key for key in order if key[0] == first]) for first in dict.fromkeys(firsts)]
@@ -247,7 +253,8 @@ def _sets_down(table: Table, rows: Mapping[str, Mapping[tuple, Sequence[Any]]], 
         for place, name in enumerate(there):
             row = rows[name][key]
             head = _key_cells(key, row, skip, len(there)) if place == 0 else ""
-            lines.append(f"<tr>{head}{f'<td>{text(name)}</td>' if named else ''}{''.join(_td(column, row) for column in shown)}</tr>")
+            whose = "" if not named else f"<td>{text(name)}</td>" if key else f'<th scope="row">{text(name)}</th>'
+            lines.append(f"<tr>{head}{whose}{''.join(_td(column, row) for column in shown)}</tr>")
         return "".join(lines)
 
     body, skip = _bodies(order, keys, width, row_of)
@@ -264,7 +271,8 @@ def _sets_across(table: Table, rows: Mapping[str, Mapping[tuple, Sequence[Any]]]
 
     body, skip = _bodies(order, keys, keys + len(rows), row_of)
     word = "" if shown.heading.startswith("value") or shown.heading == "cases" else f", {shown.heading}"
-    return f"<tr>{_heads(table.columns[skip:keys], [Shown(f'{name}{word}', shown.kind, ()) for name in rows])}</tr>", body
+    heads = [Shown(f"{name}{word}", "set", ()) for name in rows]
+    return f"<tr>{_heads(table.columns[skip:keys], heads)}</tr>", body
 
 
 def _by_measure(table: Table, rows: Mapping[str, Mapping[tuple, Sequence[Any]]], order: Sequence[tuple], keys: int, shown: Sequence[Shown],
@@ -286,9 +294,10 @@ def _by_measure(table: Table, rows: Mapping[str, Mapping[tuple, Sequence[Any]]],
 
 
 def _folded(shown: Sequence[Shown], row: Sequence[Any]) -> str:
-    """Value with interval, then counts; the other columns are left to the CSV file."""
-    parts = [cell(column, row) for column in shown if column.kind in ("value", "counts") or len(shown) == 1]
-    return ", ".join(parts)
+    """Value with interval to two decimals, as these are shares, and counts on a line of their own; the other columns are left to the CSV file."""
+    parts = [interval(*(row[place] for place in column.places), 2) if column.kind == "value" and finite(row[column.places[0]]) else cell(column, row)
+             for column in shown if column.kind in ("value", "counts") or len(shown) == 1]
+    return "\n".join(parts)
 
 
 def _folded_across(table: Table, rows: Mapping[str, Mapping[tuple, Sequence[Any]]], order: Sequence[tuple], keys: int, shown: Sequence[Shown]) -> tuple[str, str]:

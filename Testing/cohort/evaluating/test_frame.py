@@ -133,7 +133,7 @@ def test_columns_that_are_no_clinical_values_are_left_out_and_told():
     table = {"id": range(10), "outcome": [0, 1] * 5, "rownames": range(2, 22, 2), "empty": [None] * 10, "remark": list("abcdefghij"), "latent_x": [1, 5] * 5}
     found_cases = found(table)
     assert found_cases.subsets["all"].clinical == ("remark",) and found_cases.simulated
-    assert [notice.code for notice in found_cases.notices] == ["MRD-W442"] * 2
+    assert [notice.code for notice in found_cases.notices] == ["MRD-W462"] * 2
     many = {"id": range(60), "outcome": [0, 1] * 30, "remark": [f"text {k}" for k in range(60)]}
     assert found(many).subsets["all"].clinical == ()
     assert found(many, config=EvaluationConfig(covariates=("remark",))).subsets["all"].clinical == ("remark",)
@@ -162,9 +162,9 @@ def test_an_infinite_number_is_refused():
 
 
 def test_a_number_that_often_means_unknown_is_told():
-    assert [notice.code for notice in found(PREDICTIONS | {"age": [61, 50, 999, 70]}).notices] == ["MRD-W440"]
+    assert [notice.code for notice in found(PREDICTIONS | {"age": [61, 50, 999, 70]}).notices] == ["MRD-W432"]
     assert found(PREDICTIONS | {"cea": [400, 999, 900, 1200]}).notices == ()
-    assert [notice.code for notice in found(PREDICTIONS | {"age": [61, 50, -9, 70]}).notices] == ["MRD-W440"]
+    assert [notice.code for notice in found(PREDICTIONS | {"age": [61, 50, -9, 70]}).notices] == ["MRD-W432"]
 
 
 def test_the_data_dictionary_says_what_is_unknown_a_category_or_no_value():
@@ -201,7 +201,7 @@ def test_why_a_case_is_left_out_is_counted_set_by_set():
     found_cases = found(PREDICTIONS, cohort, EvaluationConfig(excluded="why"))
     assert found_cases.excluded == {"artefacts": 2, "no prediction": 1} and found_cases.enrolled == 5
     assert found_cases.subsets["train"].excluded == {"no prediction": 1, "artefacts": 1} and found_cases.subsets["external"].excluded == {"artefacts": 1}
-    assert "MRD-W441" in [notice.code for notice in found_cases.notices]
+    assert "MRD-W461" in [notice.code for notice in found_cases.notices]
     assert refused(InputError, PREDICTIONS, {"id": list("abcd"), "why": ["x"] * 4}, EvaluationConfig(excluded="why")).code == "MRD-E497"
 
 

@@ -29,7 +29,7 @@ def test_statsmodels_agrees_where_its_search_ends_well():
 
 
 def test_the_trials_of_bcg_give_the_published_heterogeneity():
-    """Viechtbauer 2010 (doi:10.18637/jss.v036.i03): Q(12) = 152.23, and tau squared 0.318 by Paule and Mandel."""
+    """metafor's (Viechtbauer 2010, doi:10.18637/jss.v036.i03): Q(12) = 152.2330, tau squared 0.3181 by Paule and Mandel."""
     found = pooled(*risk_ratios())
     assert found.q == pytest.approx(152.2330, abs=5e-5) and found.groups == 13 and found.p < 1e-20
     assert found.tau2 == pytest.approx(0.3181, abs=5e-5) and found.i2 == pytest.approx(1 - 12 / 152.2330, abs=1e-5)

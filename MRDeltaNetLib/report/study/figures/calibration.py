@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+import re
+from typing import Any, Mapping, Sequence
 
 from MRDeltaNetLib.report.study.figures.style import (COLOURS, GREY, LINE_MM, SINGLE_MM, Entry, Sheet, clean, empty, legend, legend_mm, named,
                                                       stroke, unit_ticks)
-from MRDeltaNetLib.report.study.numbers import fixed, whole
+from MRDeltaNetLib.report.study.numbers import MINUS, fixed, whole
 
 _SIDE_MM, _LEFT_MM, _TOP_MM = 58.0, 15.0, 3.0
 _HISTOGRAM_MM, _GAP_MM = 13.0, 3.0
@@ -29,7 +30,7 @@ def calibration(data: Mapping[str, Any]) -> Any:
     if histogram:
         entries += [Entry({"color": COLOURS[0], "linewidth": 6, "solid_capstyle": "butt"}, f"{whole(int(sum(histogram['pcr'])))} cases with pCR, upwards"),
                     Entry({"color": _WITHOUT, "linewidth": 6, "solid_capstyle": "butt"}, f"{whole(int(sum(histogram['non_pcr'])))} cases without, downwards")]
-    entries += [Entry(None, clean(line)) for line in remarks]
+    entries += [Entry(None, _remark(remarks))] if remarks else []
     wide, below = SINGLE_MM - 4, _HISTOGRAM_MM + _GAP_MM if histogram else 0.0
     start = _TOP_MM + _SIDE_MM + below + 11
     sheet = Sheet(SINGLE_MM, start + legend_mm(entries, wide) + 1)
@@ -50,6 +51,11 @@ def calibration(data: Mapping[str, Any]) -> Any:
     lowest.set_xlabel("Predicted probability of pCR", labelpad=2)
     legend(sheet, 3, start, wide, entries)
     return sheet.figure
+
+
+def _remark(lines: Sequence[str]) -> str:
+    """The numbers in one paragraph, with true minus signs."""
+    return re.sub(r"(?<![\w.])-(?=\d)", MINUS, "; ".join(clean(line) for line in lines))
 
 
 def _histogram(sheet: Sheet, histogram: Mapping[str, Any]) -> Any:
@@ -78,5 +84,5 @@ def say_calibration(data: Mapping[str, Any]) -> str:
         if curve["x"]:
             furthest = max(range(len(curve["x"])), key=lambda place: abs(curve["y"][place] - curve["x"][place]))
             said.append(f"{named(curve['label'])}: furthest from the diagonal at a predicted {fixed(curve['x'][furthest], 2)}, where {fixed(curve['y'][furthest], 2)} were observed")
-    remarks = [clean(line) for line in data.get("text") or []]
+    remarks = [_remark(data["text"])] if data.get("text") else []
     return "Calibration curves. " + ("; ".join([*said, *remarks]) + "." if said else "No curve could be drawn.")

@@ -13,6 +13,9 @@ _ROW_MM, _HEAD_MM, _BELOW_MM = 4.4, 6.0, 11.0
 _BOLD = 1.16
 """How much wider bold text is."""
 
+_REACH = 2.0
+"""On a linear axis intervals are drawn as far as this multiple of their median width beyond the outermost estimate."""
+
 _WIDEST = 50.0
 """On a logarithmic axis intervals are drawn as far as this factor beyond the outermost estimate; what goes on has an arrow head."""
 
@@ -77,7 +80,8 @@ def _scale(axes: Any, data: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
         axes.set_xlim(reach_low / room, reach_high * room)
         _log_ticks(axes)
     else:
-        reach_low, reach_high = min([*bounds, low]), max([*bounds, high])
+        reach = _REACH * _middle_width(rows)
+        reach_low, reach_high = max(min([*bounds, low]), low - reach), min(max([*bounds, high]), high + reach)
         room = 0.05 * (reach_high - reach_low) or 0.05
         axes.set_xlim(reach_low - room, reach_high + room)
         axes.locator_params(axis="x", nbins=6)
@@ -86,6 +90,12 @@ def _scale(axes: Any, data: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
     axes.set_xlabel(_measure(data) + (", logarithmic scale" if log else ""), labelpad=2)
     if null is not None:
         axes.axvline(null, color=GREY, linewidth=0.8)
+
+
+def _middle_width(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Median width of the intervals; infinite without any."""
+    widths = sorted(row["hi"] - row["lo"] for row in rows if finite(row.get("lo")) and finite(row.get("hi")) and not row.get("pooled"))
+    return widths[len(widths) // 2] if widths else math.inf
 
 
 def _log_ticks(axes: Any) -> None:
@@ -135,6 +145,9 @@ def _mark(axes: Any, row: Mapping[str, Any], middle: float) -> None:
     inside = left <= row["value"] <= right
     if row.get("pooled") and low is not None and high is not None and inside:
         axes.fill([max(low, left), row["value"], min(high, right), row["value"]], [middle, middle - 1.3, middle, middle + 1.3], color=COLOURS[1], linewidth=0)
+        for beyond, end, arrow in ((low < left, left, "<"), (high > right, right, ">")):
+            if beyond:
+                axes.plot([end], [middle], linestyle="none", color=COLOURS[1], markersize=3.5, marker=arrow, clip_on=False)
         return
     if row.get("lo") is not None or row.get("hi") is not None:
         ends = left if low is None or low < left else low, right if high is None or high > right else high

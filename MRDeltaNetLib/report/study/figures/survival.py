@@ -30,9 +30,11 @@ def kaplan_meier(data: Mapping[str, Any]) -> Any:
     times, told = _spaced(data["risk_times"], groups)
     blocks = [with_number(named(group["label"]), _counts(group), _WIDE_MM + _LEFT_MM - 12, SMALL_PT, most=2) for group in groups]
     heights = [2.8 * len(lines) + 4.4 for lines in blocks]
-    start = _TOP_MM + _HIGH_MM + 11
+    above = _above(data)
+    plot = 2.2 + LINE_MM * len(above)
+    start = plot + _HIGH_MM + 11
     sheet = Sheet(SINGLE_MM, start + LINE_MM + 1.2 + sum(heights) + 1)
-    axes = sheet.axes(_LEFT_MM, _TOP_MM, _WIDE_MM, _HIGH_MM)
+    axes = sheet.axes(_LEFT_MM, plot, _WIDE_MM, _HIGH_MM)
     last = max([*(time for group in groups for time in [*group["time"], *group["censored"]]), *data["risk_times"], 0.0]) or 1.0
     for place, group in enumerate(groups):
         _curve(axes, place, group, len(groups) <= _MOST_BANDS)
@@ -44,12 +46,17 @@ def kaplan_meier(data: Mapping[str, Any]) -> Any:
     axes.set_xticks(times, [_time(time) for time in times])
     axes.set_ylabel("Survival probability", labelpad=2)
     axes.set_xlabel(f"Time ({unit})" if unit else "Time", labelpad=2)
-    above = clean(data["text"]) if data.get("text") else ""
-    p = f"log-rank p {p_value(data['p_logrank'], sign=True)}" if finite(data.get("p_logrank")) else ""
-    shown = above if p and "log-rank" in above else ", ".join(part for part in (above, p) if part)
-    sheet.text(_LEFT_MM + 1, 1.2, wrapped(shown, _WIDE_MM, most=1)[0])
+    for place, line in enumerate(above):
+        sheet.text(_LEFT_MM - 8, 1.0 + LINE_MM * place, line)
     _risk_table(sheet, groups, blocks, heights, start, times, told, last * 1.02)
     return sheet.figure
+
+
+def _above(data: Mapping[str, Any]) -> list[str]:
+    """Lines above the curves: what is compared, and the p value, which is never cut."""
+    said = clean(data["text"]) if data.get("text") else ""
+    p = f"log-rank p {p_value(data['p_logrank'], sign=True)}" if finite(data.get("p_logrank")) and "log-rank" not in said else ""
+    return with_number(said, f", {p}" if p and said else p, _WIDE_MM + 8) if said or p else []
 
 
 def _curve(axes: Any, place: int, group: Mapping[str, Any], band: bool) -> None:
