@@ -100,7 +100,7 @@ def tables(cases: FollowUp, grouping: Grouping, values: dict[str, Any]) -> dict[
     for label, one in values["km"].items():
         ratio, mean = ratios.get(label, {}), means["groups"][label] if means else {}
         rows.append((label, one["n"], one["events"], *("not reached" if one[key] is None else one[key] for key in ("median", "lo", "hi")),
-                     *(ratio.get(key) for key in ("hr", "lo", "hi", "p")), *(mean.get(key) for key in ("mean", "lo", "hi"))))
+                     *((ratio.get(key) for key in ("hr", "lo", "hi", "p")) if label != grouping.order[0] else ("reference", None, None, None)), *(mean.get(key) for key in ("mean", "lo", "hi"))))
     until = f" within {time_text(means['until'])} {unit}" if means else ""
     with_bounds = lambda name: (name, f"{name} low", f"{name} high")
     columns = ("Group", "Cases", "Events", *with_bounds(f"Median, {unit}"), *with_bounds("Hazard ratio"), "p (Wald)", *with_bounds(f"Mean time{until}, {unit}"))
