@@ -156,8 +156,8 @@ def _share(count: int, total: int) -> str:
 
 
 def _notes(subset: Subset, by: str | None, groups: dict[str, np.ndarray], rows: list[dict[str, Any]]) -> tuple[str, ...]:
-    notes = ["Numbers: Wilcoxon's rank sum test of two groups, Kruskal and Wallis' of more. Categories: Fisher's exact test where an expected count is below 5, else "
-             "chi-square, with Yates' correction in tables of two by two. p values are not adjusted for their number.",
+    notes = ["Numbers: Wilcoxon's rank sum test of two groups, Kruskal and Wallis' of more. Categories: Fisher's exact test where an expected count is "
+             "below 5, else chi-square, with Yates' correction in tables of two by two. p values are not adjusted for their number.",
              "Percentages are of the cases with a value."]
     if len(groups) > 2:
         notes.append("The standardised difference is the largest of all pairs of groups.")

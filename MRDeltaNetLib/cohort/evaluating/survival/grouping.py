@@ -81,24 +81,30 @@ def _predicted(subset: Subset, cases: FollowUp) -> Grouping | str:
         return warning
     values = score.values[cases.rows]
     words = np.array([None if np.isnan(value) else "pCR" if value >= threshold else "non-pCR" for value in values], dtype=object)
-    return _labelled(PREDICTED, f"response predicted by {score.label} at {threshold:.4g}", words, [each for each in ("non-pCR", "pCR") if each in set(words)], warning)
+    return _labelled(PREDICTED, f"response predicted by {score.label} at {threshold:.4g}", words, _present(words), warning)
 
 
 def _threshold(subset: Subset) -> tuple[float | None, str]:
     """The threshold and why groups made by it are too good, or None and why there is none."""
-    learned = "The model has learned from these very cases: its groups differ more than those of new cases would." if subset.name == subset.config.train_set else ""
+    learned = ("The model has learned from these very cases: its groups differ more than those of new cases would."
+               if subset.name == subset.config.train_set else "")
     cut = class_cut(subset, subset.model.name)
     if cut is None:
         return None, "no threshold was locked, and without both outcomes none can be chosen"
-    here = (f"The threshold was chosen on these very cases ({cut.rule}): groups differ more, and p is smaller, than in new cases. Lock a threshold in the settings."
-            if cut.same_data else "")
+    here = (f"The threshold was chosen on these very cases ({cut.rule}): groups differ more, and p is smaller, than in new cases. "
+            "Lock a threshold in the settings." if cut.same_data else "")
     return cut.threshold, " ".join(filter(None, (here, learned)))
 
 
 def _true(subset: Subset, cases: FollowUp) -> Grouping | str:
     values = subset.outcome[cases.rows]
     words = np.array([None if np.isnan(value) else "pCR" if value else "non-pCR" for value in values], dtype=object)
-    return _labelled(TRUE, "true response", words, [each for each in ("non-pCR", "pCR") if each in set(words)])
+    return _labelled(TRUE, "true response", words, _present(words))
+
+
+def _present(words: np.ndarray) -> list[str]:
+    """Those of both responses that a case has, the one without first."""
+    return [each for each in ("non-pCR", "pCR") if each in set(words)]
 
 
 def _labelled(name: str, title: str, words: np.ndarray, order: list[str], warning: str = "") -> Grouping:
