@@ -100,7 +100,7 @@ def tables(cases: FollowUp, grouping: Grouping, values: dict[str, Any]) -> dict[
     rows = []
     for label, one in values["km"].items():
         ratio, mean = ratios.get(label, {}), means["groups"][label] if means else {}
-        against = (ratio.get(key) for key in ("hr", "lo", "hi", "p")) if label != grouping.order[0] else ("reference", None, None, None)
+        against = (ratio.get(key) for key in ("hr", "lo", "hi", "p")) if label != grouping.order[0] else ("reference", None, None, "")
         rows.append((label, one["n"], one["events"], *("not reached" if one[key] is None else one[key] for key in ("median", "lo", "hi")),
                      *against, *(mean.get(key) for key in ("mean", "lo", "hi"))))
     until = f" within {time_text(means['until'])} {unit}" if means else ""

@@ -32,21 +32,21 @@ def groupings(subset: Subset, cases: FollowUp) -> tuple[list[Grouping], list[Omi
     """Configured columns first, then predicted, then true complete response; what cannot be grouped is left out with its reason."""
     found, omissions = [], []
     for name in cases.settings.groups:
-        _keep(_column(subset, cases, name), name, found, omissions)
-    _keep(_predicted(subset, cases), "predicted response", found, omissions)
-    _keep(_true(subset, cases), "true response", found, omissions)
+        _keep(_column(subset, cases, name), name, f"name a column with 2 to {MOST_GROUPS} groups in the settings", found, omissions)
+    _keep(_predicted(subset, cases), "predicted response", "give a score, and the threshold that was locked for it", found, omissions)
+    _keep(_true(subset, cases), "true response", "give the outcome of cases with follow-up", found, omissions)
     return found, omissions
 
 
-def _keep(grouping: Grouping | str, what: str, found: list[Grouping], omissions: list[Omission]) -> None:
+def _keep(grouping: Grouping | str, what: str, fix: str, found: list[Grouping], omissions: list[Omission]) -> None:
     if isinstance(grouping, Grouping) and any(each.name == grouping.name for each in found):
         return
     if isinstance(grouping, Grouping) and not 2 <= len(grouping.order) <= MOST_GROUPS:
-        grouping = f"{len(grouping.order)} groups among the cases with follow-up"
+        grouping = f"{len(grouping.order)} group{'s' if len(grouping.order) != 1 else ''} among the cases with follow-up"
     if isinstance(grouping, Grouping):
         found.append(grouping)
     else:
-        omissions.append(Omission(SECTION, f"Survival by {what}", grouping, f"2 to {MOST_GROUPS} groups are needed"))
+        omissions.append(Omission(SECTION, f"Survival by {what}", grouping, fix))
 
 
 def _column(subset: Subset, cases: FollowUp, name: str) -> Grouping | str:
