@@ -156,8 +156,10 @@ def _recall_figure(subset: Subset, ranked: list[Judged]) -> Figure:
     curves = []
     for one in ranked:
         precision, recall, _ = package("sklearn.metrics").precision_recall_curve(one.outcome, one.values)
-        kept = _thinned(recall[::-1], precision[::-1])
-        curves.append({"label": one.score.label, "recall": recall[::-1][kept].tolist(), "precision": precision[::-1][kept].tolist(),
+        some = recall[::-1] > 0                                                   # without a right call there is no recall to draw at
+        recall, precision = recall[::-1][some], precision[::-1][some]
+        kept = _thinned(recall, precision)
+        curves.append({"label": one.score.label, "recall": recall[kept].tolist(), "precision": precision[kept].tolist(),
                        "average_precision": one.told["average_precision"]})
     return Figure("precision_recall", "Precision and recall", {"curves": curves, "prevalence": float(ranked[0].outcome.mean())})
 

@@ -130,5 +130,6 @@ def test_curves_are_short_whole_and_keep_their_corners():
     assert np.trapezoid(roc["tpr"], roc["fpr"]) == pytest.approx(roc["auc"], abs=0.002)
     recall = part.figures["discrimination_precision_recall"].data
     assert len(recall["curves"][0]["recall"]) <= 500 and recall["prevalence"] == pytest.approx(outcome.mean())
+    assert recall["curves"][0]["recall"][0] > 0 and recall["curves"][0]["recall"][-1] == 1 and recall["curves"][0]["precision"][-1] >= outcome.mean()
     small = discrimination.section(subset_of([0, 0, 1, 1], {"p_pcr": [0.1, 0.6, 0.4, 0.9]})).figures["discrimination_roc"].data["curves"][0]
     assert list(zip(small["fpr"], small["tpr"])) == [(0, 0), (0, 0.5), (0.5, 0.5), (0.5, 1), (1, 1)]
