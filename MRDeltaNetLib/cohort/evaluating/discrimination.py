@@ -55,8 +55,13 @@ def section(subset: Subset) -> Part:
         figures["discrimination_precision_recall"] = _recall_figure(subset, ranked)
     if any(one.points for one in found):
         tables["discrimination_operating_points"] = _points_table(subset, found)
-    same = any(cut.same_data for one in found for cut, _ in one.points)
-    return Part({one.score.name: one.told for one in ranked}, tables, figures, (SAME_DATA,) if same else (), tuple(omissions))
+    return Part({one.score.name: one.told for one in ranked}, tables, figures, _notes(subset, found), tuple(omissions))
+
+
+def _notes(subset: Subset, found: list[Judged]) -> tuple[str, ...]:
+    learned = {cut.same_data for one in found for cut, _ in one.points if cut.rule != "locked"}
+    taught = f"Thresholds by rule were learned on the cases of '{subset.training.name}', whose scores have to be out-of-fold ones" if subset.training is not None else ""
+    return ((SAME_DATA,) if True in learned else ()) + ((taught,) if False in learned else ())
 
 
 def _judge(subset: Subset, score: Score, omissions: list[Omission]) -> Judged:
