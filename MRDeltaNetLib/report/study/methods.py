@@ -49,7 +49,7 @@ def _of_sets(evaluation: Evaluation) -> list[str]:
     if "external" not in evaluation.sets:
         lines.append("There is no set named external: nothing here says how the score does at another hospital")
     for name, counts in (evaluation.facts.get("sets") or {}).items():
-        if counts.get("unknown"):
+        if counts.get("unknown") and evaluation.facts.get("outcome", True):
             lines.append(f"{whole(counts['unknown'])} of {whole(counts['n'])} cases of the set {name} have no known outcome and are left out wherever one is needed; they may differ from the others")
     return lines
 

@@ -37,7 +37,9 @@ def point(parts: Parts, model: str) -> Mapping[str, Any] | None:
 def answer(evaluation: Evaluation) -> str:
     """One sentence on the main set, as HTML."""
     model, parts = evaluation.facts.get("model"), evaluation.sets.get(evaluation.main_set, {})
-    told = found(parts, "discrimination", model) if model else None
+    if not model:
+        return "No score of response was given; what does not need one is told."
+    told = found(parts, "discrimination", model)
     if not told or not finite(told.get("auc")):
         return "How well the score tells pCR from residual tumour could not be answered; the sections say why."
     n = f" (n = {whole(told['cases'])}, {whole(told['with_pcr'])} with pCR)" if told.get("cases") is not None else ""
@@ -55,8 +57,8 @@ def summary(evaluation: Evaluation, number: int) -> str:
     body = "".join(f'<tr><th scope="row">{text(label)}</th>{"".join(f"<td class=n>{unbroken(cells[name])}</td>" for name in evaluation.sets)}</tr>' for label, cells in rows)
     if not rows:
         return '<section id="summary"><h2>Summary</h2><p>No section found an answer; each says why.</p></section>'
-    heads = "".join(f'<th scope="col" class="n">{text(name)}{" (main)" if name == evaluation.main_set and len(evaluation.sets) > 1 else ""}</th>' for name in evaluation.sets)
-    return (f'<section id="summary"><h2>Summary</h2><div class="table short"><table class="narrow"><caption><strong>Table {number}.</strong> {sentence("The answer at a glance: " + model_label(evaluation))} '
+    heads = "".join(f'<th scope="col" class="n">{text(name if len(evaluation.sets) > 1 else "Value")}{" (main)" if name == evaluation.main_set and len(evaluation.sets) > 1 else ""}</th>' for name in evaluation.sets)
+    return (f'<section id="summary"><h2>Summary</h2><div class="table short"><table class="narrow"><caption><strong>Table {number}.</strong> {sentence("The answer at a glance" + (": " + model_label(evaluation) if evaluation.facts.get("model") else ""))} '
             f'Values in brackets are 95 % confidence intervals.</caption><thead><tr><th scope="col">Measure</th>{heads}</tr></thead><tbody>{body}</tbody></table></div></section>')
 
 

@@ -68,8 +68,8 @@ def marker(place: int) -> dict[str, Any]:
 
 
 def clean(value: Any) -> str:
-    """A text for a figure, on one line: what hides or reorders text becomes visible, line ends become spaces."""
-    return " ".join(_INVISIBLE.sub("\N{REPLACEMENT CHARACTER}", re.sub(r"[\t\r\n]+", " ", str(value))).split())
+    """A text for a figure, on one line: what hides or reorders text becomes visible, line ends become spaces; spaces that do not break stay."""
+    return re.sub(" +", " ", _INVISIBLE.sub("\N{REPLACEMENT CHARACTER}", re.sub(r"[\t\r\n]+", " ", str(value)))).strip(" ")
 
 
 def named(value: Any) -> str:
@@ -217,10 +217,10 @@ def empty(axes: Any, words: str) -> None:
               bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})
 
 
-def svg_bytes(figure: Any) -> bytes:
-    """The figure as SVG, the same bytes for the same figure."""
+def svg_bytes(figure: Any, title: str = "") -> bytes:
+    """The figure as SVG, the same bytes for the same figure; title is what programs read out for it."""
     target = io.BytesIO()
-    figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None, "Title": clean(title) or None})
     return target.getvalue().replace(f"'{FONT}'".encode(), SVG_FONTS.encode())
 
 
