@@ -31,14 +31,15 @@ def dropped_omissions(section: str, model: str, dropped: Iterable[Dropped]) -> t
 
 def unknown_references(section: str, subset: Subset, levels: dict[str, tuple[str, ...] | None]) -> tuple[Omission, ...]:
     """Configured reference levels that no case of the set has."""
-    return tuple(Omission(section, f"{name}: comparison with '{reference}'", "no case of this set has that level, so the first one in alphabetical order is the reference",
+    return tuple(Omission(section, f"{name}: comparison with '{reference}'",
+                          "no case of this set has that level, so the first one in alphabetical order is the reference",
                           "correct the reference in the settings if it is misspelt")
                  for name, reference in subset.config.references.items() if levels.get(name) and reference not in levels[name])
 
 
 def term_label(term: Term) -> str:
     """How a term is called on the page."""
-    return term.variable if term.level is None else f"{term.variable}: {term.level} vs {term.reference}"
+    return f"{term.variable}, per unit" if term.level is None else f"{term.variable}: {term.level} vs {term.reference}"
 
 
 def plain(value: float | None) -> float | None:

@@ -61,8 +61,10 @@ def section(subset: Subset) -> Part:
     omissions = dropped_omissions(SECTION, "the fusion", dropped)
     here, there = _cases(subset, score.name, code), _cases(learnt, score.name, code)
     terms = len(code.terms) + 1
-    if len(terms_problem := _problem(here, there, code, learnt is subset)):
-        return Part({}, omissions=(*omissions, Omission(SECTION, "Fusion with clinical values", terms_problem, "name fewer covariates in the settings, or complete the table")))
+    problem = _problem(here, there, code, learnt is subset)
+    if problem:
+        return Part({}, omissions=(*omissions, Omission(SECTION, "Fusion with clinical values", problem,
+                                                        "name fewer covariates in the settings, or complete the table")))
     try:
         logits = _by_training(here, there) if learnt is not subset else _by_folds(here, subset.config.seed)
     except ValueError as none:
@@ -75,7 +77,8 @@ def section(subset: Subset) -> Part:
               "fitted_events": int(there.outcome.sum()), "models": _models(here, logits, score), "comparisons": _comparisons(here, logits),
               "likelihood_ratio": tests, "coefficients": _coefficients(there, code, score)}
     if not tests:
-        omissions += (Omission(SECTION, "Likelihood-ratio test of the fusion", "score and clinical values together separate the classes", "more cases are needed"),)
+        omissions += (Omission(SECTION, "Likelihood-ratio test of the fusion", "score and clinical values together separate the classes",
+                               "more cases are needed"),)
     return Part(values, _tables(values), {"fusion_roc": _figure(here, logits, values)}, _notes(values, score, terms, there), omissions)
 
 
@@ -166,11 +169,13 @@ def _coefficients(there: Cases, code: Coding, score: Score) -> list[dict[str, An
 
 def _tables(values: dict[str, Any]) -> dict[str, Table]:
     models = Table("Score, clinical values, and both", ("Model", "Cases", "pCR", "AUC", "AUC low", "AUC high", "Brier score"),
-                   tuple((LABELS[name], values["n"], values["events"], one["auc"], one["lo"], one["hi"], one["brier"]) for name, one in values["models"].items()))
+                   tuple((LABELS[name], values["n"], values["events"], *(one[key] for key in ("auc", "lo", "hi", "brier")))
+                         for name, one in values["models"].items()))
     rows = tuple((f"{LABELS[one['a']]} against {LABELS[one['b']].lower()}", one["difference"], one["lo"], one["hi"], one["z"], one["p_delong"])
                  for one in values["comparisons"])
     tables = {"fusion_models": models,
-              "fusion_comparisons": Table("What is gained", ("Comparison", "Difference of AUC", "Difference of AUC low", "Difference of AUC high", "z", "p (DeLong)"), rows)}
+              "fusion_comparisons": Table("What is gained", ("Comparison", "Difference of AUC", "Difference of AUC low", "Difference of AUC high", "z",
+                                                             "p (DeLong)"), rows)}
     if values["likelihood_ratio"]:
         tables["fusion_likelihood_ratio"] = Table(
             "Likelihood-ratio tests, on the cases that the models were fitted to", ("Added", "To", "Chi-square", "df", "p", "Cases"),
@@ -194,9 +199,9 @@ def _notes(values: dict[str, Any], score: Score, terms: int, there: Cases) -> tu
         how = ("The models were fitted to the training cases and are told on this set, of which they saw nothing. If the score had learned from the training "
                "cases too, it looks better there than it is, and the fusion relies on it too much.")
     else:
-        how = (f"Each case is scored by models of the other folds ({FOLDS} stratified folds, {REPEATS} divisions, seed in the settings; mean logit). DeLong's test "
-               "takes the scores for given, and does not count that the models would differ with other cases. If the score itself has learned from these cases, "
-               "its own AUC is in-sample.")
+        how = (f"Each case is scored by models of the other folds ({FOLDS} stratified folds, {REPEATS} divisions, seed in the settings; mean logit). "
+               "DeLong's test takes the scores for given, and does not count that the models would differ with other cases. If the score itself has "
+               "learned from these cases, its own AUC is in-sample.")
     notes = [how, "The likelihood-ratio tests are in-sample: they are of the cases that the models were fitted to.", *few_events(there.least, terms)]
     if values["left_out"]:
         notes.append(f"{values['left_out']} cases with an outcome lack the score or a clinical value, and are no part of any of the three models.")

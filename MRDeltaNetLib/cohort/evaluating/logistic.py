@@ -51,7 +51,8 @@ def section(subset: Subset) -> Part:
         return nothing(SECTION, "Logistic regression", "there is no clinical column", "give a cohort table, or name covariates in the settings", [])
     counts = int((subset.outcome == 1).sum()), int((subset.outcome == 0).sum())
     if min(counts) < 2:
-        return nothing(SECTION, "Logistic regression", f"{counts[0]} cases with and {counts[1]} without complete response", "two cases of each are needed", [])
+        return nothing(SECTION, "Logistic regression", f"{counts[0]} cases with and {counts[1]} without complete response",
+                       "two cases of each are needed", [])
     code, dropped = coding(subset.frame, names, subset.config.references, known)
     omissions = dropped_omissions(SECTION, "logistic regression", dropped) + unknown_references(SECTION, subset, dict(code.levels))
     alone = {name: _alone(subset, Coding({name: levels})) for name, levels in code.levels.items()}
@@ -71,8 +72,8 @@ def section(subset: Subset) -> Part:
 def odds_ratios(design: np.ndarray, outcome: np.ndarray, names: Sequence[str]) -> tuple[dict[str, dict[str, Any]], str, LogisticFit]:
     """Odds ratios of columns (n, k) whose first is the intercept: name -> what is told; the method; the fit.
 
-    Maximum likelihood with Wald's interval and p as R's glm has them, and the profile interval beside; where classes can be separated Firth's penalised likelihood with its
-    profile interval and likelihood-ratio p, as R's logistf.
+    Maximum likelihood with Wald's interval and p as R's glm has them, and the profile interval beside; where classes can be separated Firth's
+    penalised likelihood with its profile interval and likelihood-ratio p, as R's logistf.
     raises ValueError for one class, or columns that depend on each other
     """
     try:

@@ -17,6 +17,7 @@ SECTION = "table_one"
 SET_ORDER = ("train", "internal", "external")
 PCR, NON_PCR = "pCR", "non-pCR"
 MOST_GROUPS = 12
+NUMBER_LEVEL = "median (quartiles; range)"
 COUNTED_TABLES = 200_000
 """Tables that are counted for the sake of Fisher's p beside a chi-square; more are not worth the time."""
 
@@ -130,17 +131,18 @@ def _categories(subset: Subset, words: list[str | None], groups: dict[str, np.nd
 
 
 def _table(by: str | None, groups: dict[str, np.ndarray], rows: list[dict[str, Any]]) -> Table:
-    columns = ("Variable", *(f"{group} (n = {int(members.sum())})" for group, members in groups.items()), "p", "Test", "Standardised difference", "Missing")
+    columns = ("Variable", "Level", *(f"{group} (n = {int(members.sum())})" for group, members in groups.items()), "p", "Test", "Standardised difference",
+               "Missing")
     told: list[tuple[Any, ...]] = []
     for row in rows:
-        end = (row["p"], row["test"], row["smd"], sum(row["missing"].values()))
+        end = tuple("" if value is None else value for value in (row["p"], row["test"], row["smd"], sum(row["missing"].values())))
         if row["kind"] == "number":
-            told.append((f"{row['variable']}, median (quartiles; range)", *(_spread(row["groups"][group]) for group in groups), *end))
-        else:
-            told.append((row["variable"], *("" for _ in groups), *end))
-            for level, counts in row["levels"].items():
-                totals = {group: sum(each[group] for each in row["levels"].values()) for group in groups}
-                told.append((f"    {level}", *(_share(counts[group], totals[group]) for group in groups), None, None, None, None))
+            told.append((row["variable"], NUMBER_LEVEL, *(_spread(row["groups"][group]) for group in groups), *end))
+            continue
+        totals = {group: sum(counts[group] for counts in row["levels"].values()) for group in groups}
+        for level, counts in row["levels"].items():
+            told.append((row["variable"], level, *(_share(counts[group], totals[group]) for group in groups), *end))
+            end = ("", "", "", "")
     return Table("Table 1" if by is None else f"Table 1, by {by}", columns, tuple(told))
 
 
@@ -156,8 +158,8 @@ def _share(count: int, total: int) -> str:
 
 
 def _notes(subset: Subset, by: str | None, groups: dict[str, np.ndarray], rows: list[dict[str, Any]]) -> tuple[str, ...]:
-    notes = ["Numbers: Wilcoxon's rank sum test of two groups, Kruskal and Wallis' of more. Categories: Fisher's exact test where an expected count is below 5, else "
-             "chi-square, with Yates' correction in tables of two by two. p values are not adjusted for their number.",
+    notes = ["Numbers: Wilcoxon's rank sum test of two groups, Kruskal and Wallis' of more. Categories: Fisher's exact test where an expected count is "
+             "below 5, else chi-square, with Yates' correction in tables of two by two. p values are not adjusted for their number.",
              "Percentages are of the cases with a value."]
     if len(groups) > 2:
         notes.append("The standardised difference is the largest of all pairs of groups.")

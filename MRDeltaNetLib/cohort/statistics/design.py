@@ -68,7 +68,8 @@ class Dropped:
     reason: str
 
 
-def coding(frame: "pandas.DataFrame", columns: Sequence[str], references: Mapping[str, str], among: np.ndarray | None = None) -> tuple[Coding, tuple[Dropped, ...]]:
+def coding(frame: "pandas.DataFrame", columns: Sequence[str], references: Mapping[str, str],
+           among: np.ndarray | None = None) -> tuple[Coding, tuple[Dropped, ...]]:
     """How columns of a frame become terms, and which of them cannot.
 
     references  column -> reference level; without one the first in alphabetical order. A column of numbers that is named here is taken for categories

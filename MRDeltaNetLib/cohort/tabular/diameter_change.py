@@ -34,7 +34,10 @@ DIGITS = 10
 
 
 def relative_changes(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    """Change of diameters in percent of those before: before (n,), after (n, k), any unit of length; NaN where one is missing or that before is not above 0."""
+    """Change of diameters in percent of those before: before (n,), after (n, k), any unit of length.
+
+    NaN where one is missing or that before is not above 0
+    """
     before, after = np.asarray(before, dtype=float)[:, None], np.asarray(after, dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(before > 0, 100 * (after - before) / before, np.nan)
@@ -62,14 +65,16 @@ def cross_fitted_probabilities(changes: np.ndarray, outcome: np.ndarray, seed: i
     return probability
 
 
-def scored(table: "pandas.DataFrame", *, identity: str, outcome: str, before: str, after: Sequence[str], positive: str | None = None, seed: int = 0) -> "pandas.DataFrame":
+def scored(table: "pandas.DataFrame", *, identity: str, outcome: str, before: str, after: Sequence[str], positive: str | None = None,
+           seed: int = 0) -> "pandas.DataFrame":
     """One row a case of a table: id and outcome as they stand there, p_delta_diameter, with several visits p_delta_<visit>, and the changes in percent.
 
     raises  InputError MRD-E438 for a column that is not there, E444 for a diameter that is no number, E449 for an outcome that cannot be read, E789 as above
     """
     absent = [name for name in (identity, outcome, before, *after) if name not in table.columns]
     if absent:
-        raise InputError("A column that was named is not in the table", code="MRD-E438", found=", ".join(absent), fix="write the names as the table's first line has them")
+        raise InputError("A column that was named is not in the table", code="MRD-E438", found=", ".join(absent),
+                         fix="write the names as the table's first line has them")
     typed_table = typed(table, texts=(identity, outcome), numbers=(before, *after))
     known = outcome_of(typed_table, EvaluationConfig(id=identity, outcome=outcome, positive=positive))
     changes = relative_changes(typed_table[before], typed_table[list(after)])
@@ -96,8 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")
     given = parser.parse_args(arguments)
     try:
-        found = scored(read_table(given.table, "the table of diameters").frame, identity=given.id, outcome=given.outcome, before=given.before, after=given.after,
-                       positive=given.positive, seed=given.seed)
+        found = scored(read_table(given.table, "the table of diameters").frame, identity=given.id, outcome=given.outcome, before=given.before,
+                       after=given.after, positive=given.positive, seed=given.seed)
         write_text(given.out, _as_csv(found))
     except MRDeltaNetError as problem:
         print(problem.text(), file=sys.stderr)

@@ -57,12 +57,13 @@ def test_a_trial_is_told_as_r_tells_it(colon):
 def test_tables_and_figures_are_what_the_page_draws(colon):
     table = colon.tables["survival_recurrence_rx_groups"]
     assert dict(zip(table.columns, table.rows[2]))["Median, days"] == "not reached" and "Log-rank" in table.notes[0]
+    assert [dict(zip(table.columns, row))["Hazard ratio"] for row in table.rows][0] == "reference"
     figure = colon.figures["survival_recurrence_rx_km"]
     assert figure.kind == "kaplan_meier" and figure.data["risk_times"] == [0, 365, 1095, 1825] and figure.data["groups"][0]["n_risk"] == [315, 227, 155, 128]
     for group in figure.data["groups"]:
         assert len(group["time"]) <= 502 and (np.diff(group["time"]) >= 0).all() and (np.diff(group["survival"]) <= 0).all() and group["survival"][0] == 1
     assert len(colon.figures["survival_recurrence_schoenfeld"].data["panels"]) == 9
-    assert {row["label"] for row in colon.figures["survival_recurrence_hazard_ratios"].data["rows"]} > {"rx: Lev vs Obs", "age"}
+    assert {row["label"] for row in colon.figures["survival_recurrence_hazard_ratios"].data["rows"]} > {"rx: Lev vs Obs", "age, per unit"}
     json.dumps([colon.values, [each.data for each in colon.figures.values()]], allow_nan=False)
 
 

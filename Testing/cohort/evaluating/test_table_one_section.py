@@ -32,7 +32,10 @@ def test_three_arms_of_a_trial_have_r_s_p_values(real_data):
 
 def test_groups_are_the_outcome_unless_there_are_several_sets():
     part = section(made_up())
-    assert list(by_variable(part)["age"]["groups"]) == ["pCR", "non-pCR"] and part.tables["table_one"].columns[1].startswith("pCR (n = ")
+    assert list(by_variable(part)["age"]["groups"]) == ["pCR", "non-pCR"] and part.tables["table_one"].columns[2].startswith("pCR (n = ")
+    rows = part.tables["table_one"].rows
+    assert [row[:2] for row in rows] == [("age", "median (quartiles; range)"), ("stage", "T2"), ("stage", "T3"), ("stage", "T4"), ("sex", "Female"), ("sex", "Male")]
+    assert isinstance(rows[1][4], float) and rows[2][4] == ""                     # p stands in the first row of a variable
     frame = made_up().frame.assign(set=np.array(["external", "train", "internal"], dtype=object)[np.arange(240) % 3])
     part = section(subset(frame, made_up().outcome, clinical=("age", "stage", "set")))
     assert list(by_variable(part)["age"]["groups"]) == ["train", "internal", "external"] and "set" not in by_variable(part)

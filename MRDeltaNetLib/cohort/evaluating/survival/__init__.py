@@ -79,8 +79,8 @@ def _grouping_notes(cases: FollowUp, grouping: Grouping, told: dict[str, Any]) -
     if single:
         notes.append(f"{cases.name}: one case only in {', '.join(single)}; tests with it say little.")
     if grouping.name == TRUE and cases.settings.landmark is None:
-        notes.append(f"{cases.name} by true response: response is known at surgery only. Unless time is counted from surgery, those who responded could not have had "
-                     "the event before it; set the landmark.")
+        notes.append(f"{cases.name} by true response: response is known at surgery only. Unless time is counted from surgery, those who responded could "
+                     "not have had the event before it; set the landmark.")
     return notes
 
 

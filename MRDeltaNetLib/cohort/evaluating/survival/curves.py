@@ -8,7 +8,7 @@ import numpy as np
 
 from MRDeltaNetLib.cohort.evaluating.clinical_values import plain
 from MRDeltaNetLib.cohort.evaluating.survival.follow_up import SECTION, FollowUp, time_text
-from MRDeltaNetLib.cohort.evaluating.survival.grouping import Grouping
+from MRDeltaNetLib.cohort.evaluating.survival.grouping import OF_RESPONSE, Grouping
 from MRDeltaNetLib.cohort.statistics.survival import (KaplanMeier, at_risk, cox, kaplan_meier, logrank, mean_difference, median_survival, restricted_mean,
                                                       survival_at, with_interval)
 from MRDeltaNetLib.evaluation import Figure, Omission, Table
@@ -69,8 +69,8 @@ def _means(cases: FollowUp, curves: dict[str, KaplanMeier]) -> dict[str, Any]:
     for label in others:
         found = mean_difference(means[label], means[first])
         differences.append({"group": label, "reference": first, "difference": found.value, "lo": found.lower, "hi": found.upper, "p": found.p})
-    return {"until": reached[-1], "groups": {label: {"mean": one.value, "standard_error": one.error, "lo": one.lower, "hi": one.upper} for label, one in means.items()},
-            "differences": differences}
+    groups = {label: {"mean": one.value, "standard_error": one.error, "lo": one.lower, "hi": one.upper} for label, one in means.items()}
+    return {"until": reached[-1], "groups": groups, "differences": differences}
 
 
 def figure(cases: FollowUp, grouping: Grouping, values: dict[str, Any]) -> Figure:
@@ -82,12 +82,13 @@ def figure(cases: FollowUp, grouping: Grouping, values: dict[str, Any]) -> Figur
         steps = np.flatnonzero(curve.events > 0)
         steps = np.unique(np.append(thinned(steps), len(curve.time) - 1))
         start = lambda column, first: [first, *(plain(value) for value in column[steps])]
-        groups.append({"label": label, "time": start(curve.time, 0.0), "survival": start(curve.survival, 1.0), "lo": start(curve.lower, 1.0),
-                       "hi": start(curve.upper, 1.0), "censored": thinned(curve.time[curve.censored > 0]).tolist(),
+        groups.append({"label": label.replace("=", " ") if grouping.name in OF_RESPONSE else label, "time": start(curve.time, 0.0),
+                       "survival": start(curve.survival, 1.0), "lo": start(curve.lower, 1.0), "hi": start(curve.upper, 1.0),
+                       "censored": thinned(curve.time[curve.censored > 0]).tolist(),
                        "n_risk": at_risk(curve, (0.0, *cases.marks)).tolist(), "n": one["n"], "events": one["events"], "median": one["median"],
                        "median_lo": one["lo"], "median_hi": one["hi"]})
     test = values["logrank"]
-    text = "; ".join(f"{one['term']} against {one['reference']}: hazard ratio {one['hr']:.2f} ({one['lo']:.2f} to {one['hi']:.2f})" for one in values["cox"])
+    text = "hazard ratio {hr:.2f} ({lo:.2f} to {hi:.2f})".format(**values["cox"][0]) if len(values["cox"]) == 1 else ""      # of more groups: in the table
     return Figure("kaplan_meier", f"{cases.name} by {grouping.title}", {"unit": cases.settings.unit, "groups": groups, "risk_times": [0.0, *cases.marks],
                                                                         "p_logrank": test and test["p"], "text": text})
 
@@ -99,14 +100,17 @@ def tables(cases: FollowUp, grouping: Grouping, values: dict[str, Any]) -> dict[
     rows = []
     for label, one in values["km"].items():
         ratio, mean = ratios.get(label, {}), means["groups"][label] if means else {}
+        against = (ratio.get(key) for key in ("hr", "lo", "hi", "p")) if label != grouping.order[0] else ("reference", None, None, "")
         rows.append((label, one["n"], one["events"], *("not reached" if one[key] is None else one[key] for key in ("median", "lo", "hi")),
-                     *(ratio.get(key) for key in ("hr", "lo", "hi", "p")), *(mean.get(key) for key in ("mean", "lo", "hi"))))
+                     *against, *(mean.get(key) for key in ("mean", "lo", "hi"))))
     until = f" within {time_text(means['until'])} {unit}" if means else ""
     with_bounds = lambda name: (name, f"{name} low", f"{name} high")
-    columns = ("Group", "Cases", "Events", *with_bounds(f"Median, {unit}"), *with_bounds("Hazard ratio"), "p (Wald)", *with_bounds(f"Mean time{until}, {unit}"))
+    columns = ("Group", "Cases", "Events", *with_bounds(f"Median, {unit}"), *with_bounds("Hazard ratio"), "p (Wald)",
+               *with_bounds(f"Mean time{until}, {unit}"))
     test = values["logrank"]
     notes = [f"Log-rank: chi-square {test['chisq']:.4g}, {test['df']} degrees of freedom, p = {test['p']:.4g}."] if test else []
-    notes += [f"Restricted mean, {one['group']} less {one['reference']}: {one['difference']:.4g} {unit} ({one['lo']:.4g} to {one['hi']:.4g}), p = {one['p']:.4g}."
+    notes += [f"Restricted mean, {one['group']} less {one['reference']}: {one['difference']:.4g} {unit} "
+              f"({one['lo']:.4g} to {one['hi']:.4g}), p = {one['p']:.4g}."
               for one in (means["differences"] if means else [])]
     at = tuple((label, float(mark), told["n_risk"], told["surv"], told["lo"], told["hi"], told["log_log_lo"], told["log_log_hi"])
                for label, one in values["km"].items() for mark, told in one["at"].items())

@@ -12,7 +12,7 @@ from MRDeltaNetLib.cohort.evaluating.thresholds import class_cut
 from MRDeltaNetLib.cohort.statistics.design import is_category, level_text
 from MRDeltaNetLib.evaluation import Omission
 
-PREDICTED, TRUE = "predicted", "true"
+OF_RESPONSE = PREDICTED, TRUE = "predicted", "true"
 MOST_GROUPS, MOST_LEVELS_OF_NUMBERS = 12, 5
 
 
@@ -32,21 +32,21 @@ def groupings(subset: Subset, cases: FollowUp) -> tuple[list[Grouping], list[Omi
     """Configured columns first, then predicted, then true complete response; what cannot be grouped is left out with its reason."""
     found, omissions = [], []
     for name in cases.settings.groups:
-        _keep(_column(subset, cases, name), name, found, omissions)
-    _keep(_predicted(subset, cases), "predicted response", found, omissions)
-    _keep(_true(subset, cases), "true response", found, omissions)
+        _keep(_column(subset, cases, name), name, f"name a column with 2 to {MOST_GROUPS} groups in the settings", found, omissions)
+    _keep(_predicted(subset, cases), "predicted response", "give a score, and the threshold that was locked for it", found, omissions)
+    _keep(_true(subset, cases), "true response", "give the outcome of cases with follow-up", found, omissions)
     return found, omissions
 
 
-def _keep(grouping: Grouping | str, what: str, found: list[Grouping], omissions: list[Omission]) -> None:
+def _keep(grouping: Grouping | str, what: str, fix: str, found: list[Grouping], omissions: list[Omission]) -> None:
     if isinstance(grouping, Grouping) and any(each.name == grouping.name for each in found):
         return
     if isinstance(grouping, Grouping) and not 2 <= len(grouping.order) <= MOST_GROUPS:
-        grouping = f"{len(grouping.order)} groups among the cases with follow-up"
+        grouping = f"{len(grouping.order)} group{'s' if len(grouping.order) != 1 else ''} among the cases with follow-up"
     if isinstance(grouping, Grouping):
         found.append(grouping)
     else:
-        omissions.append(Omission(SECTION, f"Survival by {what}", grouping, f"2 to {MOST_GROUPS} groups are needed"))
+        omissions.append(Omission(SECTION, f"Survival by {what}", grouping, fix))
 
 
 def _column(subset: Subset, cases: FollowUp, name: str) -> Grouping | str:
@@ -81,24 +81,30 @@ def _predicted(subset: Subset, cases: FollowUp) -> Grouping | str:
         return warning
     values = score.values[cases.rows]
     words = np.array([None if np.isnan(value) else "pCR" if value >= threshold else "non-pCR" for value in values], dtype=object)
-    return _labelled(PREDICTED, f"response predicted by {score.label} at {threshold:.4g}", words, [each for each in ("non-pCR", "pCR") if each in set(words)], warning)
+    return _labelled(PREDICTED, f"response predicted by {score.label} at {threshold:.4g}", words, _present(words), warning)
 
 
 def _threshold(subset: Subset) -> tuple[float | None, str]:
     """The threshold and why groups made by it are too good, or None and why there is none."""
-    learned = "The model has learned from these very cases: its groups differ more than those of new cases would." if subset.name == subset.config.train_set else ""
+    learned = ("The model has learned from these very cases: its groups differ more than those of new cases would."
+               if subset.name == subset.config.train_set else "")
     cut = class_cut(subset, subset.model.name)
     if cut is None:
         return None, "no threshold was locked, and without both outcomes none can be chosen"
-    here = (f"The threshold was chosen on these very cases ({cut.rule}): groups differ more, and p is smaller, than in new cases. Lock a threshold in the settings."
-            if cut.same_data else "")
+    here = (f"The threshold was chosen on these very cases ({cut.rule}): groups differ more, and p is smaller, than in new cases. "
+            "Lock a threshold in the settings." if cut.same_data else "")
     return cut.threshold, " ".join(filter(None, (here, learned)))
 
 
 def _true(subset: Subset, cases: FollowUp) -> Grouping | str:
     values = subset.outcome[cases.rows]
     words = np.array([None if np.isnan(value) else "pCR" if value else "non-pCR" for value in values], dtype=object)
-    return _labelled(TRUE, "true response", words, [each for each in ("non-pCR", "pCR") if each in set(words)])
+    return _labelled(TRUE, "true response", words, _present(words))
+
+
+def _present(words: np.ndarray) -> list[str]:
+    """Those of both responses that a case has, the one without first."""
+    return [each for each in ("non-pCR", "pCR") if each in set(words)]
 
 
 def _labelled(name: str, title: str, words: np.ndarray, order: list[str], warning: str = "") -> Grouping:

@@ -56,7 +56,8 @@ def models(subset: Subset, cases: FollowUp) -> Told:
     code, dropped = coding(frame, names, subset.config.references)
     omissions = dropped_omissions(SECTION, what, dropped) + unknown_references(SECTION, subset, dict(code.levels))
     alone = {name: _model(frame, cases, Coding({name: levels})) for name, levels in code.levels.items()}
-    omissions += tuple(Omission(SECTION, f"{cases.name}: {name} alone", found, "see the column's values") for name, found in alone.items() if isinstance(found, str))
+    omissions += tuple(Omission(SECTION, f"{cases.name}: {name} alone", found, "see the column's values")
+                       for name, found in alone.items() if isinstance(found, str))
     together = _model(frame, cases, code)
     values: dict[str, Any] = {"cox": [], "cox_univariable": [row for found in alone.values() if isinstance(found, Model) for row in found.rows()]}
     tables = {"cox_univariable": _table(f"{cases.name}: each covariate alone", values["cox_univariable"])} if values["cox_univariable"] else {}
@@ -107,15 +108,23 @@ def _model(frame, cases: FollowUp, code: Coding) -> Model | str:
 
 def _whole(model: Model) -> dict[str, Any]:
     """What is told of the model of all covariates, on the cases that it was fitted to."""
-    risk = model.design @ model.fitted.coefficients
     zero, best = model.fitted.log_likelihood
-    rank, weighted = harrell(model.time, model.event, risk), uno(model.time, model.event, risk)
-    degrees = len(model.terms)
+    degrees, chisq = len(model.terms), 2 * (best - zero)
     return {"cox": model.rows(),
             "cox_model": {"n": model.fitted.n, "events": model.fitted.events, "ties": "Efron", "log_likelihood": [zero, best], "in_sample": True,
-                          "likelihood_ratio": {"chisq": 2 * (best - zero), "df": degrees, "p": float(package("scipy.stats").chi2.sf(2 * (best - zero), degrees))}},
-            "harrell_c": rank.c, "harrell_c_se": rank.error, "harrell_c_lo": rank.lower, "harrell_c_hi": rank.upper, "harrell_c_of": "model of all covariates",
-            "uno_c": weighted.c, "uno_c_se": weighted.error, "uno_c_lo": weighted.lower, "uno_c_hi": weighted.upper}
+                          "likelihood_ratio": {"chisq": chisq, "df": degrees, "p": float(package("scipy.stats").chi2.sf(chisq, degrees))}},
+            **_ranked(model)}
+
+
+def _ranked(model: Model) -> dict[str, Any]:
+    """Harrell's and Uno's C of the linear predictor; nothing where all events are at one time."""
+    risk = model.design @ model.fitted.coefficients
+    try:
+        rank, weighted = harrell(model.time, model.event, risk), uno(model.time, model.event, risk)
+    except ValueError:
+        return {}
+    return {"harrell_c": rank.c, "harrell_c_se": rank.error, "harrell_c_lo": rank.lower, "harrell_c_hi": rank.upper,
+            "harrell_c_of": "model of all covariates", "uno_c": weighted.c, "uno_c_se": weighted.error, "uno_c_lo": weighted.lower, "uno_c_hi": weighted.upper}
 
 
 def _table(title: str, rows: list[dict[str, Any]]) -> Table:
@@ -127,7 +136,8 @@ def _table(title: str, rows: list[dict[str, Any]]) -> Table:
 def _hazards_table(cases: FollowUp, values: dict[str, Any]) -> Table:
     return Table(f"{cases.name}: do hazards stay proportional?", ("Variable", "Chi-square", "df", "p"),
                  tuple((one["variable"], one["chisq"], one["df"], one["p"]) for one in values["proportional_hazards"]),
-                 ("Score test of coefficients that change with 1 - S(t), as R's cox.zph. A small p: the hazard ratio is a mean over a follow-up in which it changes.",))
+                 ("Score test of coefficients that change with 1 - S(t), as R's cox.zph. A small p: the hazard ratio is a mean over a follow-up in which "
+                  "it changes.",))
 
 
 def _forest(cases: FollowUp, values: dict[str, Any]) -> Figure:

@@ -22,30 +22,32 @@ def ranking(subset: Subset, cases: FollowUp) -> tuple[dict[str, Any], dict[str, 
         there = ~np.isnan(score.values[cases.rows])
         time, event, risk = cases.time[there], cases.event[there], -score.values[cases.rows][there]
         try:
-            values[score.name], curves[score.name] = _told(cases, time, event, risk, subset)
+            drawn = _even_times(time[event == 1]) if not values else np.zeros(0)              # one curve: the study's score
+            values[score.name], curves[score.name] = _told(cases, time, event, risk, drawn, subset)
         except ValueError as none:
             omissions.append(Omission(SECTION, f"{cases.name}: C of {score.label}", str(none), "scores and events of more cases are needed"))
     if not values:
         return {}, {}, {}, omissions
-    rows = tuple((subset.scores[name].label, one["n"], one["events"], *(one["harrell"][key] for key in ("c", "lo", "hi")), *(one["uno"][key] for key in ("c", "lo", "hi")))
-                 for name, one in values.items())
+    numbers = lambda one: (one["n"], one["events"], *(one[kind][key] for kind in ("harrell", "uno") for key in ("c", "lo", "hi")))
+    rows = tuple((subset.scores[name].label, *numbers(one)) for name, one in values.items())
     at = tuple((subset.scores[name].label, float(mark), one["auc"], one["lo"], one["hi"]) for name, told in values.items()
                for mark, one in told["time_dependent_auc"].items())
-    tables = {"concordance": Table(f"{cases.name}: how well scores rank it", ("Score", "Cases", "Events", "Harrell's C", "Harrell's C low", "Harrell's C high", "Uno's C",
-                                                                              "Uno's C low", "Uno's C high"), rows,
+    columns = ("Score", "Cases", "Events", "Harrell's C", "Harrell's C low", "Harrell's C high", "Uno's C", "Uno's C low", "Uno's C high")
+    tables = {"concordance": Table(f"{cases.name}: how well scores rank it", columns, rows,
                                    ("A larger score means a later event: C above 0.5 says that those who are likely to respond completely have it later.",))}
     if at:
-        tables["time_dependent_auc"] = Table(f"{cases.name}: area under the ROC curve at times", ("Score", f"Time, {cases.settings.unit}", "AUC", "AUC low", "AUC high"), at)
+        tables["time_dependent_auc"] = Table(f"{cases.name}: area under the ROC curve at times",
+                                             ("Score", f"Time, {cases.settings.unit}", "AUC", "AUC low", "AUC high"), at)
     first = next(iter(values))
     return values, tables, _figure(f"{cases.name}: area under the ROC curve of {subset.scores[first].label} at times", cases, curves[first]), omissions
 
 
-def _told(cases: FollowUp, time, event, risk, subset: Subset) -> tuple[dict[str, Any], np.ndarray]:
-    """What is told of one score, and its curve: times, areas, lower and upper bounds (4, m)."""
+def _told(cases: FollowUp, time, event, risk, drawn: np.ndarray, subset: Subset) -> tuple[dict[str, Any], np.ndarray]:
+    """What is told of one score, and its curve at the times drawn (m,): times, areas, lower and upper bounds (4, m)."""
     rank, weighted = harrell(time, event, risk), uno(time, event, risk)
     told = {"n": len(time), "events": int(event.sum())}
     told |= {name: {"c": one.c, "se": one.error, "lo": one.lower, "hi": one.upper} for name, one in (("harrell", rank), ("uno", weighted))}
-    times = np.concatenate([cases.marks, _even_times(time[event == 1])])
+    times = np.concatenate([cases.marks, drawn])
     areas = time_dependent_auc(time, event, risk, times)
     low, high, samples = time_dependent_auc_bounds(time, event, risk, times, min(SAMPLES, subset.config.bootstrap), subset.config.seed)
     marked = len(cases.marks)

@@ -17,6 +17,8 @@ PRECISION = 1e-12
 SCORE_LEFT = 1e-4
 """Largest slope of the log likelihood that a fit may leave, in events per standard deviation of a column: where a column separates those who
 have events from those who do not, the likelihood has no maximum, and steps end far out."""
+LARGEST = 700.0
+"""Logarithm of the largest ratio that is told: a number can hold no more."""
 FARTHEST = 8.0
 """A hazard of more than e^8 to one for one standard deviation of a column is a likelihood without a maximum."""
 
@@ -170,5 +172,5 @@ def _fitted(time, event, design):
 
 
 def _ratio(coefficient: float, error: float) -> tuple[float, float, float, float]:
-    bound = lambda sign: math.exp(min(700.0, coefficient + sign * Z_95 * error))
-    return math.exp(coefficient), bound(-1), bound(1), math.erfc(abs(coefficient / error) / math.sqrt(2))
+    ratio = lambda logarithm: math.exp(min(LARGEST, logarithm))
+    return ratio(coefficient), ratio(coefficient - Z_95 * error), ratio(coefficient + Z_95 * error), math.erfc(abs(coefficient / error) / math.sqrt(2))
