@@ -147,7 +147,7 @@ def test_the_answer_stands_at_the_top_and_in_one_table(written):
 def test_limits_say_what_the_facts_say(written):
     words = Page(report(written[0])).text
     for said in ("Research use only: nothing here may decide on a patient", "The data are simulated", "Few cases: 31 with pCR and 150 without", "fair only if each score is of a model that had not seen",
-                 "2 of 183 cases of the set train have no known outcome"):
+                 "The outcome of some cases is not known: 2 of 183 (train), 2 of 183 (internal), 2 of 183 (external)"):
         assert said in words
     assert "There is no set named external" not in words
     assert "SIMULATED DATA" in words

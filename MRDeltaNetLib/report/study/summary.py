@@ -75,6 +75,7 @@ def _rows(evaluation: Evaluation) -> list[tuple[str, dict[str, str]]]:
     if first:
         rows += [_row(evaluation, f"{label} at the threshold {fixed(first['threshold'], 3)} ({_rule(first)})",
                       lambda parts, key=key: _ci(_same_rule(parts, model, first) or {}, key, 2)) for key, label in _RATES]
+        rows.append(_row(evaluation, f"Net benefit at {fixed(first['threshold'], 2)}; of calling everybody pCR", lambda parts: _benefit(parts, model, first["threshold"])))
     rows += [_row(evaluation, label, lambda parts, key=key, places=places: _ci(found(parts, "calibration", model) or {}, key, places)) for key, (label, places) in _RIGHT.items()]
     rows += _comparisons(evaluation) + _survival(evaluation)
     return rows
@@ -105,6 +106,15 @@ def _same_rule(parts: Parts, model: str, first: Mapping[str, Any]) -> Mapping[st
     return next((one for one in points if one.get("rule") == first["rule"] and one.get("threshold") == first["threshold"]), None)
 
 
+def _benefit(parts: Parts, model: str, threshold: float) -> str:
+    """Net benefit at the threshold of the curve that is nearest, if one is near."""
+    curve = found(parts, "decision_curve", model) or []
+    nearest = min(curve, key=lambda row: abs(row["threshold"] - threshold), default=None)
+    if nearest is None or abs(nearest["threshold"] - threshold) > 0.01:
+        return NOT_KNOWN
+    return f"{interval(nearest['net_benefit'], nearest.get('lo'), nearest.get('hi'), 3)}; {fixed(nearest['treat_all'], 3)}"
+
+
 def _comparisons(evaluation: Evaluation) -> list[tuple[str, dict[str, str]]]:
     labels = evaluation.facts.get("scores") or {}
     others = list(dict.fromkeys(entry["b"] for parts in evaluation.sets.values() for entry in _list(parts, "comparisons")))
@@ -127,9 +137,16 @@ def _survival(evaluation: Evaluation) -> list[tuple[str, dict[str, str]]]:
     endpoints = list(dict.fromkeys(name for parts in evaluation.sets.values() for name in (parts["survival"].values if "survival" in parts else {})))
     rows = []
     for name in endpoints:
-        rows.append(_row(evaluation, f"{name}: log-rank p of the groups told first", lambda parts, name=name: p_value(found(parts, "survival", name, "logrank", "p"))))
+        rows.append(_row(evaluation, f"{name}: log-rank p{_grouped(evaluation, name)}", lambda parts, name=name: p_value(found(parts, "survival", name, "logrank", "p"))))
         rows.append(_row(evaluation, f"{name}: Harrell\N{RIGHT SINGLE QUOTATION MARK}s C", lambda parts, name=name: _harrell(found(parts, "survival", name) or {})))
     return rows
+
+
+def _grouped(evaluation: Evaluation, endpoint: str) -> str:
+    """What the groups are, as the section calls them in the main set."""
+    told = found(evaluation.sets.get(evaluation.main_set, {}), "survival", endpoint) or {}
+    title = ((told.get("groupings") or {}).get(told.get("grouping")) or {}).get("title")
+    return f" by {title}" if title else ""
 
 
 def _harrell(told: Mapping[str, Any]) -> str:

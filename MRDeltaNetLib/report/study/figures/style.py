@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
-import numpy as np
-
 from MRDeltaNetLib.errors import require
 from MRDeltaNetLib.io.atomic import atomic
 
@@ -228,6 +226,6 @@ def write_png(figure: Any, path: Path) -> None:
     """The figure as PNG in DPI, without date and software; no transparency, as journals want it, which also halves the time of packing it."""
     image = require("PIL.Image", "The figures of a study", "pip install Pillow")
     figure.canvas.draw()
-    pixels = image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
+    pixels = image.frombuffer("RGBA", figure.canvas.get_width_height(), figure.canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
     with atomic(path) as temporary:
         pixels.save(temporary, format="PNG", dpi=(DPI, DPI), compress_level=4)
