@@ -10,6 +10,8 @@ from MRDeltaNetLib.cohort.evaluating.subset import Subset
 from MRDeltaNetLib.cohort.statistics.design import Dropped, Term
 from MRDeltaNetLib.evaluation import Omission, Part
 
+MOST_CASES = 100_000
+"""Of more cases than this Cox models, ranks of times and cross-fitted models take many minutes, and are left out; a sample of the cases tells the same."""
 EVENTS_A_TERM = 10
 """Fewer events than this for every term, and coefficients are too large and too sure (Peduzzi 1996, doi:10.1016/S0895-4356(96)00236-3)."""
 
@@ -35,6 +37,11 @@ def unknown_references(section: str, subset: Subset, levels: dict[str, tuple[str
                           "no case of this set has that level, so the first one in alphabetical order is the reference",
                           "correct the reference in the settings if it is misspelt")
                  for name, reference in subset.config.references.items() if levels.get(name) and reference not in levels[name])
+
+
+def too_many(cases: int) -> str:
+    """Why something is left out that would take too long, or empty."""
+    return f"{cases} cases are more than the {MOST_CASES} for which this is done in minutes" if cases > MOST_CASES else ""
 
 
 def term_label(term: Term) -> str:

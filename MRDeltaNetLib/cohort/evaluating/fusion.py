@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from MRDeltaNetLib.cohort.evaluating.clinical_values import covariates, dropped_omissions, few_events, nothing
+from MRDeltaNetLib.cohort.evaluating.clinical_values import covariates, dropped_omissions, few_events, nothing, too_many
 from MRDeltaNetLib.cohort.evaluating.subset import Score, Subset
 from MRDeltaNetLib.cohort.statistics import auc_with_ci, brier, logistic, paired_delong, roc, sigmoid
 from MRDeltaNetLib.cohort.statistics.crossfitting import FOLDS, REPEATS, applied, cross_fitted, explained, fitted
@@ -98,6 +98,8 @@ def _linear(score: Score) -> np.ndarray:
 
 
 def _problem(here: Cases, there: Cases, code: Coding, crossed: bool) -> str:
+    if (many := too_many(max(len(here.outcome), len(there.outcome)))):
+        return many
     if not code.terms:
         return "no covariate can be used"
     if there.least < len(code.terms) + 1:

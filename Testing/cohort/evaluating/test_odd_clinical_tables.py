@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from MRDeltaNetLib.cohort.evaluating import fusion, logistic, survival, table_one
 from MRDeltaNetLib.config import EndpointConfig, TableOneConfig
-from Testing.cohort.evaluating.clinical_subset import subset
+from Testing.cohort.evaluating.clinical_subset import made_up, subset
 
 COLUMNS = {"plain": lambda rng, n: rng.normal(size=n), "constant": lambda rng, n: np.full(n, 3.0), "empty": lambda rng, n: np.full(n, np.nan),
            "gaps": lambda rng, n: np.where(rng.random(n) < 0.5, np.nan, rng.normal(size=n)), "binary": lambda rng, n: rng.integers(0, 2, n) * 1.0,
@@ -46,6 +46,15 @@ def test_nothing_is_raised_and_nothing_is_warned(seed, n, kinds, outcome, time, 
             json.dumps([part.values, [figure.data for figure in part.figures.values()], [table.rows for table in part.tables.values()]], allow_nan=False)
             assert part.values or part.omissions
             assert all(each.section == module.SECTION and each.reason and each.fix for each in part.omissions)
+
+
+def test_what_would_take_many_minutes_is_left_out_and_curves_are_not(monkeypatch):
+    from MRDeltaNetLib.cohort.evaluating import clinical_values
+    monkeypatch.setattr(clinical_values, "MOST_CASES", 100)
+    part = survival.section(made_up(150))
+    assert part.values["dfs"]["logrank"] and not part.values["dfs"]["cox"] and not part.values["dfs"]["scores"]
+    assert sum("150 cases are more than the 100" in each.reason for each in part.omissions) == 4
+    assert "more than the 100" in fusion.section(made_up(150)).omissions[-1].reason
 
 
 def test_events_all_at_one_time_rank_nobody():

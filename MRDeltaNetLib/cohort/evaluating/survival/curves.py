@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from MRDeltaNetLib.cohort.evaluating.clinical_values import plain
+from MRDeltaNetLib.cohort.evaluating.clinical_values import plain, too_many
 from MRDeltaNetLib.cohort.evaluating.survival.follow_up import SECTION, FollowUp, time_text
 from MRDeltaNetLib.cohort.evaluating.survival.grouping import OF_RESPONSE, Grouping
 from MRDeltaNetLib.cohort.statistics.survival import (KaplanMeier, at_risk, cox, kaplan_meier, logrank, mean_difference, median_survival, restricted_mean,
@@ -34,6 +34,8 @@ def compared(cases: FollowUp, grouping: Grouping) -> tuple[dict[str, Any], list[
     except ValueError as none:
         omissions.append(Omission(SECTION, f"Log-rank test of {what}", str(none), "longer follow-up is needed"))
     try:
+        if (many := too_many(len(cases.time))):
+            raise ValueError(many)
         columns = np.column_stack([groups[label][together] for label in grouping.order[1:]]).astype(float)
         fitted = cox(cases.time[together], cases.event[together], columns)
         values["cox"] = [{"term": label, "reference": grouping.order[0]} | dict(zip(("hr", "lo", "hi", "p"), ratio))

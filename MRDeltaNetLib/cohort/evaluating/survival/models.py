@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from MRDeltaNetLib.cohort.evaluating.clinical_values import covariates, dropped_omissions, few_events, plain, term_label, unknown_references
+from MRDeltaNetLib.cohort.evaluating.clinical_values import covariates, dropped_omissions, few_events, plain, term_label, too_many, unknown_references
 from MRDeltaNetLib.cohort.evaluating.subset import Subset
 from MRDeltaNetLib.cohort.evaluating.survival.curves import thinned
 from MRDeltaNetLib.cohort.evaluating.survival.follow_up import SECTION, FollowUp
@@ -49,9 +49,9 @@ def models(subset: Subset, cases: FollowUp) -> Told:
     """cox (all together), cox_univariable, cox_model, proportional_hazards, harrell_c and uno_c of the model of all."""
     names = _covariates(subset, cases)
     what = f"Cox models of {cases.name}"
-    if not names or not cases.events:
-        reason = "there is no covariate" if not names else "no event happened"
-        return Told({"cox": [], "cox_univariable": []}, {}, {}, (), (Omission(SECTION, what, reason, "name covariates, or wait for events"),))
+    reason = "there is no covariate" if not names else "no event happened" if not cases.events else too_many(len(cases.time))
+    if reason:
+        return Told({"cox": [], "cox_univariable": []}, {}, {}, (), (Omission(SECTION, what, reason, "name covariates, wait for events, or take a sample"),))
     frame = subset.frame.iloc[cases.rows]
     code, dropped = coding(frame, names, subset.config.references)
     omissions = dropped_omissions(SECTION, what, dropped) + unknown_references(SECTION, subset, dict(code.levels))

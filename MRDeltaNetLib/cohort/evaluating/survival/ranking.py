@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from MRDeltaNetLib.cohort.evaluating.clinical_values import plain
+from MRDeltaNetLib.cohort.evaluating.clinical_values import plain, too_many
 from MRDeltaNetLib.cohort.evaluating.subset import Subset
 from MRDeltaNetLib.cohort.evaluating.survival.follow_up import SECTION, FollowUp, time_text
 from MRDeltaNetLib.cohort.statistics.survival import harrell, time_dependent_auc, time_dependent_auc_bounds, uno
@@ -17,6 +17,8 @@ CURVE_TIMES, LEAST_EVENTS, SAMPLES = 16, 10, 500
 
 def ranking(subset: Subset, cases: FollowUp) -> tuple[dict[str, Any], dict[str, Table], dict[str, Figure], list[Omission]]:
     """values {score: what is told}, tables, figures and omissions."""
+    if (many := too_many(len(cases.time))) and subset.scores:
+        return {}, {}, {}, [Omission(SECTION, f"{cases.name}: how well scores rank it", many, "take a sample of the cases")]
     values, curves, omissions = {}, {}, []
     for score in subset.scores.values():
         there = ~np.isnan(score.values[cases.rows])

@@ -82,37 +82,31 @@ class Moments:
         linear = centred @ coefficients
         shift = linear.max()
         weight = np.exp(linear - shift)
+        powers = weight, weight[:, None] * centred, weight[:, None, None] * centred[:, :, None] * centred[:, None, :]
         order = np.argsort(-time, kind="stable")
-        risk = np.cumsum(weight[order]), np.cumsum((weight[:, None] * centred)[order], axis=0), \
-            np.cumsum((weight[:, None, None] * centred[:, :, None] * centred[:, None, :])[order], axis=0)
-        self.times = np.unique(time[event])
+        rows = np.flatnonzero(event)[np.argsort(time[event], kind="stable")]               # events by time
+        self.times, first, self.counts = np.unique(time[rows], return_index=True, return_counts=True)
         last = np.searchsorted(-time[order], -self.times, side="right") - 1
-        self.scores = np.zeros((len(self.times), design.shape[1]))
-        self.information = np.zeros((len(self.times), design.shape[1], design.shape[1]))
-        self.counts = np.zeros(len(self.times), int)
-        self.rows: list[np.ndarray] = []
-        self.means = np.zeros_like(self.scores)
-        self.log_likelihood = 0.0
-        for k, moment in enumerate(self.times):
-            rows = np.flatnonzero(event & (time == moment))
-            own = weight[rows].sum(), weight[rows] @ centred[rows], np.einsum("i,ij,ik->jk", weight[rows], centred[rows], centred[rows])
-            for step in range(len(rows)):
-                share = step / len(rows)
-                total = risk[0][last[k]] - share * own[0]
-                mean = (risk[1][last[k]] - share * own[1]) / total
-                self.information[k] += (risk[2][last[k]] - share * own[2]) / total - np.outer(mean, mean)
-                self.means[k] += mean / len(rows)
-                self.log_likelihood -= math.log(total)
-            self.log_likelihood += float((linear[rows] - shift).sum())
-            self.scores[k] = centred[rows].sum(axis=0) - len(rows) * self.means[k]
-            self.counts[k] = len(rows)
-            self.rows.append(rows)
-        self.centred = centred
+        step = np.arange(len(rows)) - np.repeat(first, self.counts)
+        share = step / np.repeat(self.counts, self.counts)
+        total, mean, square = (self._left(power, order, rows, first, last, share) for power in powers)
+        mean, square = mean / total[:, None], square / total[:, None, None]
+        each = np.repeat(1 / self.counts, self.counts)[:, None]
+        means = np.add.reduceat(mean * each, first)
+        self.residual = centred[rows] - np.repeat(means, self.counts, axis=0)
+        self.scores = np.add.reduceat(self.residual, first)
+        self.information = np.add.reduceat(square - mean[:, :, None] * mean[:, None, :], first)
+        self.log_likelihood = float((linear[rows] - shift - np.log(total)).sum())
+
+    def _left(self, power: np.ndarray, order: np.ndarray, rows: np.ndarray, first: np.ndarray, last: np.ndarray, share: np.ndarray) -> np.ndarray:
+        """Sum of a power over each event's risk set (d, ...), less its share of the events of the same time."""
+        whole, own = np.cumsum(power[order], axis=0)[last], np.add.reduceat(power[rows], first)
+        repeated = lambda values: np.repeat(values, self.counts, axis=0)
+        return repeated(whole) - share.reshape(-1, *([1] * (power.ndim - 1))) * repeated(own)
 
     def residuals(self) -> tuple[np.ndarray, np.ndarray]:
         """Schoenfeld's residuals (1982): times (d,) and residuals (d, k), one row an event, by time."""
-        return (np.repeat(self.times, self.counts),
-                np.concatenate([self.centred[rows] - mean for rows, mean in zip(self.rows, self.means)]))
+        return np.repeat(self.times, self.counts), self.residual
 
 
 @dataclass(frozen=True)
