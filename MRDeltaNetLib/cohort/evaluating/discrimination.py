@@ -55,8 +55,13 @@ def section(subset: Subset) -> Part:
         figures["discrimination_precision_recall"] = _recall_figure(subset, ranked)
     if any(one.points for one in found):
         tables["discrimination_operating_points"] = _points_table(subset, found)
-    same = any(cut.same_data for one in found for cut, _ in one.points)
-    return Part({one.score.name: one.told for one in ranked}, tables, figures, (SAME_DATA,) if same else (), tuple(omissions))
+    return Part({one.score.name: one.told for one in ranked}, tables, figures, _notes(subset, found), tuple(omissions))
+
+
+def _notes(subset: Subset, found: list[Judged]) -> tuple[str, ...]:
+    learned = {cut.same_data for one in found for cut, _ in one.points if cut.rule != "locked"}
+    taught = f"Thresholds by rule were learned on the cases of '{subset.training.name}', whose scores have to be out-of-fold ones" if subset.training is not None else ""
+    return ((SAME_DATA,) if True in learned else ()) + ((taught,) if False in learned else ())
 
 
 def _judge(subset: Subset, score: Score, omissions: list[Omission]) -> Judged:
@@ -156,8 +161,10 @@ def _recall_figure(subset: Subset, ranked: list[Judged]) -> Figure:
     curves = []
     for one in ranked:
         precision, recall, _ = package("sklearn.metrics").precision_recall_curve(one.outcome, one.values)
-        kept = _thinned(recall[::-1], precision[::-1])
-        curves.append({"label": one.score.label, "recall": recall[::-1][kept].tolist(), "precision": precision[::-1][kept].tolist(),
+        some = recall[::-1] > 0                                                   # without a right call there is no recall to draw at
+        recall, precision = recall[::-1][some], precision[::-1][some]
+        kept = _thinned(recall, precision)
+        curves.append({"label": one.score.label, "recall": recall[kept].tolist(), "precision": precision[kept].tolist(),
                        "average_precision": one.told["average_precision"]})
     return Figure("precision_recall", "Precision and recall", {"curves": curves, "prevalence": float(ranked[0].outcome.mean())})
 

@@ -14,7 +14,7 @@ from MRDeltaNetLib.errors import Notice
 from MRDeltaNetLib.io.study import plain
 from MRDeltaNetLib.versions import versions
 
-PACKAGES = ("pandas", "scipy", "scikit-learn", "statsmodels", "lifelines", "tableone", "matplotlib")
+PACKAGES = ("pandas", "scipy", "scikit-learn", "statsmodels", "lifelines", "matplotlib")
 
 
 def facts_of(found: Cases, failed: list[dict[str, str]], digests: Mapping[str, str], notices: tuple[Notice, ...]) -> dict[str, Any]:

@@ -165,7 +165,8 @@ def label_of(name: str) -> str:
 def clinical_columns(frame: pandas.DataFrame, header: list[str], scores: Mapping[str, Score], config: EvaluationConfig) -> tuple[tuple[str, ...], list[Notice]]:
     """Columns that are clinical values, in the order of the tables, and what is said of those that are not."""
     ranges = {name + end for name in scores for end in RANGE_ENDS}
-    follow_up = {column for endpoint in config.endpoints.values() for column in (endpoint.time, endpoint.event)}
+    endpoints = (*config.endpoints.values(), *found_endpoints(frame.columns).values())
+    follow_up = {column for endpoint in endpoints for column in (endpoint.time, endpoint.event)}
     other = {config.id, config.outcome, config.centre, config.set, EvaluationConfig.set, config.excluded, *scores, *ranges, *follow_up, *OF_PREDICTIONS, *config.keep}
     asked = {*config.covariates, *config.table_one.variables, *(config.subgroups or ())}
     found, told = [], []

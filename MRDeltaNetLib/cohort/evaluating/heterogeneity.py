@@ -22,12 +22,16 @@ SECTION = "heterogeneity"
 FEWEST_OF_A_CLASS = 5
 """Cases of each outcome that a group needs: an interval from fewer covers nearly everything."""
 LEFT_OUT = "loco"
+MEASURES = {"auc": "AUC", "slope": "calibration slope"}
 GROUP_COLUMNS = ("by", "group", "cases", "with pCR", "AUC", "lower", "upper", "calibration slope", "slope lower", "slope upper")
-SUMMARY_COLUMNS = ("by", "measure", "groups", "summary", "lower", "upper", "new group lower", "new group upper", "I squared", "tau squared", "Q", "p of Q")
+DIFFERENCE_COLUMNS = ("by", "measure", "groups", "Q", "p of Q", "I squared")
+SUMMARY_COLUMNS = ("measure", "centres", "summary", "lower", "upper", "new centre lower", "new centre upper", "tau squared", "I squared")
 WITHOUT_COLUMNS = ("centre left out", "cases", "with pCR", "AUC of all others", "lower", "upper")
 BESIDE_COLUMNS = ("centre", "cases", "with pCR", "AUC", "AUC of models without the centre")
 SUMMARY_NOTES = ("Random-effects summary: Paule and Mandel's variance, Hartung and Knapp's interval; AUCs are pooled as logits, tau squared is on that scale. "
-                 "new group: 95 % prediction interval for a group like these",)
+                 "new centre: 95 % prediction interval for a centre like these",)
+DIFFERENCE_NOTES = ("p of Q: could all groups of the column have one value? Not adjusted for how many columns are looked at. I squared: share of the variation between "
+                    "groups that is more than chance",)
 
 
 def section(subset: Subset) -> Part:
@@ -41,13 +45,15 @@ def section(subset: Subset) -> Part:
     split = groupings(subset, _judged_places(subset, model), omissions)
     rows = {grouping.column: _groups(grouping, model, outcome, values, omissions) for grouping in split}
     rows = {column: found for column, found in rows.items() if found}
-    summaries = [summary for column, found in rows.items() for summary in _summaries(column, found, drawn_from_many=column == subset.config.centre)]
+    pools = {(column, measure): found for column, groups in rows.items() for measure, found in _pooled(groups).items()}
+    summaries = [_summary(measure, found) for (column, measure), found in pools.items() if column == subset.config.centre]
     centres = next((grouping for grouping in split if grouping.column == subset.config.centre), None)
     without = _without_each(centres, outcome, values) if centres is not None else []
     beside = _left_out(subset, centres, omissions)
-    told = {"score": model.name, "subgroups": [row for found in rows.values() for row in found], "summaries": summaries, "without_each_centre": without,
+    told = {"score": model.name, "subgroups": [row for found in rows.values() for row in found], "differences": [_difference(*key, found) for key, found in pools.items()],
+            "summaries": summaries, "without_each_centre": without,
             "leave_one_centre_out": beside}
-    return Part(told, _tables(model, told), _figures(model, rows, summaries), _notes(without), tuple(omissions))
+    return Part(told, _tables(model, told), _figures(model, rows, summaries, subset.config.centre), _notes(without), tuple(omissions))
 
 
 def _judged_places(subset: Subset, model: Score) -> np.ndarray:
@@ -89,29 +95,28 @@ def _slope(model: Score, outcome: np.ndarray, values: np.ndarray) -> tuple[float
     return slope, list(bounds)
 
 
-def _summaries(column: str, rows: list[dict[str, Any]], drawn_from_many: bool) -> list[dict[str, Any]]:
-    """Summaries over the groups of one column: of the AUC, and of the slope where two groups have one.
-
-    drawn_from_many   centres are a sample of centres, and have a mean and a next one; men and women are all there are, and only differ or not
-    """
-    found = []
+def _pooled(rows: list[dict[str, Any]]) -> dict[str, Pooled]:
+    """Over the groups of one column: of the AUC, as a logit, and of the slope where two groups have one."""
+    found = {}
     if len(rows) > 1:
-        logits = [logit_auc(row["auc"], *row["auc_ci"], row["with_pcr"], row["cases"] - row["with_pcr"]) for row in rows]
-        found.append(_summary(column, "auc", pooled(*np.array(logits).T), lambda value: float(sigmoid(np.array(value))), drawn_from_many))
+        found["auc"] = pooled(*np.array([logit_auc(row["auc"], *row["auc_ci"], row["with_pcr"], row["cases"] - row["with_pcr"]) for row in rows]).T)
     sloped = [row for row in rows if row["slope"] is not None]
     if len(sloped) > 1:
         errors = [(row["slope_ci"][1] - row["slope_ci"][0]) / (2 * Z_95) for row in sloped]
-        found.append(_summary(column, "slope", pooled(np.array([row["slope"] for row in sloped]), np.square(errors)), float, drawn_from_many))
+        found["slope"] = pooled(np.array([row["slope"] for row in sloped]), np.square(errors))
     return found
 
 
-def _summary(column: str, measure: str, found: Pooled, back: Callable[[float], float], drawn_from_many: bool) -> dict[str, Any]:
-    told = {"column": column, "measure": measure, "groups": found.groups, "value": None, "ci": None, "prediction": None, "i2": found.i2, "tau2": None, "q": found.q,
-            "p": found.p}
-    if not drawn_from_many:
-        return told
+def _difference(column: str, measure: str, found: Pooled) -> dict[str, Any]:
+    return {"column": column, "measure": measure, "groups": found.groups, "q": found.q, "p": found.p, "i2": found.i2}
+
+
+def _summary(measure: str, found: Pooled) -> dict[str, Any]:
+    """Of centres only: they are a sample of centres, with a mean and a next one; men and women are all there are, and only differ or not."""
+    back = (lambda value: float(sigmoid(np.array(value)))) if measure == "auc" else float
     new = None if found.predicted is None else [back(bound) for bound in found.predicted]
-    return told | {"value": back(found.mean), "ci": [back(found.lower), back(found.upper)], "prediction": new, "tau2": found.tau2}
+    return {"measure": measure, "centres": found.groups, "value": back(found.mean), "ci": [back(found.lower), back(found.upper)], "prediction": new,
+            "tau2": found.tau2, "i2": found.i2, "q": found.q, "p": found.p}
 
 
 def _without_each(centres: Grouping, outcome: np.ndarray, values: np.ndarray) -> list[dict[str, Any]]:
@@ -170,10 +175,13 @@ def _tables(model: Score, told: dict[str, Any]) -> dict[str, Table]:
                      for row in told["subgroups"])
         found["heterogeneity_subgroups"] = Table(f"{model.label} in groups of patients", GROUP_COLUMNS, rows,
                                                  ("lower and upper: 95 %, DeLong on the logit scale; of slopes Wald",))
+    if told["differences"]:
+        rows = tuple((one["column"], MEASURES[one["measure"]], one["groups"], one["q"], one["p"], one["i2"]) for one in told["differences"])
+        found["heterogeneity_differences"] = Table("Do groups differ?", DIFFERENCE_COLUMNS, rows, DIFFERENCE_NOTES)
     if told["summaries"]:
-        rows = tuple((one["column"], {"auc": "AUC", "slope": "calibration slope"}[one["measure"]], one["groups"], one["value"], *(one["ci"] or (None, None)),
-                      *(one["prediction"] or (None, None)), one["i2"], one["tau2"], one["q"], one["p"]) for one in told["summaries"])
-        found["heterogeneity_summaries"] = Table("Summaries over groups", SUMMARY_COLUMNS, rows, SUMMARY_NOTES)
+        rows = tuple((MEASURES[one["measure"]], one["centres"], one["value"], *one["ci"], *(one["prediction"] or (None, None)), one["tau2"], one["i2"])
+                     for one in told["summaries"])
+        found["heterogeneity_summaries"] = Table("Summary over centres", SUMMARY_COLUMNS, rows, SUMMARY_NOTES)
     if told["without_each_centre"]:
         rows = tuple((row["centre"], row["cases"], row["with_pcr"], row["auc"], *row["auc_ci"]) for row in told["without_each_centre"])
         found["heterogeneity_without_each_centre"] = Table("Each centre left out of the evaluation", WITHOUT_COLUMNS, rows)
@@ -185,7 +193,7 @@ def _tables(model: Score, told: dict[str, Any]) -> dict[str, Table]:
     return found
 
 
-def _figures(model: Score, rows: dict[str, list[dict[str, Any]]], summaries: list[dict[str, Any]]) -> dict[str, Figure]:
+def _figures(model: Score, rows: dict[str, list[dict[str, Any]]], summaries: list[dict[str, Any]], centre: str) -> dict[str, Figure]:
     found = {}
     for measure, name, title, null in (("auc", "heterogeneity_forest", "AUC", 0.5), ("slope", "heterogeneity_slopes", "Calibration slope", 1.0)):
         drawn = []
@@ -193,7 +201,7 @@ def _figures(model: Score, rows: dict[str, list[dict[str, Any]]], summaries: lis
             drawn += [{"label": row["group"], "group": column, "n": row["cases"], "events": row["with_pcr"], "value": row[measure], "lo": row[f"{measure}_ci"][0],
                        "hi": row[f"{measure}_ci"][1], "pooled": False} for row in groups if row[measure] is not None]
             drawn += [{"label": "summary", "group": column, "n": None, "events": None, "value": one["value"], "lo": one["ci"][0], "hi": one["ci"][1], "pooled": True}
-                      for one in summaries if one["column"] == column and one["measure"] == measure and one["value"] is not None]
+                      for one in summaries if column == centre and one["measure"] == measure]
         if drawn:
             found[name] = Figure("forest", f"{title} of {model.label} by group", {"measure": title, "null": null, "log": False, "rows": drawn})
     return found

@@ -48,9 +48,10 @@ def _of_sets(evaluation: Evaluation) -> list[str]:
         lines.append(f"The set {settings['train_set']} is what the model learned from: its numbers are fair only if each score is of a model that had not seen the case (out of fold)")
     if "external" not in evaluation.sets:
         lines.append("There is no set named external: nothing here says how the score does at another hospital")
-    for name, counts in (evaluation.facts.get("sets") or {}).items():
-        if counts.get("unknown"):
-            lines.append(f"{whole(counts['unknown'])} of {whole(counts['n'])} cases of the set {name} have no known outcome and are left out wherever one is needed; they may differ from the others")
+    sets = evaluation.facts.get("sets") or {}
+    unknown = [f"{whole(counts['unknown'])} of {whole(counts['n'])} ({name})" for name, counts in sets.items() if counts.get("unknown")]
+    if unknown and evaluation.facts.get("outcome", True):
+        lines.append(f"The outcome of some cases is not known: {', '.join(unknown)}. They are left out wherever one is needed, and may differ from the others")
     return lines
 
 

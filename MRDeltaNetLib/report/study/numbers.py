@@ -102,3 +102,9 @@ def p_value(p: Any, sign: bool = False) -> str:
         return f">{HARD}0.99"
     shown = f"{p:.3f}" if p < 0.0995 else f"{p:.2f}"
     return f"={HARD}{shown}" if sign else shown
+
+
+def capital(words: str) -> str:
+    """Words with a capital at their start, but for symbols and names of columns such as p, pCR and p_pcr."""
+    first = words.split(" ")[0]
+    return words if len(first) <= 2 or not first[1].islower() or "_" in first else words[:1].upper() + words[1:]

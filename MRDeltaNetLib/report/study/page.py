@@ -11,7 +11,7 @@ from typing import Any, Iterator, Mapping, Sequence
 from MRDeltaNetLib.evaluation import SECTIONS, Evaluation, Omission, Part, Table
 from MRDeltaNetLib.report.study.aids import aids
 from MRDeltaNetLib.report.study.methods import limits, methods, provenance
-from MRDeltaNetLib.report.study.numbers import HARD, whole
+from MRDeltaNetLib.report.study.numbers import HARD, capital, whole
 from MRDeltaNetLib.report.study.summary import answer, summary
 from MRDeltaNetLib.report.study.tables import html_table
 from MRDeltaNetLib.report.words import sentence, text
@@ -96,7 +96,8 @@ def _section(name: str, evaluation: Evaluation, pictures: Mapping[tuple[str, str
     heading, about = HEADINGS[name]
     shown = [_notes(parts)]
     drawn = list(dict.fromkeys(figure for part in parts.values() for figure in part.figures))
-    shown += [_figure(figure, parts, pictures, figures, evaluation) for figure in drawn if any((set_name, figure) in pictures for set_name in parts)]
+    rows = [_figure(figure, parts, pictures, figures, evaluation) for figure in drawn if any((set_name, figure) in pictures for set_name in parts)]
+    shown += [f'<div class="figures">{row}</div>' for row in rows] if len(evaluation.sets) > 1 else [f'<div class="figures">{"".join(rows)}</div>'] if rows else []
     listed = list(dict.fromkeys(table for part in parts.values() for table in part.tables))
     shown += [html_table(_tables(table, parts), next(tables), f"*_{table}.csv" if len(evaluation.sets) > 1 else f"{next(iter(parts))}_{table}.csv",
                          tuple(evaluation.sets)) for table in listed]
@@ -139,8 +140,8 @@ def _figure(name: str, parts: Mapping[str, Part], pictures: Mapping[tuple[str, s
         where = f"Set: {set_name}{_cases(evaluation, set_name)}" if several else ""
         kind = "wide" if picture.width_mm > 100 else "single"
         made.append(f'<figure class="{kind}" style="--w:{picture.width_mm}mm"><img src="data:image/svg+xml;base64,{picture.svg}" style="aspect-ratio:{picture.width_mm}/{picture.height_mm}" '
-                    f'alt="{text(". ".join(part for part in (title, where, picture.said) if part))}"><figcaption><strong>Figure {number}{letter}.</strong> {sentence(title)} {sentence(where)}</figcaption></figure>')
-    return f'<div class="figures">{"".join(made)}</div>'
+                    f'alt="{text(". ".join(part for part in (title, where, picture.said) if part))}"><figcaption><strong>Figure {number}{letter}.</strong> {sentence(capital(title))} {sentence(where)}</figcaption></figure>')
+    return "".join(made)
 
 
 def _omissions(missing: Sequence[tuple[str, Omission]], all_sets: int) -> str:
@@ -152,10 +153,6 @@ def _omissions(missing: Sequence[tuple[str, Omission]], all_sets: int) -> str:
     said: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for (what, reason, fix), sets in by_what.items():
         said.setdefault((reason, fix, tuple(sets)), []).append(what)
-    items = "".join(f"<li>{_whose(sets, all_sets)}{text(_upper('; '.join(whats)))}: {sentence(reason)}{' <em>What to do:</em> ' + sentence(fix) if fix else ''}</li>"
+    items = "".join(f"<li>{_whose(sets, all_sets)}{text(capital('; '.join(whats)))}: {sentence(reason)}{' <em>What to do:</em> ' + sentence(fix) if fix else ''}</li>"
                     for (reason, fix, sets), whats in said.items())
     return f'<div class="omitted"><h3>Not shown here</h3><ul>{items}</ul></div>'
-
-
-def _upper(words: Any) -> str:
-    return str(words)[:1].upper() + str(words)[1:]

@@ -37,7 +37,9 @@ def point(parts: Parts, model: str) -> Mapping[str, Any] | None:
 def answer(evaluation: Evaluation) -> str:
     """One sentence on the main set, as HTML."""
     model, parts = evaluation.facts.get("model"), evaluation.sets.get(evaluation.main_set, {})
-    told = found(parts, "discrimination", model) if model else None
+    if not model:
+        return "No score of response was given; what does not need one is told."
+    told = found(parts, "discrimination", model)
     if not told or not finite(told.get("auc")):
         return "How well the score tells pCR from residual tumour could not be answered; the sections say why."
     n = f" (n = {whole(told['cases'])}, {whole(told['with_pcr'])} with pCR)" if told.get("cases") is not None else ""
@@ -55,8 +57,8 @@ def summary(evaluation: Evaluation, number: int) -> str:
     body = "".join(f'<tr><th scope="row">{text(label)}</th>{"".join(f"<td class=n>{unbroken(cells[name])}</td>" for name in evaluation.sets)}</tr>' for label, cells in rows)
     if not rows:
         return '<section id="summary"><h2>Summary</h2><p>No section found an answer; each says why.</p></section>'
-    heads = "".join(f'<th scope="col" class="n">{text(name)}{" (main)" if name == evaluation.main_set and len(evaluation.sets) > 1 else ""}</th>' for name in evaluation.sets)
-    return (f'<section id="summary"><h2>Summary</h2><div class="table short"><table class="narrow"><caption><strong>Table {number}.</strong> {sentence("The answer at a glance: " + model_label(evaluation))} '
+    heads = "".join(f'<th scope="col" class="n">{text(name if len(evaluation.sets) > 1 else "Value")}{" (main)" if name == evaluation.main_set and len(evaluation.sets) > 1 else ""}</th>' for name in evaluation.sets)
+    return (f'<section id="summary"><h2>Summary</h2><div class="table short"><table class="narrow"><caption><strong>Table {number}.</strong> {sentence("The answer at a glance" + (": " + model_label(evaluation) if evaluation.facts.get("model") else ""))} '
             f'Values in brackets are 95 % confidence intervals.</caption><thead><tr><th scope="col">Measure</th>{heads}</tr></thead><tbody>{body}</tbody></table></div></section>')
 
 
@@ -73,6 +75,7 @@ def _rows(evaluation: Evaluation) -> list[tuple[str, dict[str, str]]]:
     if first:
         rows += [_row(evaluation, f"{label} at the threshold {fixed(first['threshold'], 3)} ({_rule(first)})",
                       lambda parts, key=key: _ci(_same_rule(parts, model, first) or {}, key, 2)) for key, label in _RATES]
+        rows.append(_row(evaluation, f"Net benefit at {fixed(first['threshold'], 2)}; of calling everybody pCR", lambda parts: _benefit(parts, model, first["threshold"])))
     rows += [_row(evaluation, label, lambda parts, key=key, places=places: _ci(found(parts, "calibration", model) or {}, key, places)) for key, (label, places) in _RIGHT.items()]
     rows += _comparisons(evaluation) + _survival(evaluation)
     return rows
@@ -103,6 +106,15 @@ def _same_rule(parts: Parts, model: str, first: Mapping[str, Any]) -> Mapping[st
     return next((one for one in points if one.get("rule") == first["rule"] and one.get("threshold") == first["threshold"]), None)
 
 
+def _benefit(parts: Parts, model: str, threshold: float) -> str:
+    """Net benefit at the threshold of the curve that is nearest, if one is near."""
+    curve = found(parts, "decision_curve", model) or []
+    nearest = min(curve, key=lambda row: abs(row["threshold"] - threshold), default=None)
+    if nearest is None or abs(nearest["threshold"] - threshold) > 0.01:
+        return NOT_KNOWN
+    return f"{interval(nearest['net_benefit'], nearest.get('lo'), nearest.get('hi'), 3)}; {fixed(nearest['treat_all'], 3)}"
+
+
 def _comparisons(evaluation: Evaluation) -> list[tuple[str, dict[str, str]]]:
     labels = evaluation.facts.get("scores") or {}
     others = list(dict.fromkeys(entry["b"] for parts in evaluation.sets.values() for entry in _list(parts, "comparisons")))
@@ -125,9 +137,16 @@ def _survival(evaluation: Evaluation) -> list[tuple[str, dict[str, str]]]:
     endpoints = list(dict.fromkeys(name for parts in evaluation.sets.values() for name in (parts["survival"].values if "survival" in parts else {})))
     rows = []
     for name in endpoints:
-        rows.append(_row(evaluation, f"{name}: log-rank p of the groups told first", lambda parts, name=name: p_value(found(parts, "survival", name, "logrank", "p"))))
+        rows.append(_row(evaluation, f"{name}: log-rank p{_grouped(evaluation, name)}", lambda parts, name=name: p_value(found(parts, "survival", name, "logrank", "p"))))
         rows.append(_row(evaluation, f"{name}: Harrell\N{RIGHT SINGLE QUOTATION MARK}s C", lambda parts, name=name: _harrell(found(parts, "survival", name) or {})))
     return rows
+
+
+def _grouped(evaluation: Evaluation, endpoint: str) -> str:
+    """What the groups are, as the section calls them in the main set."""
+    told = found(evaluation.sets.get(evaluation.main_set, {}), "survival", endpoint) or {}
+    title = ((told.get("groupings") or {}).get(told.get("grouping")) or {}).get("title")
+    return f" by {title}" if title else ""
 
 
 def _harrell(told: Mapping[str, Any]) -> str:

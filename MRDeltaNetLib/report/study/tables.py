@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
 from MRDeltaNetLib.evaluation import Table
-from MRDeltaNetLib.report.study.numbers import NOT_KNOWN, NOT_REACHED, bounds, finite, interval, p_value, plain, whole
+from MRDeltaNetLib.report.study.numbers import NOT_KNOWN, NOT_REACHED, bounds, capital, finite, interval, p_value, plain, whole
 from MRDeltaNetLib.report.words import sentence, text
 
 MOST_ROWS = 40
@@ -16,6 +16,11 @@ MOST_ROWS = 40
 
 _SHORT = 24
 """Tables of up to so many rows are never broken by a page's end."""
+
+_BELOW = "\x1f"
+"""Between a row and one that is indented below it, in a key."""
+
+_LONGEST_WORD = 28
 
 _MOST_PIVOTED = 5
 """Up to this many measures stand side by side; more stand below each other."""
@@ -55,8 +60,11 @@ def html_table(tables: Mapping[str, Table], number: int, csv: str, all_sets: Seq
 def _joined(tables: Mapping[str, Table], number: int, csv: str, all_sets: Sequence[str]) -> str:
     first = next(iter(tables.values()))
     keys = _keys(list(tables.values()))
-    rows = {name: {_key(row, keys): row for row in table.rows} for name, table in tables.items()}
+    rows = {name: _keyed(table, keys) for name, table in tables.items()}
     order = list(dict.fromkeys(key for found in rows.values() for key in found))
+    if _indented(first):
+        above = [key[0].split(_BELOW)[0] for key in order]
+        order.sort(key=lambda key: above.index(key[0].split(_BELOW)[0]))
     shown = [_worded(column, list(tables.values())) for column in shown_columns(first.columns, keys)]
     order, left_out = _thinned(order)
     missing = [name for name in all_sets if name not in tables]
@@ -68,25 +76,55 @@ def _joined(tables: Mapping[str, Table], number: int, csv: str, all_sets: Sequen
         head, body = _sets_across(first, rows, order, keys, shown[0], all_sets)
     else:
         head, body = _sets_down(first, rows, order, keys, shown, all_sets)
-    notes = list(dict.fromkeys(note for table in tables.values() for note in table.notes))
+    below = _notes(tables)
     if left_out:
-        notes.append(f"{len(order)} of {len(order) + left_out} rows are shown; tables/{csv} has all")
-    below = "".join(f"<p>{sentence(note)}</p>" for note in notes)
+        below += f"<p>{sentence(f'{len(order)} of {len(order) + left_out} rows are shown; tables/{csv} has all')}</p>"
     title = first.title
     short = " short" if body.count("<tr>") <= _SHORT else ""
-    return (f'<div class="table{short}"><table><caption><strong>Table {number}.</strong> {sentence(title + only)}</caption><thead>{head}</thead>{body}</table>'
+    return (f'<div class="table{short}"><table><caption><strong>Table {number}.</strong> {sentence(capital(title) + only)}</caption><thead>{head}</thead>{body}</table>'
             f'{f"<div class=notes>{below}</div>" if below else ""}</div>')
+
+
+def _notes(tables: Mapping[str, Table]) -> str:
+    """What has to be said below a table; what is said of some sets only, with their names."""
+    said: dict[str, list[str]] = {}
+    for name, table in tables.items():
+        for note in table.notes:
+            said.setdefault(note, []).append(name)
+    by_sets: dict[tuple[str, ...], list[str]] = {}
+    for note, sets in said.items():
+        by_sets.setdefault(tuple(sets), []).append(note)
+    return "".join(f"<p>{'' if len(sets) == len(tables) else '<strong>' + text(', '.join(sets)) + ':</strong> '}{' '.join(map(sentence, notes))}</p>"
+                   for sets, notes in sorted(by_sets.items(), key=lambda found: -len(found[0])))
 
 
 def _keys(tables: Sequence[Table]) -> int:
     """How many leading columns tell a row from every other one of its set; one at the least, but for a single row of numbers."""
     columns = tables[0].columns
+    if any(map(_indented, tables)):
+        return 1
     if all(len(table.rows) == 1 and not isinstance(table.rows[0][0], str) for table in tables):
         return 0
     for count in range(1, len(columns)):
         if all(len({_key(row, count) for row in table.rows}) == len(table.rows) for table in tables):
             return count
     return 1 if len(columns) < 2 else len(columns) - 1
+
+
+def _indented(table: Table) -> bool:
+    """Whether rows stand indented below others, as levels below their variable."""
+    return any(isinstance(row[0], str) and row[0].startswith(" ") for row in table.rows)
+
+
+def _keyed(table: Table, keys: int) -> dict[tuple, Sequence[Any]]:
+    """Key -> row; a row that is indented is known by the row it stands below, too."""
+    if not _indented(table):
+        return {_key(row, keys): row for row in table.rows}
+    found, above = {}, ""
+    for row in table.rows:
+        above = above if str(row[0]).startswith(" ") else str(row[0])
+        found[(f"{above}{_BELOW}{row[0]}",)] = row
+    return found
 
 
 def _key(row: Sequence[Any], count: int) -> tuple:
@@ -185,7 +223,12 @@ def _one(value: Any) -> str:
 
 
 def _td(shown: Shown, row: Sequence[Any]) -> str:
-    return f'<td{"" if shown.kind == "text" else " class=n"}>{_broken(text(cell(shown, row)))}</td>'
+    return f'<td{"" if shown.kind == "text" else " class=n"}>{_breakable(cell(shown, row)) if shown.kind == "text" else _broken(text(cell(shown, row)))}</td>'
+
+
+def _breakable(words: str) -> str:
+    """Words as HTML, with places where those that no column holds may break."""
+    return "<wbr>".join(text(words[place:place + _LONGEST_WORD]) for place in range(0, max(len(words), 1), _LONGEST_WORD)) if max(map(len, words.split(" "))) > _LONGEST_WORD else text(words)
 
 
 def _broken(words: str) -> str:
@@ -197,13 +240,7 @@ def _heads(names: Sequence[str], shown: Sequence[Shown]) -> str:
     """Headings of key columns, then those of the shown ones, which stand above their cells."""
     kinds = ["text"] * len(names) + [column.kind for column in shown]
     return "".join(f'<th scope="col"{"" if kind == "text" else " class=n"}>{text(name)}</th>'
-                   for name, kind in zip([*map(_capital, names), *(column.heading if column.kind == "set" else _capital(column.heading) for column in shown)], kinds))
-
-
-def _capital(name: str) -> str:
-    """A heading with a capital, but for symbols such as p, z and pCR."""
-    first = name.split(" ")[0]
-    return name if len(first) <= 2 or not first[1].islower() else name[:1].upper() + name[1:]
+                   for name, kind in zip([*map(capital, names), *(column.heading if column.kind == "set" else capital(column.heading) for column in shown)], kinds))
 
 
 def _key_cells(key: tuple, raw: Sequence[Any], skip: int, span: int = 1) -> str:
@@ -211,7 +248,7 @@ def _key_cells(key: tuple, raw: Sequence[Any], skip: int, span: int = 1) -> str:
     cells = []
     for place in range(skip, len(key)):
         value = raw[place]
-        words = text("" if value is None and place else _one(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(NOT_KNOWN if value is None else value))
+        words = _breakable("" if value is None and place else _one(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(NOT_KNOWN if value is None else value))
         spans = f' rowspan="{span}"' if span > 1 else ""
         inner = ' class="in"' if isinstance(value, str) and value.startswith(" ") else ""
         cells.append(f'<th scope="row"{spans}{inner}>{words}</th>' if place == skip else f"<td{spans}>{words}</td>")

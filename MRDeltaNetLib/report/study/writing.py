@@ -29,7 +29,7 @@ def write_study(evaluation: Evaluation, folder: Path | str) -> list[str]:
         for section, set_name, name, figure in _figures(evaluation):
             try:
                 drawn, said = DRAWN[figure.kind](figure.data), SAID[figure.kind](figure.data)
-                vector = svg_bytes(drawn)
+                vector = svg_bytes(drawn, figure.title)
             except Exception as problem:  # noqa: BLE001 one odd figure must not cost the report; the page says which one is missing, its numbers are in the tables
                 failed.append((set_name, Omission(section, f"the figure '{figure.title}'", f"it could not be drawn ({type(problem).__name__})",
                                                   "read the tables, and please report this")))

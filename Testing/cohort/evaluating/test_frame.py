@@ -242,6 +242,7 @@ def test_follow_up_is_found_by_its_names_or_told_in_the_settings():
     assert subset.config.endpoints == {"os": EndpointConfig("os_time_months", "os_event", "months")} and subset.clinical == ("t", "e")
     assert np.array_equal(subset.frame["os_event"], [1, 0, 0, np.nan], equal_nan=True)
     told = found(table, config=EvaluationConfig(set="", endpoints={"x": EndpointConfig("t", "e")})).subsets["all"]
+    assert told.clinical == ()
     assert told.frame["e"].tolist() == [1, 0, 1, 0] and list(told.config.endpoints) == ["x"]
     problem = refused(InputError, table | {"e": [1, 2, 1, 2]}, config=EvaluationConfig(endpoints={"x": EndpointConfig("t", "e")}))
     assert problem.code == "MRD-E450" and "Row 2" in problem.what and "0 and 1" in problem.fix

@@ -41,14 +41,15 @@ def test_each_group_has_the_area_and_slope_of_its_own_cases():
 def test_centres_are_summarised_and_sexes_only_compared():
     outcome, probability, columns = centres()
     part = heterogeneity.section(subset_of(outcome, {"p_pcr": probability}, columns=columns))
-    summaries = {(one["column"], one["measure"]): one for one in part.values["summaries"]}
+    summaries = {one["measure"]: one for one in part.values["summaries"]}
+    differences = {(one["column"], one["measure"]): one for one in part.values["differences"]}
     rows = [row for (column, _), row in told(part).items() if column == "centre"]
     expected = pooled(*np.array([logit_auc(row["auc"], *row["auc_ci"], row["with_pcr"], row["cases"] - row["with_pcr"]) for row in rows]).T)
-    found = summaries["centre", "auc"]
-    assert found["value"] == pytest.approx(1 / (1 + np.exp(-expected.mean))) and (found["tau2"], found["i2"], found["groups"]) == (expected.tau2, expected.i2, 4)
+    found = summaries["auc"]
+    assert found["value"] == pytest.approx(1 / (1 + np.exp(-expected.mean))) and (found["tau2"], found["i2"], found["centres"]) == (expected.tau2, expected.i2, 4)
     assert found["prediction"][0] <= found["ci"][0] < found["value"] < found["ci"][1] <= found["prediction"][1] < 1
-    assert summaries["centre", "slope"]["value"] == pytest.approx(1, abs=0.3)
-    assert summaries["sex", "auc"]["value"] is None and 0 < summaries["sex", "auc"]["p"] < 1
+    assert summaries["slope"]["value"] == pytest.approx(1, abs=0.3) and differences["centre", "auc"]["q"] == found["q"]
+    assert 0 < differences["sex", "auc"]["p"] < 1 and {column for column, _ in differences} == {"centre", "sex", "age_years", "clinical_stage"}
     forest = part.figures["heterogeneity_forest"].data
     assert [row["label"] for row in forest["rows"] if row["pooled"]] == ["summary"] and forest["null"] == 0.5 and len(forest["rows"]) == 11 + 1
     assert len(part.figures["heterogeneity_slopes"].data["rows"]) == 12
@@ -60,7 +61,7 @@ def test_a_centre_where_the_model_fails_is_seen():
     lost = columns["centre"] == "West"
     probability[lost] = random.permutation(probability[lost])
     part = heterogeneity.section(subset_of(outcome, {"p_pcr": probability}, columns=columns))
-    summary = next(one for one in part.values["summaries"] if (one["column"], one["measure"]) == ("centre", "auc"))
+    summary = next(one for one in part.values["summaries"] if one["measure"] == "auc")
     assert summary["p"] < 0.01 and summary["i2"] > 0.5 and told(part)["centre", "West"]["auc_ci"][0] < 0.6
     without = {row["centre"]: row for row in part.values["without_each_centre"]}
     assert without["West"]["auc"] == max(row["auc"] for row in without.values()) and without["West"]["cases"] == 600
@@ -73,7 +74,7 @@ def test_a_centre_with_a_perfect_area_stays_in_the_summary():
     probability[mine] = 0.1 + 0.7 * outcome[mine] + 0.001 * np.arange(mine.sum())
     part = heterogeneity.section(subset_of(outcome, {"p_pcr": probability}, columns={"centre": columns["centre"]}))
     summaries = {one["measure"]: one for one in part.values["summaries"]}
-    assert told(part)["centre", "West"]["auc"] == 1 and summaries["auc"]["groups"] == 4 and summaries["slope"]["groups"] == 3
+    assert told(part)["centre", "West"]["auc"] == 1 and summaries["auc"]["centres"] == 4 and summaries["slope"]["centres"] == 3
     assert told(part)["centre", "West"]["slope"] is None and any("no slope exists" in one.reason for one in part.omissions)
 
 

@@ -34,6 +34,16 @@ def test_the_area_and_its_variance_are_those_of_all_pairs_however_many_tie(cases
     assert (auc, covariance[0, 0]) == pytest.approx(expected, abs=1e-12) and auc == pytest.approx(roc_auc_score(outcome, score), abs=1e-12)
 
 
+@settings(deadline=None, max_examples=80)
+@given(tied_cases, some.integers(0, 2**31))
+def test_the_covariance_of_two_scores_is_that_of_all_pairs(cases, seed):
+    outcome, score = np.array(cases[0]), np.array(cases[1], dtype=float)
+    other = np.round(0.5 * score + np.random.default_rng(seed).normal(size=len(score)), 1)
+    won = [(one[outcome][:, None] > one[~outcome]) + 0.5 * (one[outcome][:, None] == one[~outcome]) for one in (score, other)]
+    cov = lambda side: np.cov(*(table.mean(side) for table in won))[0, 1] / won[0].shape[1 - side]
+    assert delong(outcome, np.stack([score, other]))[1][0, 1] == pytest.approx(cov(1) + cov(0), abs=1e-12)
+
+
 @settings(deadline=None, max_examples=60)
 @given(tied_cases, some.integers(0, 2**31))
 def test_every_sample_is_what_resampling_the_cases_and_ranking_them_anew_gives(cases, seed):

@@ -47,7 +47,8 @@ def missing(facts: Facts, sets: Sets) -> str | None:
     if not facts["missing"] and not unknown:
         return None
     told = f"cases without a value: {_listed(lacking)}" if lacking else "no clinical value is missing"
-    return f"{told}; outcome not known of {unknown}. Each analysis uses the cases that have its values; nothing was imputed here"
+    outcomes = f"the outcome of {unknown} cases is not known" if unknown else "no outcome is missing"
+    return f"{told}; {outcomes}. Each analysis uses the cases that have its values; nothing was imputed here"
 
 
 def events(facts: Facts, sets: Sets) -> str | None:
@@ -212,7 +213,7 @@ def interval(facts: Facts, sets: Sets) -> str | None:
 
 
 def software(facts: Facts, sets: Sets) -> str | None:
-    return "evaluated with " + ", ".join(f"{name} {version}" for name, version in facts["versions"].items() if version)
+    return "evaluated with " + ", ".join(f"{name} {version}" for name, version in facts["versions"].items() if version) + "; what the model was made with is not known"
 
 
 ANSWERS: Mapping[str, Callable[[Facts, Sets], str | None]] = {
@@ -228,7 +229,7 @@ def _of_model(facts: Facts, sets: Sets, section: str) -> dict[str, Any]:
 
 
 def _shares(facts: Facts) -> str:
-    return "; ".join(f"{name} {counts['events'] / known:.1%}" for name, counts in facts["sets"].items() if (known := counts["n"] - counts["unknown"]))
+    return "; ".join(f"{name} {100 * counts['events'] / known:.1f} %" for name, counts in facts["sets"].items() if (known := counts["n"] - counts["unknown"]))
 
 
 def _rows(parts: Mapping[str, Part], key: str) -> list[dict[str, Any]]:

@@ -38,7 +38,9 @@ def decision_curve(data: Mapping[str, Any]) -> Any:
     top = max([value for values in [*(curve["net_benefit"] for curve in curves), *(curve.get("hi") or [] for curve in curves[:_SHOWN_BANDS]), data["treat_all"]]
                for value in values if value is not None] + [0.01])
     axes.set_ylim(-_BELOW_ZERO * top, 1.06 * top)
-    axes.set_xlim(0, 1 if max([*thresholds, 0.0]) > 0.9 else max([*thresholds, 0.01]))
+    last = max(thresholds, default=1.0)
+    axes.set_xlim(0, 1 if last > 0.9 else last)
+    axes.locator_params(axis="x", nbins=6)
     if not curves:
         empty(axes, "no curve")
     axes.set_xlabel("Threshold probability", labelpad=2)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from MRDeltaNetLib.report.study.figures.style import INK, LINE_MM, SINGLE_MM, Sheet, clean, empty, named, wrapped
-from MRDeltaNetLib.report.study.numbers import whole
+from MRDeltaNetLib.report.study.figures.style import INK, LINE_MM, SINGLE_MM, Sheet, clean, empty, named, with_number, wrapped
+from MRDeltaNetLib.report.study.numbers import HARD, whole
 
 _MAIN_MM, _SIDE_LEFT_MM, _SIDE_MM, _GAP_MM = 38.0, 46.0, 41.0, 6.0
 
@@ -47,12 +47,12 @@ def _excluded(reasons: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     lines = [f"Left out ({_count(sum(reason['n'] for reason in reasons))})"] if len(reasons) > 1 else []
     for reason in reasons:
-        lines += wrapped(f"{clean(reason['reason'])} ({_count(reason['n'])})", _SIDE_MM - 4, most=3)
+        lines += with_number(named(reason["reason"]), f" ({_count(reason['n'])})", _SIDE_MM - 4)
     return lines
 
 
 def _count(count: Any) -> str:
-    return "n not known" if count is None else f"n = {whole(int(count))}"
+    return "n not known" if count is None else f"n{HARD}={HARD}{whole(int(count))}"
 
 
 def _box(sheet: Sheet, left: float, top: float, width: float, height: float, lines: Sequence[str], centred: bool) -> None:

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
-import numpy as np
-
 from MRDeltaNetLib.errors import require
 from MRDeltaNetLib.io.atomic import atomic
 
@@ -68,8 +66,8 @@ def marker(place: int) -> dict[str, Any]:
 
 
 def clean(value: Any) -> str:
-    """A text for a figure, on one line: what hides or reorders text becomes visible, line ends become spaces."""
-    return " ".join(_INVISIBLE.sub("\N{REPLACEMENT CHARACTER}", re.sub(r"[\t\r\n]+", " ", str(value))).split())
+    """A text for a figure, on one line: what hides or reorders text becomes visible, line ends become spaces; spaces that do not break stay."""
+    return re.sub(" +", " ", _INVISIBLE.sub("\N{REPLACEMENT CHARACTER}", re.sub(r"[\t\r\n]+", " ", str(value)))).strip(" ")
 
 
 def named(value: Any) -> str:
@@ -217,10 +215,10 @@ def empty(axes: Any, words: str) -> None:
               bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})
 
 
-def svg_bytes(figure: Any) -> bytes:
-    """The figure as SVG, the same bytes for the same figure."""
+def svg_bytes(figure: Any, title: str = "") -> bytes:
+    """The figure as SVG, the same bytes for the same figure; title is what programs read out for it."""
     target = io.BytesIO()
-    figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None, "Title": clean(title) or None})
     return target.getvalue().replace(f"'{FONT}'".encode(), SVG_FONTS.encode())
 
 
@@ -228,6 +226,6 @@ def write_png(figure: Any, path: Path) -> None:
     """The figure as PNG in DPI, without date and software; no transparency, as journals want it, which also halves the time of packing it."""
     image = require("PIL.Image", "The figures of a study", "pip install Pillow")
     figure.canvas.draw()
-    pixels = image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
+    pixels = image.frombuffer("RGBA", figure.canvas.get_width_height(), figure.canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
     with atomic(path) as temporary:
         pixels.save(temporary, format="PNG", dpi=(DPI, DPI), compress_level=4)

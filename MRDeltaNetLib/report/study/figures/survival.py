@@ -9,7 +9,7 @@ import numpy as np
 
 from MRDeltaNetLib.report.study.figures.style import (COLOURS, DOUBLE_MM, GREY, INK, LIGHT, LINE_MM, MARKERS, SINGLE_MM, SMALL_PT, Sheet, clean,
                                                       empty, named, stroke, text_mm, with_number, wrapped)
-from MRDeltaNetLib.report.study.numbers import NOT_REACHED, finite, interval, p_value, plain, whole
+from MRDeltaNetLib.report.study.numbers import HARD, NOT_REACHED, finite, interval, p_value, plain, whole
 
 _LEFT_MM, _WIDE_MM, _HIGH_MM, _TOP_MM = 13.0, 71.0, 52.0, 5.5
 _MOST_BANDS = 3
@@ -105,7 +105,7 @@ def _time(time: float) -> str:
 def _counts(group: Mapping[str, Any]) -> str:
     if group.get("n") is None:
         return ""
-    return f" (n = {whole(int(group['n']))}" + (f", events {whole(int(group['events']))}" if group.get("events") is not None else "") + ")"
+    return f" (n{HARD}={HARD}{whole(int(group['n']))}" + (f", events{HARD}{whole(int(group['events']))}" if group.get("events") is not None else "") + ")"
 
 
 def _risk_table(sheet: Sheet, groups: Sequence[Mapping[str, Any]], blocks: Sequence[Sequence[str]], heights: Sequence[float], top: float, times: Sequence[float],
