@@ -148,6 +148,18 @@ def test_a_survival_curve_steps_down_at_its_times_and_goes_on_to_the_last_observ
     assert [len(line.get_xdata()) for line in ticks] == [len(group["censored"]) for group in data["groups"]]
 
 
+def test_figures_of_very_many_cases_stay_small_and_keep_their_ends():
+    data = made_up.kaplan_meier(2, 20_000)
+    with style.drawing():
+        figure = DRAWN["kaplan_meier"](data)
+        assert len(style.svg_bytes(figure)) < 500_000
+    line = next(line for line in figure.axes[0].lines if line.get_drawstyle() == "steps-post")
+    group = data["groups"][0]
+    assert (line.get_xdata()[0], line.get_ydata()[0]) == (0.0, 1.0) and line.get_xdata()[-1] == max(group["censored"]) and line.get_ydata()[-1] == group["survival"][-1]
+    steps = np.interp(group["time"], line.get_xdata(), line.get_ydata())
+    assert np.abs(steps - group["survival"]).max() < 0.002
+
+
 @pytest.mark.parametrize("groups", [1, 2, 12])
 def test_the_risk_table_holds_the_counts_below_the_ticks_they_belong_to(groups):
     data = made_up.kaplan_meier(groups, label=lambda place: f"group {place + 1}")

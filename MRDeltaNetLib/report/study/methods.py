@@ -72,7 +72,7 @@ def methods(evaluation: Evaluation) -> str:
     settings = evaluation.facts.get("settings") or {}
     seed = f" Everything that is drawn at random starts from seed {settings['seed']}." if settings.get("seed") is not None else ""
     return (f'<section id="methods"><h2>Methods</h2><p>{" ".join(sentence(line) for line in said)}{text(seed)} {_software(evaluation)}</p>'
-            "<p>How each number is defined, with its source, stands in the documentation (docs/reference/evaluate.md).</p></section>")
+            "<p>How each number is defined, with its source, stands in the documentation (docs/reference/evaluation.md).</p></section>")
 
 
 def _done(evaluation: Evaluation, section: str) -> bool:
@@ -122,7 +122,7 @@ def _survival(evaluation: Evaluation) -> list[str]:
     names = ", ".join(str(name) for name in evaluation.facts.get("endpoints") or {})
     return [f"Follow-up ({names}) was described by the Kaplan-Meier method and groups compared by the log-rank test" if names else
             "Follow-up was described by the Kaplan-Meier method and groups compared by the log-rank test",
-            "Hazard ratios are from Cox models (Efron's handling of ties), with a test of proportional hazards on scaled Schoenfeld residuals; Harrell's and Uno's C say how well they rank"]
+            "Hazard ratios are from Cox models (Efron's handling of ties), with the score test of proportional hazards; Harrell's and Uno's C say how well they rank"]
 
 
 _SAID = {"discrimination": _discrimination, "comparisons": _comparisons, "calibration": _calibration, "decision_curve": _decision, "heterogeneity": _heterogeneity,

@@ -122,7 +122,7 @@ def _notes(parts: Mapping[str, Part]) -> str:
     for note, sets in said.items():
         by_sets.setdefault(tuple(sets), []).append(note)
     lines = "".join(f"<p>{_whose(sets, len(parts))}{' '.join(map(sentence, by_sets[sets]))}</p>" for sets in sorted(by_sets, key=lambda sets: -len(sets)))
-    return f'<div class="important">{lines}</div>' if lines else ""
+    return f'<div class="remarks">{lines}</div>' if lines else ""
 
 
 def _whose(sets: Sequence[str], all_sets: int) -> str:

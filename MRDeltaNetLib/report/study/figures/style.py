@@ -218,7 +218,7 @@ def empty(axes: Any, words: str) -> None:
 def svg_bytes(figure: Any, title: str = "") -> bytes:
     """The figure as SVG, the same bytes for the same figure; title is what programs read out for it."""
     target = io.BytesIO()
-    figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None, "Title": clean(title) or None})
+    figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None} | ({"Title": clean(title)} if clean(title) else {}))
     return target.getvalue().replace(f"'{FONT}'".encode(), SVG_FONTS.encode())
 
 

@@ -12,6 +12,9 @@ from MRDeltaNetLib.report.study.figures.style import (COLOURS, DOUBLE_MM, GREY, 
 from MRDeltaNetLib.report.study.numbers import HARD, NOT_REACHED, finite, interval, p_value, plain, whole
 
 _LEFT_MM, _WIDE_MM, _HIGH_MM, _TOP_MM = 13.0, 71.0, 52.0, 5.5
+_MOST_STEPS, _MOST_TICKS = 1500, 400
+"""More steps than this are finer than a printer's dot, more ticks are a bar."""
+
 _MOST_BANDS = 3
 """More confidence bands than this hide each other; with more groups the tables have the intervals."""
 
@@ -61,17 +64,29 @@ def _above(data: Mapping[str, Any]) -> list[str]:
 
 def _curve(axes: Any, place: int, group: Mapping[str, Any], band: bool) -> None:
     time, survival = _from_zero(group["time"], group["survival"], 1.0)
-    ends = [max(group["censored"])] if group["censored"] and max(group["censored"]) > time[-1] else []
-    time, survival = [*time, *ends], [*survival, *survival[-1:] * len(ends)]
     settings = stroke(place)
-    axes.step(time, survival, where="post", **settings)
+    _ticks(axes, time, survival, group["censored"], settings["color"])
+    kept = spread(len(time), _MOST_STEPS)
+    ends = [max(group["censored"])] if group["censored"] and max(group["censored"]) > time[-1] else []
+    shown = [*(time[at] for at in kept), *ends]
+    axes.step(shown, [*(survival[at] for at in kept), *survival[-1:] * len(ends)], where="post", **settings)
     if band and group.get("lo") and group.get("hi"):
         (_, low), (_, high) = (_from_zero(group["time"], group[name], 1.0) for name in ("lo", "hi"))
-        axes.fill_between(time, _numbers([*low, *low[-1:] * len(ends)]), _numbers([*high, *high[-1:] * len(ends)]), step="post", color=settings["color"], alpha=0.15, linewidth=0)
-    censored = np.asarray(group["censored"], float)
-    if censored.size:
-        at = np.asarray(survival, float)[np.clip(np.searchsorted(time, censored, side="right") - 1, 0, None)]
-        axes.plot(censored, at, linestyle="none", marker="|", markersize=3.2, markeredgewidth=0.7, color=settings["color"], clip_on=False)
+        low, high = (_numbers([*(bound[at] for at in kept), *bound[-1:] * len(ends)]) for bound in (low, high))
+        axes.fill_between(shown, low, high, step="post", color=settings["color"], alpha=0.15, linewidth=0)
+
+
+def _ticks(axes: Any, time: Sequence[float], survival: Sequence[float], censored: Sequence[float], colour: str) -> None:
+    """Small strokes where follow-up ended; of very many, evenly spaced ones."""
+    if censored:
+        shown = np.sort(np.asarray(censored, float))[spread(len(censored), _MOST_TICKS)]
+        at = np.asarray(survival, float)[np.clip(np.searchsorted(time, shown, side="right") - 1, 0, None)]
+        axes.plot(shown, at, linestyle="none", marker="|", markersize=3.2, markeredgewidth=0.7, color=colour, clip_on=False)
+
+
+def spread(count: int, most: int) -> np.ndarray:
+    """Indices of so many things, all of them or evenly spaced ones with the first and the last."""
+    return np.arange(count) if count <= most else np.round(np.linspace(0, count - 1, most)).astype(int)
 
 
 def _from_zero(time: Sequence[float], values: Sequence[float | None], first: float) -> tuple[list[float], list[float | None]]:
