@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
-from MRDeltaNetLib.evaluation import Evaluation, OF_ALL_SETS, Omission, Part, SECTIONS, Table
+from MRDeltaNetLib.evaluation import OF_ALL_SETS, SECTIONS, Evaluation, Omission, Part, Table
 from MRDeltaNetLib.report.study.aids import aids
 from MRDeltaNetLib.report.study.methods import limits, methods, provenance
 from MRDeltaNetLib.report.study.numbers import HARD, capital, whole
