@@ -35,11 +35,11 @@ def sentinels(frame: pandas.DataFrame) -> list[Notice]:
     return told
 
 
-def give_away(frame: pandas.DataFrame, outcome: np.ndarray, clinical: Sequence[str]) -> list[Notice]:
-    """For each clinical column that tells the outcome (n,) almost without error: it was written after the outcome, or is the outcome in another form."""
+def give_away(frame: pandas.DataFrame, outcome: np.ndarray, covariates: Sequence[str]) -> list[Notice]:
+    """For each covariate that tells the outcome (n,) almost without error: it was written after the outcome, or is the outcome in another form."""
     return [Notice("MRD-W447", f"'{short(name)}' alone tells the outcome almost without error",
                    fix="see that it was known before the outcome; if not, name the covariates in the settings without it, or leave the column out of the table")
-            for name in clinical if _tells(frame[name], outcome)]
+            for name in covariates if _tells(frame[name], outcome)]
 
 
 def _tells(values: pandas.Series, outcome: np.ndarray) -> bool:

@@ -96,7 +96,7 @@ def cases(predictions: pandas.DataFrame, cohort: pandas.DataFrame | None, config
     clinical, more = clinical_columns(frame, header if cohort is None else list(cohort.columns), scores, config)
     subsets = _subsets(frame, outcome, scores, clinical, np.array(names, dtype=object), order, config, dropped)
     return Cases(subsets, Subset(ALL, frame, outcome, scores, clinical, None, config), config, dict(Counter(reason for _, reason in dropped)), enrolled, simulated,
-                 (*notices, *sentinels(frame), *more, *give_away(frame, outcome, clinical)))
+                 (*notices, *sentinels(frame), *more, *give_away(frame, outcome, config.covariates or clinical)))
 
 
 def found_endpoints(header: Iterable[str]) -> dict[str, EndpointConfig]:
