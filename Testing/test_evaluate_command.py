@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 
 pytest.importorskip("lifelines", reason="the cohort extra is not installed")
+jsonschema = pytest.importorskip("jsonschema", reason="the test extra is not installed")
 typer_testing = pytest.importorskip("typer.testing", reason="the command line is not installed")
 
 from MRDeltaNetLib.cli import app  # noqa: E402
 from MRDeltaNetLib.cohort.evaluating import sections  # noqa: E402
 from MRDeltaNetLib.io.atomic import sha256  # noqa: E402
+from MRDeltaNetLib.resources import resource  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -120,3 +123,62 @@ def test_a_section_that_fails_is_told_by_the_exit_status_and_the_rest_is_there(t
     assert done.exit_code == 7 and "MRD-E499" in done.output and "calibration (MRD-E494)" in done.output and "miller" not in done.output
     assert json.loads((tmp_path / "out" / "evaluation.json").read_text())["discrimination"]
     assert "MRD-E494" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+# real tables, as R and pandas wrote them, with the settings that docs/how-to/evaluate.md shows; numbers of R 4.2.2, pROC 1.18.0 and survival 3.5-3
+
+
+def documented(words: str) -> str:
+    """The settings on the page that hold these words."""
+    page = (Path(__file__).resolve().parents[1] / "docs" / "how-to" / "evaluate.md").read_text(encoding="utf-8")
+    return next(block for block in re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL) if words in block)
+
+
+def evaluated(table: Path, settings: str, folder: Path) -> dict:
+    (folder / "eval.toml").write_text(settings, encoding="utf-8")
+    done = run(table, "--config", folder / "eval.toml", "--out", folder / "out")
+    assert done.exit_code == 0, done.output
+    found = json.loads((folder / "out" / "evaluation.json").read_text(encoding="utf-8"))
+    jsonschema.validate(found, json.loads(resource("schemas/evaluation-1.schema.json").read_text(encoding="utf-8")))
+    return found
+
+
+def test_r_s_table_of_haemorrhages_gives_r_s_numbers(tmp_path, real_data):
+    found = evaluated(real_data("roc_dca/pROC_aSAH.csv"), documented("Poor"), tmp_path)
+    s100b = found["discrimination"]["s100b"]
+    assert s100b["auc"] == pytest.approx(0.7313685636856, abs=1e-10) and s100b["auc_variance_delong"] == pytest.approx(0.002668682457172, abs=1e-10)
+    assert s100b["auc_ci_delong"] == pytest.approx([0.6301182117616, 0.8326189156097], abs=1e-10) and s100b["youden"]["threshold"] == 0.205
+    assert found["comparisons"][0]["z"] == pytest.approx(1.390770025736, abs=1e-10) and found["comparisons"][0]["p_delong"] == pytest.approx(0.1642951752231, abs=1e-10)
+    terms = {item["term"]: item for item in found["logistic"]}
+    assert [terms["genderFemale"][key] for key in ("or", "lo", "hi", "p")] == pytest.approx([0.3320441645428, 0.1234250684308, 0.8932814752196, 0.02900123150098], rel=1e-6)
+
+
+def test_r_s_table_of_colon_cancers_gives_r_s_numbers(tmp_path, real_data):
+    found = evaluated(real_data("survival/survival_colon.csv"), documented("etype"), tmp_path)
+    assert found["flow"]["excluded"] == {"etype is not 1": 929} and found["flow"]["evaluated"] == 929
+    told = found["survival"]["recurrence"]
+    assert told["logrank"]["chisq"] == pytest.approx(23.061738158319, rel=1e-6) and told["logrank"]["df"] == 2 and told["logrank"]["p"] == pytest.approx(9.822164138695e-06, rel=1e-6)
+    assert [told["km"]["rx=Obs"][key] for key in ("median", "lo", "hi")] == [1236, 803, 2036] and told["km"]["rx=Lev+5FU"]["median"] is None
+    year = told["km"]["rx=Obs"]["at"]["365"]
+    assert [year[key] for key in ("surv", "lo", "hi")] == pytest.approx([0.7206349206349, 0.6727507984846, 0.7719272723395], rel=1e-6) and year["n_risk"] == 227
+    terms = {item["term"]: item for item in told["cox"]}
+    assert [terms["rxLev+5FU"][key] for key in ("hr", "lo", "hi", "p")] == pytest.approx([0.598162445181, 0.473892816965, 0.7550194854534, 1.525305408272e-05], rel=1e-6)
+    assert told["harrell_c"] == pytest.approx(0.6596243910253, rel=1e-6)
+
+
+def test_pandas_table_of_cancers_gives_its_own_decision_curve(tmp_path, real_data):
+    found = evaluated(real_data("roc_dca/dcurves_df_binary.csv"), 'id = "patientid"\noutcome = "cancer"\nprobabilities = ["cancerpredmarker"]\ncovariates = ["age", "marker"]\n', tmp_path)
+    rows = found["decision_curve"]["cancerpredmarker"]
+    dcurves = pytest.importorskip("dcurves", reason="the test extra is not installed")
+    pandas = pytest.importorskip("pandas", reason="the cohort extra is not installed")
+    table = pandas.read_csv(real_data("roc_dca/dcurves_df_binary.csv"))
+    told = dcurves.dca(data=table, outcome="cancer", modelnames=["cancerpredmarker"], thresholds=[row["threshold"] for row in rows])
+    for name, key in (("cancerpredmarker", "net_benefit"), ("all", "treat_all")):
+        assert [row[key] for row in rows] == pytest.approx(list(told[told["model"] == name].sort_values("threshold")["net_benefit"]), abs=1e-10)
+
+
+def test_a_table_without_a_score_is_evaluated_as_far_as_it_goes(tmp_path, real_data):
+    settings = 'id = "SUBJECTID"\noutcome = "PCR"\ncovariates = ["age", "HR+"]\n[endpoints.rfs]\ntime = "RFS"\nevent = "RFS_code"\ngroups = ["HR+"]\n'
+    found = evaluated(real_data("ispy1/I-SPY_1_clean_data.csv"), settings, tmp_path)
+    assert found["facts"]["sets"]["all"] == {"n": 168, "events": 45, "non_events": 123, "unknown": 0, "cases_with_model": 0}
+    assert found["survival"]["rfs"]["events"] == 44 and found["logistic"] and found["table_one"] and not found["discrimination"]

@@ -20,7 +20,7 @@ from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import EnvironmentProblem, MRDeltaNetError
 from MRDeltaNetLib.evaluation import SECTIONS, Evaluation, Table
 from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX, folder_to_disk, output_problem, replace, sha256, write_text
-from MRDeltaNetLib.io.results import RESEARCH_USE, check_place
+from MRDeltaNetLib.io.results import RESEARCH_USE, check_place, remove_leftovers
 from MRDeltaNetLib.io.tables import read_json, write_csv
 
 EVALUATION = "evaluation.json"
@@ -73,6 +73,7 @@ def staged(out: Path | str) -> Iterator[Path]:
         yield folder
         try:
             _take_place(folder, out)
+            remove_leftovers(out)
         except OSError as problem:
             raise output_problem(problem) from problem
     finally:

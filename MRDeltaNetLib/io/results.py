@@ -118,7 +118,7 @@ def staged(out: Path | str) -> Iterator[Path]:
         yield folder
         try:
             _take_place(folder, out)
-            _remove_leftovers(out)
+            remove_leftovers(out)
         except OSError as problem:
             raise output_problem(problem) from problem
     finally:
@@ -312,7 +312,7 @@ def _manifest_last(name: str) -> tuple[bool, str]:
     return name == MANIFEST, name
 
 
-def _remove_leftovers(out: Path) -> None:
+def remove_leftovers(out: Path) -> None:
     """Unfinished files of runs that were killed, unless they are so new that another run may still be writing them."""
     for entry in out.glob(f"{TEMPORARY_PREFIX}*"):
         with contextlib.suppress(OSError):

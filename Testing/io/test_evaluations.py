@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -146,6 +148,15 @@ def test_one_that_was_killed_while_files_changed_places_is_gone_on_with(tmp_path
     monkeypatch.undo()
     write(evaluation(), out)
     assert sorted(path.name for path in out.rglob("*") if path.is_file()) == ["evaluation.json", "external_a.png"]
+
+
+def test_what_a_killed_evaluation_left_long_ago_goes(tmp_path):
+    out = tmp_path / "out"
+    for name, age_s in ((".writing-old", 10 * 24 * 3600), (".writing-new", 0)):
+        (out / name).mkdir(parents=True)
+        os.utime(out / name, (time.time() - age_s,) * 2)
+    write(evaluation(), out)
+    assert [path.name for path in out.iterdir() if path.name.startswith(".")] == [".writing-new"]
 
 
 @pytest.mark.parametrize("name, safe", [("external", "external_x"), ("all", "all_x")])

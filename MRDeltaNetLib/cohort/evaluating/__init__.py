@@ -1,6 +1,6 @@
 """Many cases with outcome and follow-up, evaluated as a study would be: one file a section, all called alike (sections.py).
 
-columns: what a column holds; joining: two tables become one; frame: the cases of each set; subset: what a section sees; aids: reporting guidelines.
+columns: what a column holds; doubts: what looks wrong in it; joining: two tables become one; frame: the cases of each set; subset: what a section sees; aids: reporting guidelines.
 """
 
 from __future__ import annotations

@@ -13,16 +13,13 @@ from typing import Any, Iterable, Sequence
 import numpy as np
 import pandas
 
-from MRDeltaNetLib.errors import InputError, Notice
+from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.io.cohort_table.values import MISSING_CODES, seen
 from MRDeltaNetLib.io.evaluation_table import LINE
 from MRDeltaNetLib.io.tables import short
 
 UNKNOWN = frozenset({"", "NA"})
 """Cells that are not known, as Python and R write them."""
-
-SENTINELS = (-9.0, -99.0, -999.0, -9999.0, 999.0, 9999.0, 99999.0)
-"""Numbers that many tables write for an unknown value."""
 
 _NUMBER_SIGNS = frozenset("0123456789+-.eE")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -79,22 +76,6 @@ def plain_texts(values: pandas.Series) -> list[str]:
 def place(frame: pandas.DataFrame, position: int) -> str:
     """"Line 12" of a table from a file, "Row 11" of a DataFrame, counted from 1."""
     return f"Line {frame.index[position]}" if frame.index.name == LINE else f"Row {position + 1}"
-
-
-def sentinels(frame: pandas.DataFrame) -> list[Notice]:
-    """A warning for each column of numbers that holds one that many tables write for an unknown value, apart from all its other values."""
-    told = []
-    for name in frame.columns:
-        if frame[name].dtype != float:
-            continue
-        values = frame[name].to_numpy()
-        held = [value for value in SENTINELS if (values == value).any()]
-        others = values[~np.isnan(values) & ~np.isin(values, SENTINELS)]
-        suspect = [value for value in held if others.size and (value < others.min() >= 0 or value > 3 * others.max() > 0)]
-        if suspect:
-            told.append(Notice("MRD-W432", f"The column '{short(name)}' holds {suspect[0]:g}, which many tables write for an unknown value; it counts as a number",
-                               fix="if it means unknown, leave those cells empty"))
-    return told
 
 
 def _numbers(cells: list[str], there: np.ndarray) -> np.ndarray | None:

@@ -10,7 +10,8 @@ from typing import Iterable, Mapping
 import numpy as np
 import pandas
 
-from MRDeltaNetLib.cohort.evaluating.columns import place, sentinels, typed
+from MRDeltaNetLib.cohort.evaluating.columns import place, typed
+from MRDeltaNetLib.cohort.evaluating.doubts import give_away, sentinels
 from MRDeltaNetLib.cohort.evaluating.joining import NO_PREDICTION, Kept, beside, checked_columns, excluded_by, joined, kept, same
 from MRDeltaNetLib.cohort.evaluating.subset import Score, Subset
 from MRDeltaNetLib.config import EndpointConfig, EvaluationConfig
@@ -95,7 +96,7 @@ def cases(predictions: pandas.DataFrame, cohort: pandas.DataFrame | None, config
     clinical, more = clinical_columns(frame, header if cohort is None else list(cohort.columns), scores, config)
     subsets = _subsets(frame, outcome, scores, clinical, np.array(names, dtype=object), order, config, dropped)
     return Cases(subsets, Subset(ALL, frame, outcome, scores, clinical, None, config), config, dict(Counter(reason for _, reason in dropped)), enrolled, simulated,
-                 (*notices, *sentinels(frame), *more))
+                 (*notices, *sentinels(frame), *more, *give_away(frame, outcome, config.covariates or clinical)))
 
 
 def found_endpoints(header: Iterable[str]) -> dict[str, EndpointConfig]:

@@ -57,6 +57,8 @@ def section(subset: Subset) -> Part:
         return nothing(SECTION, "Fusion with clinical values", "there is no score" if score is None else "there is no clinical column",
                        "give a score column and a cohort table", {})
     learnt = subset.training if subset.training is not None else subset
+    if (many := too_many(max(len(subset.frame), len(learnt.frame)))):
+        return nothing(SECTION, "Fusion with clinical values", many, "take a sample of the cases", {})
     code, dropped = coding(learnt.frame, names, subset.config.references, ~np.isnan(learnt.outcome) & ~np.isnan(learnt.scores[score.name].values))
     omissions = dropped_omissions(SECTION, "the fusion", dropped)
     here, there = _cases(subset, score.name, code), _cases(learnt, score.name, code)
@@ -98,8 +100,6 @@ def _linear(score: Score) -> np.ndarray:
 
 
 def _problem(here: Cases, there: Cases, code: Coding, crossed: bool) -> str:
-    if (many := too_many(max(len(here.outcome), len(there.outcome)))):
-        return many
     if not code.terms:
         return "no covariate can be used"
     if there.least < len(code.terms) + 1:

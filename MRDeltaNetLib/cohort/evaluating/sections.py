@@ -11,7 +11,7 @@ from typing import Any, Mapping
 
 from MRDeltaNetLib.cohort.evaluating.subset import Subset
 from MRDeltaNetLib.errors import Cancelled, MRDeltaNetError
-from MRDeltaNetLib.evaluation import SECTIONS, Omission, Part
+from MRDeltaNetLib.evaluation import OF_ALL_SETS, SECTIONS, Omission, Part
 from MRDeltaNetLib.progress import Progress
 
 LISTS = ("comparisons", "logistic", "table_one")
@@ -70,7 +70,7 @@ def _of_all(subsets: Mapping[str, Subset], together: Subset, name: str) -> Part:
     if name != together.config.main_set:
         return own
     whole = part("table_one", replace(together, config=by_set))
-    tables = {f"{key}_by_set": table for key, table in whole.tables.items()}
+    tables = {f"{key}{OF_ALL_SETS}": table for key, table in whole.tables.items()}
     return replace(own, tables={**own.tables, **tables}, notes=tuple(dict.fromkeys((*own.notes, *whole.notes))), omissions=(*own.omissions, *whole.omissions))
 
 

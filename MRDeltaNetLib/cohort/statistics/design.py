@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import numpy as np
 
+from MRDeltaNetLib.cohort.statistics.packages import package
+
 if TYPE_CHECKING:
     import pandas
 
@@ -47,16 +49,13 @@ class Coding:
 
     def matrix(self, frame: "pandas.DataFrame") -> tuple[np.ndarray, np.ndarray]:
         """Columns (m, k) of the cases that have every value, and which cases those are (n,) bool; a level that the coding does not know is no value."""
-        told = {name: known(frame[name], levels) for name, levels in self.levels.items()}
-        complete = np.all([there for there in told.values()] or [np.ones(len(frame), bool)], axis=0)
+        told = {name: numbers(frame[name]) if levels is None else places(frame[name], levels) for name, levels in self.levels.items()}
+        complete = np.all([np.isfinite(values) & ((values >= 0) | (self.levels[name] is None)) for name, values in told.items()]
+                          or [np.ones(len(frame), bool)], axis=0)
         columns = []
         for name, levels in self.levels.items():
-            values = frame[name][complete]
-            if levels is None:
-                columns.append(values.to_numpy(dtype=float))
-            else:
-                words = np.array([level_text(value) for value in values], dtype=object)
-                columns += [(words == level).astype(float) for level in levels[1:]]
+            values = told[name][complete]
+            columns += [values] if levels is None else [(values == k).astype(float) for k in range(1, len(levels))]
         return (np.column_stack(columns) if columns else np.zeros((int(complete.sum()), 0))), complete
 
 
@@ -84,7 +83,7 @@ def coding(frame: "pandas.DataFrame", columns: Sequence[str], references: Mappin
         values = frame[name] if among is None else frame[name][among]
         there = values[values.notna()]
         if is_category(values) or name in references:
-            found = sorted({level_text(value) for value in there})
+            found = sorted({level_text(value) for value in there.unique()})
             if 2 <= len(found) <= MOST_LEVELS:
                 levels[name] = _reference_first(found, references.get(name))
             else:
@@ -107,12 +106,17 @@ def level_text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, (int, float, np.number)) and not isinstance(value, (bool, np.bool_)) else str(value)
 
 
-def known(values: "pandas.Series", levels: Sequence[str] | None) -> np.ndarray:
-    """(n,) bool: which cases have a value, and one of the levels if there are any."""
+def numbers(values: "pandas.Series") -> np.ndarray:
+    """(n,) float, NaN where there is no number."""
     there = values.notna().to_numpy()
-    if levels is None:
-        return there & np.isfinite(np.where(there, values, 0.0).astype(float))
-    return there & np.array([level_text(value) in levels for value in values], dtype=bool)
+    return np.where(there, values, np.nan).astype(float)
+
+
+def places(values: "pandas.Series", levels: Sequence[str]) -> np.ndarray:
+    """(n,) which of the levels each case has; -1 for none of them."""
+    codes, found = package("pandas").factorize(values)
+    names = [level_text(value) for value in found]
+    return np.array([levels.index(name) if name in levels else -1 for name in names] + [-1])[codes]
 
 
 def aliased(matrix: np.ndarray, tolerance: float = ALIASED) -> np.ndarray:

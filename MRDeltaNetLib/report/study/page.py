@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
-from MRDeltaNetLib.evaluation import SECTIONS, Evaluation, Omission, Part, Table
+from MRDeltaNetLib.evaluation import OF_ALL_SETS, SECTIONS, Evaluation, Omission, Part, Table
 from MRDeltaNetLib.report.study.aids import aids
 from MRDeltaNetLib.report.study.methods import limits, methods, provenance
 from MRDeltaNetLib.report.study.numbers import HARD, capital, whole
@@ -100,7 +100,7 @@ def _section(name: str, evaluation: Evaluation, pictures: Mapping[tuple[str, str
     shown += [f'<div class="figures">{row}</div>' for row in rows] if len(evaluation.sets) > 1 else [f'<div class="figures">{"".join(rows)}</div>'] if rows else []
     listed = list(dict.fromkeys(table for part in parts.values() for table in part.tables))
     shown += [html_table(_tables(table, parts), next(tables), f"*_{table}.csv" if len(evaluation.sets) > 1 else f"{next(iter(parts))}_{table}.csv",
-                         tuple(evaluation.sets)) for table in listed]
+                         tuple(_tables(table, parts)) if table.endswith(OF_ALL_SETS) else tuple(evaluation.sets)) for table in listed]
     missing = [(set_name, entry) for set_name, part in parts.items() for entry in part.omissions] + [(set_name, entry) for set_name, entry in failed if entry.section == name]
     shown.append(_omissions(missing, len(evaluation.sets)))
     if not any(shown):

@@ -167,6 +167,17 @@ def test_a_number_that_often_means_unknown_is_told():
     assert [notice.code for notice in found(PREDICTIONS | {"age": [61, 50, -9, 70]}).notices] == ["MRD-W432"]
 
 
+def test_a_column_that_is_the_outcome_in_another_form_is_told():
+    outcome = [0, 1, 0, 0, 1] * 6
+    random = np.random.default_rng(1)
+    table = {"id": range(30), "outcome": outcome, "age": random.normal(60, 9, 30), "grade": [random.choice([0, 1]) if y else random.choice([3, 4, 5]) for y in outcome],
+             "class": ["good" if y else "poor" for y in outcome], "name": list("abcdefghijklmnopqrstuvwxyz1234")}
+    told = found(table)
+    assert [notice.text.split("'")[1] for notice in told.notices if notice.code == "MRD-W447"] == ["grade", "class"]
+    assert not found(table, config=EvaluationConfig(covariates=("age",))).notices
+    assert not found({name: values[:6] for name, values in table.items()}).notices
+
+
 def test_the_data_dictionary_says_what_is_unknown_a_category_or_no_value():
     dictionary = {"age": Column("number", missing=("-9",)), "code": Column("category", categories=("1", "2")), "note": Column("text"), "pre": Column("own")}
     cohort = COHORT | {"age": ["-9", "30", "20", "10"], "code": [1, 2, 1, 2], "note": ["x", "y", "z", "w"], "pre": ["scan/a"] * 4, "mrtrg": [1, 2, 3, 5]}

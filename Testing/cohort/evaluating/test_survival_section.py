@@ -125,6 +125,15 @@ def test_cases_that_cannot_be_followed_are_left_out_and_counted():
     assert {omission.reason for omission in part.omissions} == {"3 cases with a negative or infinite time", "2 cases with an event that is neither 0 nor 1"}
 
 
+def test_without_any_group_there_is_one_curve_of_all_cases():
+    frame, _ = followed(60)
+    part = section(subset({name: frame[name] for name in ("os_time_months", "os_event")}, np.full(60, np.nan), clinical=()))
+    found = part.values["os"]
+    assert found["grouping"] == "all" and found["km"]["All cases"]["n"] == 60 and found["logrank"] is None and found["groupings"]["all"]["cox"] == []
+    assert part.figures["survival_os_all_km"].data["groups"][0]["label"] == "All cases" and found["groupings"]["all"]["restricted_mean"]["differences"] == []
+    assert not any("Log-rank" in omission.what for omission in part.omissions)
+
+
 def test_events_may_be_words():
     frame, outcome = followed(80)
     words = frame | {"os_event": np.where(frame["os_event"] == 1, "Yes", "no")}

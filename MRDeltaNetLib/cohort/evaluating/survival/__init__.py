@@ -45,7 +45,7 @@ def _endpoint(subset: Subset, cases: FollowUp, tables: dict[str, Table], figures
     values: dict[str, Any] = {"n": len(cases.time), "events": cases.events, "unit": cases.settings.unit, "landmark": cases.settings.landmark,
                               "left_out": dict(cases.left_out), "times": list(cases.marks),
                               "median_follow_up": {"median": median.value, "lo": median.lower, "hi": median.upper},
-                              "grouping": None, "km": {}, "logrank": None, "groupings": {}, "cox": [], "cox_univariable": [], "harrell_c": None}
+                              "groupings": {}, "cox": [], "cox_univariable": [], "harrell_c": None}
     found, none = groupings(subset, cases)
     omissions += none
     for grouping in found:
@@ -56,9 +56,8 @@ def _endpoint(subset: Subset, cases: FollowUp, tables: dict[str, Table], figures
         figures[f"{place}_km"] = curves.figure(cases, grouping, told)
         tables |= {f"{place}_{key}": table for key, table in curves.tables(cases, grouping, told).items()}
         notes += _grouping_notes(cases, grouping, told)
-    if found:
-        first = values["groupings"][found[0].name]
-        values |= {"grouping": found[0].name, "km": first["km"], "logrank": first["logrank"]}
+    first = values["groupings"][found[0].name]
+    values |= {"grouping": found[0].name, "km": first["km"], "logrank": first["logrank"]}
     regression = models(subset, cases)
     values |= regression.values
     scores, more_tables, more_figures, none = ranking(subset, cases)
@@ -74,7 +73,7 @@ def _endpoint(subset: Subset, cases: FollowUp, tables: dict[str, Table], figures
 
 
 def _grouping_notes(cases: FollowUp, grouping: Grouping, told: dict[str, Any]) -> list[str]:
-    notes = [f"{cases.name} by {grouping.title}: {grouping.warning}"] if grouping.warning else []
+    notes = [f"{grouping.heading(cases.name)}: {grouping.warning}"] if grouping.warning else []
     single = [label for label, one in told["km"].items() if one["n"] == 1]
     if single:
         notes.append(f"{cases.name}: one case only in {', '.join(single)}; tests with it say little.")

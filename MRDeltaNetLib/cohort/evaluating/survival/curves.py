@@ -25,9 +25,20 @@ def compared(cases: FollowUp, grouping: Grouping) -> tuple[dict[str, Any], list[
                               "chosen_on_these_cases": bool(grouping.warning), "km": {}, "logrank": None, "cox": [], "restricted_mean": None}
     for label, members in groups.items():
         values["km"][label] = _told(cases, members, curves[label])
-    together = np.any(list(groups.values()), axis=0)
     omissions = []
-    what = f"{cases.name} by {grouping.title}"
+    what = grouping.heading(cases.name)
+    if len(groups) > 1:
+        _compare(cases, grouping, groups, values, what, omissions)
+    try:
+        values["restricted_mean"] = _means(cases, curves)
+    except ValueError as none:
+        omissions.append(Omission(SECTION, f"Restricted mean of {what}", str(none), "longer follow-up is needed"))
+    return values, omissions
+
+
+def _compare(cases: FollowUp, grouping: Grouping, groups: dict[str, np.ndarray], values: dict[str, Any], what: str, omissions: list[Omission]) -> None:
+    """Adds log-rank test and hazard ratios to values, or why there are none to omissions."""
+    together = np.any(list(groups.values()), axis=0)
     try:
         chisq, df, p = logrank(cases.time[together], cases.event[together], grouping.labels[together].astype(str))
         values["logrank"] = {"chisq": chisq, "df": df, "p": p}
@@ -42,11 +53,6 @@ def compared(cases: FollowUp, grouping: Grouping) -> tuple[dict[str, Any], list[
                          for label, ratio in zip(grouping.order[1:], fitted.ratios())]
     except ValueError as none:
         omissions.append(Omission(SECTION, f"Hazard ratio of {what}", str(none), "more events in every group are needed"))
-    try:
-        values["restricted_mean"] = _means(cases, curves)
-    except ValueError as none:
-        omissions.append(Omission(SECTION, f"Restricted mean of {what}", str(none), "longer follow-up is needed"))
-    return values, omissions
 
 
 def _told(cases: FollowUp, members: np.ndarray, curve: KaplanMeier) -> dict[str, Any]:
@@ -91,7 +97,7 @@ def figure(cases: FollowUp, grouping: Grouping, values: dict[str, Any]) -> Figur
                        "median_lo": one["lo"], "median_hi": one["hi"]})
     test = values["logrank"]
     text = "hazard ratio {hr:.2f} ({lo:.2f} to {hi:.2f})".format(**values["cox"][0]) if len(values["cox"]) == 1 else ""      # of more groups: in the table
-    return Figure("kaplan_meier", f"{cases.name} by {grouping.title}", {"unit": cases.settings.unit, "groups": groups, "risk_times": [0.0, *cases.marks],
+    return Figure("kaplan_meier", grouping.heading(cases.name), {"unit": cases.settings.unit, "groups": groups, "risk_times": [0.0, *cases.marks],
                                                                         "p_logrank": test and test["p"], "text": text})
 
 
@@ -102,7 +108,9 @@ def tables(cases: FollowUp, grouping: Grouping, values: dict[str, Any]) -> dict[
     rows = []
     for label, one in values["km"].items():
         ratio, mean = ratios.get(label, {}), means["groups"][label] if means else {}
-        against = (ratio.get(key) for key in ("hr", "lo", "hi", "p")) if label != grouping.order[0] else ("reference", None, None, "")
+        against = tuple(ratio.get(key) for key in ("hr", "lo", "hi", "p"))
+        if label == grouping.order[0]:
+            against = ("reference" if len(grouping.order) > 1 else "", None, None, "")
         rows.append((label, one["n"], one["events"], *("not reached" if one[key] is None else one[key] for key in ("median", "lo", "hi")),
                      *against, *(mean.get(key) for key in ("mean", "lo", "hi"))))
     until = f" within {time_text(means['until'])} {unit}" if means else ""
@@ -116,9 +124,9 @@ def tables(cases: FollowUp, grouping: Grouping, values: dict[str, Any]) -> dict[
               for one in (means["differences"] if means else [])]
     at = tuple((label, float(mark), told["n_risk"], told["surv"], told["lo"], told["hi"], told["log_log_lo"], told["log_log_hi"])
                for label, one in values["km"].items() for mark, told in one["at"].items())
-    found = {"groups": Table(f"{cases.name} by {grouping.title}", columns, tuple(rows), tuple(notes + ([grouping.warning] if grouping.warning else [])))}
+    found = {"groups": Table(grouping.heading(cases.name), columns, tuple(rows), tuple(notes + ([grouping.warning] if grouping.warning else [])))}
     if at:
-        found["at"] = Table(f"{cases.name} by {grouping.title}: survival at times",
+        found["at"] = Table(f"{grouping.heading(cases.name)}: survival at times",
                             ("Group", f"Time, {unit}", "At risk", *with_bounds("Survival"), "Log-log low", "Log-log high"), at, (LOG_NOTE,))
     return found
 

@@ -12,6 +12,7 @@ from MRDeltaNetLib.cohort.evaluating.thresholds import class_cut
 from MRDeltaNetLib.cohort.statistics.design import is_category, level_text
 from MRDeltaNetLib.evaluation import Omission
 
+ALL, ALL_CASES = "all", "All cases"
 OF_RESPONSE = PREDICTED, TRUE = "predicted", "true"
 MOST_GROUPS, MOST_LEVELS_OF_NUMBERS = 12, 5
 
@@ -27,14 +28,23 @@ class Grouping:
     order: tuple[str, ...]
     warning: str = ""
 
+    def heading(self, endpoint: str) -> str:
+        """"recurrence by rx"; without groups "recurrence of all cases"."""
+        return f"{endpoint} of all cases" if self.name == ALL else f"{endpoint} by {self.title}"
+
 
 def groupings(subset: Subset, cases: FollowUp) -> tuple[list[Grouping], list[Omission]]:
-    """Configured columns first, then predicted, then true complete response; what cannot be grouped is left out with its reason."""
+    """Configured columns first, then predicted, then true complete response; what cannot be grouped is left out with its reason.
+
+    Without any group all cases are one.
+    """
     found, omissions = [], []
     for name in cases.settings.groups:
         _keep(_column(subset, cases, name), name, f"name a column with 2 to {MOST_GROUPS} groups in the settings", found, omissions)
     _keep(_predicted(subset, cases), "predicted response", "give a score, and the threshold that was locked for it", found, omissions)
     _keep(_true(subset, cases), "true response", "give the outcome of cases with follow-up", found, omissions)
+    if not found:
+        found.append(Grouping(ALL, "all cases", np.full(len(cases.time), ALL_CASES, dtype=object), (ALL_CASES,)))
     return found, omissions
 
 
