@@ -289,6 +289,11 @@ def test_levels_stay_below_the_variable_they_belong_to():
     assert found[-1] == ["    yes", "external", "4", ""]
 
 
+def test_no_row_is_lost_where_rows_are_alike():
+    table = Table("T", ("name", "value"), (("a", 1), ("a", 1), ("a", 2)))
+    assert cells(html_table({"all": table}, 1, "x.csv", ("all",)))[1:] == [["a", "1"], ["a", "1"], ["a", "2"]]
+
+
 def test_tables_whose_columns_differ_between_sets_stand_apart_with_their_names():
     tables = {"train": Table("Table 1", ("Variable", "pCR (n = 3)", "p"), (("age", "61", 0.2),)), "external": Table("Table 1", ("Variable", "pCR (n = 7)", "p"), (("age", "59", 0.4),))}
     found = html_table(tables, 4, "x.csv", ("train", "external"))

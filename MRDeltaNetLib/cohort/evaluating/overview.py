@@ -113,8 +113,9 @@ def _heatmap(subset: Subset, omissions: list[Omission]) -> dict[str, Figure]:
         return {}
     if len(order) > MOST_COLUMNS:
         order = order[np.round(np.linspace(0, len(order) - 1, MOST_COLUMNS)).astype(int)]
-        omissions.append(Omission(SECTION, "some columns of the heatmap", f"{int((~np.isnan(score.values)).sum())} cases are more than can be printed side by side; {MOST_COLUMNS} evenly "
-                                  "spaced ranks are shown", "draw it for a part of the cases with `keep`"))
+        cases = int((~np.isnan(score.values)).sum())
+        omissions.append(Omission(SECTION, "some columns of the heatmap", f"{cases} cases are more than can be printed side by side; {MOST_COLUMNS} evenly spaced "
+                                  "ranks are shown", "draw it for a part of the cases with `keep`"))
     rows = [_outcome_row(subset, order), *_clinical_rows(subset, order, omissions)]
     data = {"scores": score.values[order].tolist(), "score_label": score.label, "threshold": subset.config.threshold, "probability": score.probability, "rows": rows}
     return {"overview_heatmap": Figure("heatmap", f"Cases sorted by {score.label}, with outcome and clinical values", data)}
@@ -131,11 +132,13 @@ def _clinical_rows(subset: Subset, order: np.ndarray, omissions: list[Omission])
     for name in [*subset.clinical, *centre]:
         row = _row(subset, name, order)
         if row is None:
-            omissions.append(Omission(SECTION, f"the heatmap's row of {name}", "no case has it, or nearly every case its own", "name it in `keep` or `cuts` if it is wanted"))
+            omissions.append(Omission(SECTION, f"the heatmap's row of {name}", f"no case has it, or it has more than {MOST_LEVELS} different words",
+                                      "bring its values together into fewer"))
         elif len(rows) < MOST_ROWS:
             rows.append(row)
         else:
-            omissions.append(Omission(SECTION, f"the heatmap's row of {name}", f"more than {MOST_ROWS} rows cannot be read", "take clinical columns out of the cohort table"))
+            omissions.append(Omission(SECTION, f"the heatmap's row of {name}", f"more than {MOST_ROWS} rows cannot be read",
+                                      "take clinical columns out of the cohort table"))
     return rows
 
 
@@ -145,7 +148,8 @@ def _row(subset: Subset, name: str, order: np.ndarray) -> dict[str, Any] | None:
         values = [None if not np.isfinite(value) else float(value) for value in column]
         distinct = {value for value in values if value is not None}
         if distinct and len(distinct) <= 2 and all(value.is_integer() for value in distinct):
-            return {"label": name, "kind": "category", "levels": [f"{value:g}" for value in sorted(distinct)], "values": [None if value is None else f"{value:g}" for value in values]}
+            return {"label": name, "kind": "category", "levels": [f"{value:g}" for value in sorted(distinct)],
+                    "values": [None if value is None else f"{value:g}" for value in values]}
         return {"label": name, "kind": "number", "values": values} if distinct else None
     texts = [None if value is None or value != value else str(value) for value in column]
     levels = sorted({value for value in texts if value is not None})

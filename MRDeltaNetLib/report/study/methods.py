@@ -30,13 +30,15 @@ def _of_data(evaluation: Evaluation) -> list[str]:
     told = found(main, "discrimination", model) or {}
     with_pcr, without = told.get("with_pcr"), told.get("without_pcr")
     if finite(with_pcr) and finite(without) and min(with_pcr, without) < FEWEST:
-        lines.append(f"Few cases: {whole(with_pcr)} with pCR and {whole(without)} without in the set {evaluation.main_set}; fewer than {FEWEST} of either are too few for firm conclusions")
+        lines.append(f"Few cases: {whole(with_pcr)} with pCR and {whole(without)} without in the set {evaluation.main_set}; fewer than {FEWEST} of "
+                     f"either are too few for firm conclusions")
     bounds = told.get("auc_ci") or (None, None)
     if all(map(finite, bounds)) and bounds[1] - bounds[0] > WIDE:
         lines.append(f"A wide interval: the AUC may lie anywhere between {fixed(bounds[0], 2)} and {fixed(bounds[1], 2)}")
     at = point(main, model)
     if at and at.get("same_data"):
-        lines.append("Thresholds were chosen on the very cases that they are judged on; sensitivity, specificity and the groups of the prognosis made with them look better than they are")
+        lines.append("Thresholds were chosen on the very cases that they are judged on; sensitivity, specificity and the groups of the prognosis "
+                     "made with them look better than they are")
     elif at and at.get("rule") != "locked":
         lines.append(f"No threshold was locked before the study; the one that is told first was chosen by {at['rule']} on the set {at['learned_on']}")
     return lines + [str(line) for line in evaluation.facts.get("groups_chosen_on_same_data") or []]
@@ -45,13 +47,15 @@ def _of_data(evaluation: Evaluation) -> list[str]:
 def _of_sets(evaluation: Evaluation) -> list[str]:
     lines, settings = [], evaluation.facts.get("settings") or {}
     if settings.get("train_set") in evaluation.sets:
-        lines.append(f"The set {settings['train_set']} is what the model learned from: its numbers are fair only if each score is of a model that had not seen the case (out of fold)")
+        lines.append(f"The set {settings['train_set']} is what the model learned from: its numbers are fair only if each score is of a model that "
+                     f"had not seen the case (out of fold)")
     if "external" not in evaluation.sets:
         lines.append("There is no set named external: nothing here says how the score does at another hospital")
     sets = evaluation.facts.get("sets") or {}
     unknown = [f"{whole(counts['unknown'])} of {whole(counts['n'])} ({name})" for name, counts in sets.items() if counts.get("unknown")]
     if unknown and evaluation.facts.get("outcome", True):
-        lines.append(f"The outcome of some cases is not known: {', '.join(unknown)}. They are left out wherever one is needed, and may differ from the others")
+        lines.append(f"The outcome of some cases is not known: {', '.join(unknown)}. They are left out wherever one is needed, and may differ from "
+                     f"the others")
     return lines
 
 
@@ -85,16 +89,20 @@ def _samples(evaluation: Evaluation) -> str:
 
 
 def _discrimination(evaluation: Evaluation) -> list[str]:
-    return ["Discrimination was measured by the area under the ROC curve, with DeLong's variance on the logit scale for its interval and a bootstrap stratified by outcome "
-            f"({_samples(evaluation)}) beside it, and by average precision", "At each threshold, cases at or above it count as pCR; intervals of proportions are Wilson's"]
+    return ["Discrimination was measured by the area under the ROC curve, with DeLong's variance on the logit scale for its interval and a "
+            "bootstrap stratified by outcome "
+            f"({_samples(evaluation)}) beside it, and by average precision",
+            "At each threshold, cases at or above it count as pCR; intervals of proportions are Wilson's"]
 
 
 def _comparisons(evaluation: Evaluation) -> list[str]:
-    return ["Scores were compared on the same cases by DeLong's paired test and, at a threshold each, by McNemar's exact test; p values adjusted by Holm stand beside the plain ones"]
+    return ["Scores were compared on the same cases by DeLong's paired test and, at a threshold each, by McNemar's exact test; p values adjusted by "
+            "Holm stand beside the plain ones"]
 
 
 def _calibration(evaluation: Evaluation) -> list[str]:
-    return ["Calibration was measured by intercept and slope of a logistic regression of the outcome on the log-odds of the prediction, Brier score, and mean, median and 90th percentile "
+    return ["Calibration was measured by intercept and slope of a logistic regression of the outcome on the log-odds of the prediction, Brier "
+            "score, and mean, median and 90th percentile "
             "of the distance to a smooth curve (ICI, E50, E90)"]
 
 
@@ -107,7 +115,8 @@ def _heterogeneity(evaluation: Evaluation) -> list[str]:
 
 
 def _logistic(evaluation: Evaluation) -> list[str]:
-    return ["Odds ratios are from logistic regression, each variable alone and all together, with Wald and profile-likelihood intervals, and Firth's penalty where the data separate"]
+    return ["Odds ratios are from logistic regression, each variable alone and all together, with Wald and profile-likelihood intervals, and "
+            "Firth's penalty where the data separate"]
 
 
 def _fusion(evaluation: Evaluation) -> list[str]:
@@ -115,14 +124,16 @@ def _fusion(evaluation: Evaluation) -> list[str]:
 
 
 def _table_one(evaluation: Evaluation) -> list[str]:
-    return ["Groups of Table 1 were compared by the Wilcoxon or Kruskal-Wallis test for numbers, and by the chi-square or Fisher's exact test for categories"]
+    return ["Groups of Table 1 were compared by the Wilcoxon or Kruskal-Wallis test for numbers, and by the chi-square or Fisher's exact test for "
+            "categories"]
 
 
 def _survival(evaluation: Evaluation) -> list[str]:
     names = ", ".join(str(name) for name in evaluation.facts.get("endpoints") or {})
     return [f"Follow-up ({names}) was described by the Kaplan-Meier method and groups compared by the log-rank test" if names else
             "Follow-up was described by the Kaplan-Meier method and groups compared by the log-rank test",
-            "Hazard ratios are from Cox models (Efron's handling of ties), with the score test of proportional hazards; Harrell's and Uno's C say how well they rank"]
+            "Hazard ratios are from Cox models (Efron's handling of ties), with the score test of proportional hazards; Harrell's and Uno's C say "
+            "how well they rank"]
 
 
 _SAID = {"discrimination": _discrimination, "comparisons": _comparisons, "calibration": _calibration, "decision_curve": _decision, "heterogeneity": _heterogeneity,
@@ -150,7 +161,8 @@ _ELSEWHERE = ("title", "simulated", "failed", "notices", "versions", "settings",
 
 def _settings(settings: Mapping[str, Any]) -> str:
     rows = "".join(f'<tr><th scope="row">{text(_words(key))}</th><td>{_told(value)}</td></tr>' for key, value in settings.items() if value not in (None, "", [], {}, ()))
-    return f'<h3>Settings</h3><table class="aid"><thead><tr><th scope="col">Setting</th><th scope="col">Value</th></tr></thead><tbody>{rows}</tbody></table>' if rows else ""
+    head = '<tr><th scope="col">Setting</th><th scope="col">Value</th></tr>'
+    return f'<h3>Settings</h3><table class="aid"><thead>{head}</thead><tbody>{rows}</tbody></table>' if rows else ""
 
 
 def _words(key: Any) -> str:

@@ -21,7 +21,8 @@ _TITLE = "Evaluation of predicted treatment response"
 
 HEADINGS = {
     "flow": ("Flow of cases", "Who was enrolled, who was left out and why, and with how many cases each question is answered."),
-    "discrimination": ("Discrimination", "Whether cases with pathological complete response (pCR) get higher scores than cases without. AUC 0.5 is chance, 1 is perfect."),
+    "discrimination": ("Discrimination", "Whether cases with pathological complete response (pCR) get higher scores than cases without. AUC 0.5 is chance, "
+                                         "1 is perfect."),
     "comparisons": ("Comparison with other scores", "The study&#8217;s model against every other score on the same cases."),
     "calibration": ("Calibration", "Whether the probabilities come true: of cases given 0.3, three in ten should have pCR."),
     "decision_curve": ("Usefulness", "Net benefit: right calls of pCR, less wrong ones at the exchange rate that the threshold probability implies."),
@@ -83,25 +84,29 @@ def _cases(evaluation: Evaluation, name: str) -> str:
 
 
 def _contents(present: Sequence[str]) -> str:
-    anchors = [(name, HEADINGS[name][0]) for name in present]
-    anchors = [*anchors[:1], ("summary", "Summary"), ("limits", "Limits"), *anchors[1:], ("methods", "Methods"), ("aids", "Reporting guidelines"), ("provenance", "Provenance")]
+    first, rest = ([(name, HEADINGS[name][0]) for name in present if (name == "flow") == wanted] for wanted in (True, False))
+    after = [("methods", "Methods"), ("aids", "Reporting guidelines"), ("provenance", "Provenance")]
+    anchors = [*first, ("summary", "Summary"), ("limits", "Limits"), *rest, *after]
     items = "".join(f'<li><a href="#{name}">{heading}</a></li>' for name, heading in anchors)
     return f'<nav aria-label="Contents"><ul>{items}</ul></nav>'
 
 
-def _section(name: str, evaluation: Evaluation, pictures: Mapping[tuple[str, str], Picture], failed: Sequence[tuple[str, Omission]], tables: Iterator[int],
-             figures: Iterator[int]) -> str:
+def _section(name: str, evaluation: Evaluation, pictures: Mapping[tuple[str, str], Picture], failed: Sequence[tuple[str, Omission]],
+             tables: Iterator[int], figures: Iterator[int]) -> str:
     """One section: figures and tables by name, the sets of each side by side, what to bear in mind, what is left out."""
     parts = {set_name: parts[name] for set_name, parts in evaluation.sets.items() if name in parts}
     heading, about = HEADINGS[name]
     shown = [_notes(parts)]
     drawn = list(dict.fromkeys(figure for part in parts.values() for figure in part.figures))
     rows = [_figure(figure, parts, pictures, figures, evaluation) for figure in drawn if any((set_name, figure) in pictures for set_name in parts)]
-    shown += [f'<div class="figures">{row}</div>' for row in rows] if len(evaluation.sets) > 1 else [f'<div class="figures">{"".join(rows)}</div>'] if rows else []
+    if len(evaluation.sets) == 1 and rows:
+        rows = ["".join(rows)]                                     # one set alone would leave most of every row empty
+    shown += [f'<div class="figures">{row}</div>' for row in rows]
     listed = list(dict.fromkeys(table for part in parts.values() for table in part.tables))
     shown += [html_table(_tables(table, parts), next(tables), f"*_{table}.csv" if len(evaluation.sets) > 1 else f"{next(iter(parts))}_{table}.csv",
                          tuple(_tables(table, parts)) if table.endswith(OF_ALL_SETS) else tuple(evaluation.sets)) for table in listed]
-    missing = [(set_name, entry) for set_name, part in parts.items() for entry in part.omissions] + [(set_name, entry) for set_name, entry in failed if entry.section == name]
+    missing = [(set_name, entry) for set_name, part in parts.items() for entry in part.omissions]
+    missing += [(set_name, entry) for set_name, entry in failed if entry.section == name]
     shown.append(_omissions(missing, len(evaluation.sets)))
     if not any(shown):
         shown = ["<p>Nothing to show.</p>"]
@@ -139,8 +144,10 @@ def _figure(name: str, parts: Mapping[str, Part], pictures: Mapping[tuple[str, s
         letter = chr(ord("a") + place) if len(sets) > 1 else ""
         where = f"Set: {set_name}{_cases(evaluation, set_name)}" if several else ""
         kind = "wide" if picture.width_mm > 100 else "single"
-        made.append(f'<figure class="{kind}" style="--w:{picture.width_mm}mm"><img src="data:image/svg+xml;base64,{picture.svg}" style="aspect-ratio:{picture.width_mm}/{picture.height_mm}" '
-                    f'alt="{text(". ".join(part for part in (title, where, picture.said) if part))}"><figcaption><strong>Figure {number}{letter}.</strong> {sentence(capital(title))} {sentence(where)}</figcaption></figure>')
+        said = text(". ".join(part for part in (title, where, picture.said) if part))
+        made.append(f'<figure class="{kind}" style="--w:{picture.width_mm}mm"><img src="data:image/svg+xml;base64,{picture.svg}" '
+                    f'style="aspect-ratio:{picture.width_mm}/{picture.height_mm}" alt="{said}">'
+                    f"<figcaption><strong>Figure {number}{letter}.</strong> {sentence(capital(title))} {sentence(where)}</figcaption></figure>")
     return "".join(made)
 
 

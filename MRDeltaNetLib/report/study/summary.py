@@ -54,12 +54,17 @@ def answer(evaluation: Evaluation) -> str:
 def summary(evaluation: Evaluation, number: int) -> str:
     """The table of the answer."""
     rows = [row for row in _rows(evaluation) if any(cell != NOT_KNOWN for cell in row[1].values())]
-    body = "".join(f'<tr><th scope="row">{text(label)}</th>{"".join(f"<td class=n>{unbroken(cells[name])}</td>" for name in evaluation.sets)}</tr>' for label, cells in rows)
+    cells = lambda row: "".join(f"<td class=n>{unbroken(row[name])}</td>" for name in evaluation.sets)
+    body = "".join(f'<tr><th scope="row">{text(label)}</th>{cells(row)}</tr>' for label, row in rows)
     if not rows:
         return '<section id="summary"><h2>Summary</h2><p>No section found an answer; each says why.</p></section>'
-    heads = "".join(f'<th scope="col" class="n">{text(name if len(evaluation.sets) > 1 else "Value")}{" (main)" if name == evaluation.main_set and len(evaluation.sets) > 1 else ""}</th>' for name in evaluation.sets)
-    return (f'<section id="summary"><h2>Summary</h2><div class="table short"><table class="narrow"><caption><strong>Table {number}.</strong> {sentence("The answer at a glance" + (": " + model_label(evaluation) if evaluation.facts.get("model") else ""))} '
-            f'Values in brackets are 95 % confidence intervals.</caption><thead><tr><th scope="col">Measure</th>{heads}</tr></thead><tbody>{body}</tbody></table></div></section>')
+    several = len(evaluation.sets) > 1
+    main = lambda name: " (main)" if several and name == evaluation.main_set else ""
+    heads = "".join(f'<th scope="col" class="n">{text(name if several else "Value")}{main(name)}</th>' for name in evaluation.sets)
+    about = "The answer at a glance" + (": " + model_label(evaluation) if evaluation.facts.get("model") else "")
+    return (f'<section id="summary"><h2>Summary</h2><div class="table short"><table class="narrow"><caption><strong>Table {number}.</strong> {sentence(about)} '
+            f'Values in brackets are 95 % confidence intervals.</caption><thead><tr><th scope="col">Measure</th>{heads}</tr></thead>'
+            f"<tbody>{body}</tbody></table></div></section>")
 
 
 def unbroken(words: str) -> str:
@@ -75,8 +80,10 @@ def _rows(evaluation: Evaluation) -> list[tuple[str, dict[str, str]]]:
     if first:
         rows += [_row(evaluation, f"{label} at the threshold {fixed(first['threshold'], 3)} ({_rule(first)})",
                       lambda parts, key=key: _ci(_same_rule(parts, model, first) or {}, key, 2)) for key, label in _RATES]
-        rows.append(_row(evaluation, f"Net benefit at {fixed(first['threshold'], 2)}; of calling everybody pCR", lambda parts: _benefit(parts, model, first["threshold"])))
-    rows += [_row(evaluation, label, lambda parts, key=key, places=places: _ci(found(parts, "calibration", model) or {}, key, places)) for key, (label, places) in _RIGHT.items()]
+        rows.append(_row(evaluation, f"Net benefit at {fixed(first['threshold'], 2)}; of calling everybody pCR",
+                         lambda parts: _benefit(parts, model, first["threshold"])))
+    rows += [_row(evaluation, label, lambda parts, key=key, places=places: _ci(found(parts, "calibration", model) or {}, key, places))
+             for key, (label, places) in _RIGHT.items()]
     rows += _comparisons(evaluation) + _survival(evaluation)
     return rows
 
@@ -97,8 +104,9 @@ def _ci(told: Mapping[str, Any], key: str, places: int) -> str:
 
 
 def _rule(at: Mapping[str, Any]) -> str:
-    learned = f", chosen on {'the same cases' if at.get('same_data') else 'the set ' + str(at['learned_on'])}" if at.get("learned_on") not in (None, "before") else ""
-    return f"{at['rule']}{learned}"
+    if at.get("learned_on") in (None, "before"):
+        return str(at["rule"])
+    return f"{at['rule']}, chosen on {'the same cases' if at.get('same_data') else 'the set ' + str(at['learned_on'])}"
 
 
 def _same_rule(parts: Parts, model: str, first: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -118,7 +126,8 @@ def _benefit(parts: Parts, model: str, threshold: float) -> str:
 def _comparisons(evaluation: Evaluation) -> list[tuple[str, dict[str, str]]]:
     labels = evaluation.facts.get("scores") or {}
     others = list(dict.fromkeys(entry["b"] for parts in evaluation.sets.values() for entry in _list(parts, "comparisons")))
-    return [_row(evaluation, f"Difference of AUC from that of {labels.get(other, other)}", lambda parts, other=other: _difference(_list(parts, "comparisons"), other)) for other in others]
+    return [_row(evaluation, f"Difference of AUC from that of {labels.get(other, other)}",
+                 lambda parts, other=other: _difference(_list(parts, "comparisons"), other)) for other in others]
 
 
 def _difference(entries: Sequence[Mapping[str, Any]], other: str) -> str:
@@ -137,8 +146,10 @@ def _survival(evaluation: Evaluation) -> list[tuple[str, dict[str, str]]]:
     endpoints = list(dict.fromkeys(name for parts in evaluation.sets.values() for name in (parts["survival"].values if "survival" in parts else {})))
     rows = []
     for name in endpoints:
-        rows.append(_row(evaluation, f"{name}: log-rank p{_grouped(evaluation, name)}", lambda parts, name=name: p_value(found(parts, "survival", name, "logrank", "p"))))
-        rows.append(_row(evaluation, f"{name}: Harrell\N{RIGHT SINGLE QUOTATION MARK}s C", lambda parts, name=name: _harrell(found(parts, "survival", name) or {})))
+        rows.append(_row(evaluation, f"{name}: log-rank p{_grouped(evaluation, name)}",
+                         lambda parts, name=name: p_value(found(parts, "survival", name, "logrank", "p"))))
+        rows.append(_row(evaluation, f"{name}: Harrell\N{RIGHT SINGLE QUOTATION MARK}s C",
+                         lambda parts, name=name: _harrell(found(parts, "survival", name) or {})))
     return rows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 from MRDeltaNetLib.evaluation import Table
 from MRDeltaNetLib.report.study.numbers import NOT_KNOWN, NOT_REACHED, bounds, capital, finite, interval, p_value, plain, whole
@@ -40,7 +40,6 @@ class Shown:
     places: tuple[int, ...]
 
 
-
 def html_table(tables: Mapping[str, Table], number: int, csv: str, all_sets: Sequence[str]) -> str:
     """One table of every set that has it.
 
@@ -57,32 +56,53 @@ def html_table(tables: Mapping[str, Table], number: int, csv: str, all_sets: Seq
     return "".join(parts)
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """The rows of one table in every set that has it.
+
+    columns  of the table
+    by_set   set -> key of a row -> the row
+    order    of the keys
+    keys     how many leading columns are the key
+    named    whether sets are named
+    """
+
+    columns: tuple[str, ...]
+    by_set: Mapping[str, Mapping[tuple, Sequence[Any]]]
+    order: Sequence[tuple]
+    keys: int
+    named: bool
+
+
 def _joined(tables: Mapping[str, Table], number: int, csv: str, all_sets: Sequence[str]) -> str:
-    first = next(iter(tables.values()))
-    keys = _keys(list(tables.values()))
-    rows = {name: _keyed(table, keys) for name, table in tables.items()}
-    order = list(dict.fromkeys(key for found in rows.values() for key in found))
-    if _indented(first):
-        above = [key[0].split(_BELOW)[0] for key in order]
-        order.sort(key=lambda key: above.index(key[0].split(_BELOW)[0]))
-    shown = [_worded(column, list(tables.values())) for column in shown_columns(first.columns, keys)]
-    order, left_out = _thinned(order)
-    missing = [name for name in all_sets if name not in tables]
-    only = "" if not missing or len(all_sets) == 1 else f" (set: {', '.join(tables)})"
-    all_sets = all_sets if len(tables) > 1 else tuple(tables)
+    first, every = next(iter(tables.values())), list(tables.values())
+    keys = _keys(every)
+    by_set = {name: _keyed(table, keys) for name, table in tables.items()}
+    order, left_out = _thinned(_ordered(by_set, any(map(_indented, every))))
+    rows = _Rows(first.columns, by_set, order, keys, len(tables) > 1)
+    shown = [_worded(column, every) for column in shown_columns(first.columns, keys)]
     if "measure" in first.columns[:keys] and "value" in first.columns:
-        head, body = _by_measure(first, rows, order, keys, shown, all_sets)
-    elif len(shown) == 1 and len(rows) > 1:
-        head, body = _sets_across(first, rows, order, keys, shown[0], all_sets)
+        head, body = _by_measure(rows, shown)
+    elif len(shown) == 1 and len(tables) > 1:
+        head, body = _sets_across(rows, shown[0])
     else:
-        head, body = _sets_down(first, rows, order, keys, shown, all_sets)
+        head, body = _sets_down(rows, shown)
     below = _notes(tables)
     if left_out:
         below += f"<p>{sentence(f'{len(order)} of {len(order) + left_out} rows are shown; tables/{csv} has all')}</p>"
-    title = first.title
+    only = "" if len(all_sets) in (1, len(tables)) else f" (set: {', '.join(tables)})"
     short = " short" if body.count("<tr>") <= _SHORT else ""
-    return (f'<div class="table{short}"><table><caption><strong>Table {number}.</strong> {sentence(capital(title) + only)}</caption><thead>{head}</thead>{body}</table>'
-            f'{f"<div class=notes>{below}</div>" if below else ""}</div>')
+    return (f'<div class="table{short}"><table><caption><strong>Table {number}.</strong> {sentence(capital(first.title) + only)}</caption>'
+            f'<thead>{head}</thead>{body}</table>{f"<div class=notes>{below}</div>" if below else ""}</div>')
+
+
+def _ordered(by_set: Mapping[str, Mapping[tuple, Sequence[Any]]], indented: bool) -> list[tuple]:
+    """Keys as they come, the first set's first; indented ones stay below the row they belong to."""
+    order = list(dict.fromkeys(key for found in by_set.values() for key in found))
+    if indented:
+        above = [key[0].split(_BELOW)[0] for key in order]
+        order.sort(key=lambda key: above.index(key[0].split(_BELOW)[0]))
+    return order
 
 
 def _notes(tables: Mapping[str, Table]) -> str:
@@ -117,13 +137,13 @@ def _indented(table: Table) -> bool:
 
 
 def _keyed(table: Table, keys: int) -> dict[tuple, Sequence[Any]]:
-    """Key -> row; a row that is indented is known by the row it stands below, too."""
-    if not _indented(table):
-        return {_key(row, keys): row for row in table.rows}
-    found, above = {}, ""
-    for row in table.rows:
+    """Key -> row; a row that is indented is known by the row it stands below, too, and one that is like an earlier one by its number."""
+    found: dict[tuple, Sequence[Any]] = {}
+    above, indented = "", _indented(table)
+    for number, row in enumerate(table.rows):
         above = above if str(row[0]).startswith(" ") else str(row[0])
-        found[(f"{above}{_BELOW}{row[0]}",)] = row
+        key = (f"{above}{_BELOW}{row[0]}",) if indented else _key(row, keys)
+        found[(*key[:-1], f"{key[-1]}{_BELOW}{number}") if key in found else key] = row
     return found
 
 
@@ -170,9 +190,9 @@ def shown_columns(columns: Sequence[str], keys: int = 1) -> list[Shown]:
 
 def _worded(shown: Shown, tables: Sequence[Table]) -> Shown:
     """A column of words alone is one of text, which stands at the left."""
-    cells = [row[shown.places[0]] for table in tables for row in table.rows]
-    words = shown.kind == "plain" and any(isinstance(value, str) for value in cells) and all(value is None or isinstance(value, str) and not _is_number(value) for value in cells)
-    return Shown(shown.heading, "text", shown.places) if words else shown
+    cells = [row[shown.places[0]] for table in tables for row in table.rows if row[shown.places[0]] is not None]
+    words = cells and all(isinstance(value, str) and not _is_number(value) for value in cells)
+    return Shown(shown.heading, "text", shown.places) if shown.kind == "plain" and words else shown
 
 
 def _bounds(columns: Sequence[str], place: int) -> str | None:
@@ -190,8 +210,10 @@ def cell(shown: Shown, row: Sequence[Any]) -> str:
     if isinstance(row[0], str) and row[0].startswith(" ") and all(row[place] is None for place in shown.places):
         return ""
     values = [row[place] for place in shown.places]
-    if shown.kind == "value" and (values[0] is None or finite(values[0])):
-        return _missing(shown) if values[0] is None and not any(map(finite, values[1:])) else interval(*values) if values[0] is not None else _from_bounds(shown, values)
+    if shown.kind == "value" and finite(values[0]):
+        return interval(*values)
+    if shown.kind == "value" and values[0] is None and any(map(finite, values[1:])):
+        return _from_bounds(shown, values)
     if shown.kind == "interval":
         return bounds(*values) if any(map(finite, values)) else NOT_KNOWN
     if shown.kind == "counts":
@@ -223,111 +245,106 @@ def _one(value: Any) -> str:
 
 
 def _td(shown: Shown, row: Sequence[Any]) -> str:
-    return f'<td{"" if shown.kind == "text" else " class=n"}>{_breakable(cell(shown, row)) if shown.kind == "text" else _broken(text(cell(shown, row)))}</td>'
+    words = cell(shown, row)
+    return f"<td>{_breakable(words)}</td>" if shown.kind == "text" else f"<td class=n>{_broken(text(words))}</td>"
 
 
 def _breakable(words: str) -> str:
     """Words as HTML, with places where those that no column holds may break."""
-    return "<wbr>".join(text(words[place:place + _LONGEST_WORD]) for place in range(0, max(len(words), 1), _LONGEST_WORD)) if max(map(len, words.split(" "))) > _LONGEST_WORD else text(words)
+    if max(map(len, words.split(" "))) <= _LONGEST_WORD:
+        return text(words)
+    return "<wbr>".join(text(words[place:place + _LONGEST_WORD]) for place in range(0, len(words), _LONGEST_WORD))
 
 
 def _broken(words: str) -> str:
     """Lines break before an interval and nowhere within it."""
-    return re.sub(r"(\S+) \(([^()]* to [^()]*)\)", lambda found: f'<span class="v">{found[1]}</span> <span class="ci">({found[2]})</span>', words).replace("\n", "<br>")
+    whole_interval = r'<span class="v">\1</span> <span class="ci">(\2)</span>'
+    return re.sub(r"(\S+) \(([^()]* to [^()]*)\)", whole_interval, words).replace("\n", "<br>")
 
 
 def _heads(names: Sequence[str], shown: Sequence[Shown]) -> str:
     """Headings of key columns, then those of the shown ones, which stand above their cells."""
-    kinds = ["text"] * len(names) + [column.kind for column in shown]
-    return "".join(f'<th scope="col"{"" if kind == "text" else " class=n"}>{text(name)}</th>'
-                   for name, kind in zip([*map(capital, names), *(column.heading if column.kind == "set" else capital(column.heading) for column in shown)], kinds))
+    heads = [(capital(name), "text") for name in names] + [(column.heading if column.kind == "set" else capital(column.heading), column.kind) for column in shown]
+    return "".join(f'<th scope="col"{"" if kind == "text" else " class=n"}>{text(name)}</th>' for name, kind in heads)
 
 
-def _key_cells(key: tuple, raw: Sequence[Any], skip: int, span: int = 1) -> str:
+def _key_cells(row: Sequence[Any], places: range, span: int = 1) -> str:
     """Row headers; the first that is shown is the row's header for screen readers."""
     cells = []
-    for place in range(skip, len(key)):
-        value = raw[place]
-        words = _breakable("" if value is None and place else _one(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(NOT_KNOWN if value is None else value))
+    for place in places:
+        words = _breakable("" if row[place] is None and place else _one(row[place]))
         spans = f' rowspan="{span}"' if span > 1 else ""
-        inner = ' class="in"' if isinstance(value, str) and value.startswith(" ") else ""
-        cells.append(f'<th scope="row"{spans}{inner}>{words}</th>' if place == skip else f"<td{spans}>{words}</td>")
+        inner = ' class="in"' if isinstance(row[place], str) and row[place].startswith(" ") else ""
+        cells.append(f'<th scope="row"{spans}{inner}>{words}</th>' if place == places[0] else f"<td{spans}>{words}</td>")
     return "".join(cells)
 
 
-def _groups(order: Sequence[tuple], keys: int) -> list[tuple[str | None, list[tuple]]]:
+def _groups(rows: _Rows) -> list[tuple[str | None, list[tuple]]]:
     """Rows under headings, one for each value of the first key, where rows have two keys and more and the first one repeats."""
-    firsts = [key[0] for key in order if key]
-    if keys < 2 or len(set(firsts)) == len(firsts) or _is_number(firsts[0]):
-        return [(None, list(order))]
-    return [(first, [key for key in order if key[0] == first]) for first in dict.fromkeys(firsts)]
+    firsts = [key[0] for key in rows.order if key]
+    if rows.keys < 2 or len(set(firsts)) == len(firsts) or _is_number(firsts[0]):
+        return [(None, list(rows.order))]
+    return [(first, [key for key in rows.order if key[0] == first]) for first in dict.fromkeys(firsts)]
 
 
-def _bodies(order: Sequence[tuple], keys: int, width: int, row_of) -> tuple[str, int]:
-    """Bodies with their headings, and how many keys are told by headings."""
-    groups = _groups(order, keys)
-    skip = 0 if groups[0][0] is None else 1
+def _bodies(rows: _Rows, width: int, row_of: Callable[[tuple, int], str]) -> tuple[str, int]:
+    """Bodies with their headings, and how many keys are told by headings. width: columns without a heading; row_of(key, told): the HTML of a row."""
+    groups = _groups(rows)
+    told = 0 if groups[0][0] is None else 1
     made = []
     for heading, members in groups:
-        head = f'<tr><th scope="rowgroup" colspan="{width - skip}">{text(heading)}</th></tr>' if skip else ""
-        made.append(f"<tbody>{head}{''.join(row_of(key, skip) for key in members)}</tbody>")
-    return "".join(made), skip
+        head = f'<tr><th scope="rowgroup" colspan="{width - told}">{text(heading)}</th></tr>' if told else ""
+        made.append(f"<tbody>{head}{''.join(row_of(key, told) for key in members)}</tbody>")
+    return "".join(made), told
 
 
-def _raw(rows: Mapping[str, Mapping[tuple, Sequence[Any]]], key: tuple) -> Sequence[Any]:
-    return next(found[key] for found in rows.values() if key in found)
+def _sets_down(rows: _Rows, shown: Sequence[Shown]) -> tuple[str, str]:
+    """Head and body with the sets of a row below each other, where a row has several values."""
 
-
-def _sets_down(table: Table, rows: Mapping[str, Mapping[tuple, Sequence[Any]]], order: Sequence[tuple], keys: int, shown: Sequence[Shown],
-               all_sets: Sequence[str]) -> tuple[str, str]:
-    """The sets of a row below each other, where a row has several values."""
-    named = len(all_sets) > 1
-    width = keys + named + len(shown)
-
-    def row_of(key: tuple, skip: int) -> str:
-        there = [name for name in rows if key in rows[name]]
+    def row_of(key: tuple, told: int) -> str:
+        there = [name for name in rows.by_set if key in rows.by_set[name]]
         lines = []
-        for place, name in enumerate(there):
-            row = rows[name][key]
-            head = _key_cells(key, row, skip, len(there)) if place == 0 else ""
-            whose = "" if not named else f"<td>{text(name)}</td>" if key else f'<th scope="row">{text(name)}</th>'
+        for name in there:
+            row = rows.by_set[name][key]
+            head = _key_cells(row, range(told, rows.keys), len(there)) if name == there[0] else ""
+            whose = "" if not rows.named else f"<td>{text(name)}</td>" if key else f'<th scope="row">{text(name)}</th>'
             lines.append(f"<tr>{head}{whose}{''.join(_td(column, row) for column in shown)}</tr>")
         return "".join(lines)
 
-    body, skip = _bodies(order, keys, width, row_of)
-    head = f"<tr>{_heads([*table.columns[skip:keys], *(['set'] if named else [])], shown)}</tr>"
-    return head, body
+    body, told = _bodies(rows, rows.keys + rows.named + len(shown), row_of)
+    return f"<tr>{_heads([*rows.columns[told:rows.keys], *(['set'] if rows.named else [])], shown)}</tr>", body
 
 
-def _sets_across(table: Table, rows: Mapping[str, Mapping[tuple, Sequence[Any]]], order: Sequence[tuple], keys: int, shown: Shown,
-                 all_sets: Sequence[str]) -> tuple[str, str]:
-    """One column a set, where a row has one value."""
-    def row_of(key: tuple, skip: int) -> str:
-        cells = "".join(_td(shown, rows[name][key]) if key in rows[name] else "<td class=n>\N{EN DASH}</td>" for name in rows)
-        return f"<tr>{_key_cells(key, _raw(rows, key), skip)}{cells}</tr>"
+def _sets_across(rows: _Rows, shown: Shown) -> tuple[str, str]:
+    """Head and body with one column a set, where a row has one value."""
 
-    body, skip = _bodies(order, keys, keys + len(rows), row_of)
+    def row_of(key: tuple, told: int) -> str:
+        row = next(found[key] for found in rows.by_set.values() if key in found)
+        cells = "".join(_td(shown, found[key]) if key in found else "<td class=n>\N{EN DASH}</td>" for found in rows.by_set.values())
+        return f"<tr>{_key_cells(row, range(told, rows.keys))}{cells}</tr>"
+
+    body, told = _bodies(rows, rows.keys + len(rows.by_set), row_of)
     word = "" if shown.heading.startswith("value") or shown.heading == "cases" else f", {shown.heading}"
-    heads = [Shown(f"{name}{word}", "set", ()) for name in rows]
-    return f"<tr>{_heads(table.columns[skip:keys], heads)}</tr>", body
+    heads = [Shown(f"{name}{word}" if rows.named else shown.heading, "set", ()) for name in rows.by_set]
+    return f"<tr>{_heads(rows.columns[told:rows.keys], heads)}</tr>", body
 
 
-def _by_measure(table: Table, rows: Mapping[str, Mapping[tuple, Sequence[Any]]], order: Sequence[tuple], keys: int, shown: Sequence[Shown],
-                all_sets: Sequence[str]) -> tuple[str, str]:
-    """A table of one measure a line: few measures become columns, of many the sets do; counts stand below the value they belong to."""
-    at = table.columns.index("measure")
-    measures = list(dict.fromkeys(key[at] for key in order))
+def _by_measure(rows: _Rows, shown: Sequence[Shown]) -> tuple[str, str]:
+    """Head and body of a table of one measure a line: few measures become columns, of many the sets do."""
+    at = rows.columns.index("measure")
+    measures = list(dict.fromkeys(key[at] for key in rows.order))
     if len(measures) > _MOST_PIVOTED:
-        return _folded_across(table, rows, order, keys, shown)
-    pivoted = {name: {} for name in rows}
-    for name, found in rows.items():
+        return _sets_across(rows, next((column for column in shown if column.kind == "value"), shown[0]))
+    without = lambda parts: tuple(part for place, part in enumerate(parts[:rows.keys]) if place != at)
+    by_set: dict[str, dict[tuple, list[Any]]] = {}
+    for name, found in rows.by_set.items():
+        by_set[name] = {}
         for key, row in found.items():
-            short = tuple(part for place, part in enumerate(key) if place != at)
-            pivoted[name].setdefault(short, [part for place, part in enumerate(row[:keys]) if place != at] + [""] * len(measures))[keys - 1 + measures.index(key[at])] = _folded(shown, row)
-    columns = [name for place, name in enumerate(table.columns[:keys]) if place != at]
-    made = Table(table.title, tuple([*columns, *measures]), ())
-    short_order = list(dict.fromkeys(tuple(part for place, part in enumerate(key) if place != at) for key in order))
-    return _sets_down(made, pivoted, short_order, keys - 1, [Shown(measure, "plain", (keys - 1 + place,)) for place, measure in enumerate(measures)], all_sets)
+            pivoted = by_set[name].setdefault(without(key), [*without(row), *[""] * len(measures)])
+            pivoted[rows.keys - 1 + measures.index(key[at])] = _folded(shown, row)
+    columns = [Shown(measure, "plain", (rows.keys - 1 + place,)) for place, measure in enumerate(measures)]
+    order = list(dict.fromkeys(without(key) for key in rows.order))
+    return _sets_down(_Rows((*without(rows.columns), *measures), by_set, order, rows.keys - 1, rows.named), columns)
 
 
 def _folded(shown: Sequence[Shown], row: Sequence[Any]) -> str:
@@ -335,8 +352,3 @@ def _folded(shown: Sequence[Shown], row: Sequence[Any]) -> str:
     parts = [interval(*(row[place] for place in column.places), 2) if column.kind == "value" and finite(row[column.places[0]]) else cell(column, row)
              for column in shown if column.kind in ("value", "counts") or len(shown) == 1]
     return "\n".join(parts)
-
-
-def _folded_across(table: Table, rows: Mapping[str, Mapping[tuple, Sequence[Any]]], order: Sequence[tuple], keys: int, shown: Sequence[Shown]) -> tuple[str, str]:
-    only = next((column for column in shown if column.kind == "value"), shown[0])
-    return _sets_across(table, rows, order, keys, only, list(rows))

@@ -83,6 +83,7 @@ def say_calibration(data: Mapping[str, Any]) -> str:
     for curve in data["curves"]:
         if curve["x"]:
             furthest = max(range(len(curve["x"])), key=lambda place: abs(curve["y"][place] - curve["x"][place]))
-            said.append(f"{named(curve['label'])}: furthest from the diagonal at a predicted {fixed(curve['x'][furthest], 2)}, where {fixed(curve['y'][furthest], 2)} were observed")
+            said.append(f"{named(curve['label'])}: furthest from the diagonal at a predicted {fixed(curve['x'][furthest], 2)}, "
+                        f"where {fixed(curve['y'][furthest], 2)} were observed")
     remarks = [_remark(data["text"])] if data.get("text") else []
     return "Calibration curves. " + ("; ".join([*said, *remarks]) + "." if said else "No curve could be drawn.")

@@ -59,7 +59,7 @@ def say_decision_curve(data: Mapping[str, Any]) -> str:
     for curve in data["curves"]:
         better = [threshold for threshold, value, everyone in zip(data["thresholds"], curve["net_benefit"], data["treat_all"])
                   if value is not None and value > max(everyone, 0.0) + 1e-12]
-        said.append(f"{named(curve['label'])} has more net benefit than treating all or none at " +
-                    (f"{len(better)} of {len(data['thresholds'])} thresholds, between {fixed(min(better), 2)} and {fixed(max(better), 2)}" if better else "no threshold"))
+        where = f"{len(better)} of {len(data['thresholds'])} thresholds, between {fixed(min(better), 2)} and {fixed(max(better), 2)}" if better else "no threshold"
+        said.append(f"{named(curve['label'])} has more net benefit than treating all or none at {where}")
     rate = "" if data.get("event_rate") is None else f" Share of pCR {fixed(data['event_rate'], 2)}."
     return "Decision curves. " + ("; ".join(said) + "." if said else "No curve could be drawn.") + rate

@@ -184,4 +184,5 @@ def say_forest(data: Mapping[str, Any]) -> str:
     pooled = [text for row, text in zip(rows, shown) if row.get("pooled")]
     low, high = min(rows, key=lambda row: row["value"]), max(rows, key=lambda row: row["value"])
     ends = f"Lowest: {shown[rows.index(low)]}; highest: {shown[rows.index(high)]}." if len(rows) > 8 else "; ".join(shown) + "."
-    return f"Forest plot of {clean(data.get('measure') or 'estimates')}, {len(rows)} rows. {ends}" + (f" Pooled: {'; '.join(pooled)}." if pooled and len(rows) > 8 else "")
+    summaries = f" Pooled: {'; '.join(pooled)}." if pooled and len(rows) > 8 else ""
+    return f"Forest plot of {clean(data.get('measure') or 'estimates')}, {len(rows)} rows. {ends}{summaries}"

@@ -59,7 +59,8 @@ def heatmap(data: Mapping[str, Any]) -> Any:
     for row in rows:
         _strip(sheet, row, top)
         top += row.height
-    sheet.text(_LEFT_MM + _MAP_MM / 2, top + 1.0, f"{whole(int(scores.size))} cases, from the highest score (left) to the lowest (right)", ha="center", fontsize=SMALL_PT, color=GREY)
+    sheet.text(_LEFT_MM + _MAP_MM / 2, top + 1.0, f"{whole(int(scores.size))} cases, from the highest score (left) to the lowest (right)",
+               ha="center", fontsize=SMALL_PT, color=GREY)
     return sheet.figure
 
 
@@ -177,11 +178,13 @@ def say_heatmap(data: Mapping[str, Any]) -> str:
     count = len(data["scores"])
     if not count:
         return "Heatmap without a case."
-    said = f"Heatmap of {whole(count)} cases sorted by {clean(data.get('score_label') or 'score')}, from {fixed(data['scores'][0], 2)} to {fixed(data['scores'][-1], 2)}."
+    said = (f"Heatmap of {whole(count)} cases sorted by {clean(data.get('score_label') or 'score')}, from {fixed(data['scores'][0], 2)} "
+            f"to {fixed(data['scores'][-1], 2)}.")
     for row in data["rows"][:1]:
         half = max(count // 2, 1)
         first, second = Counter(row["values"][:half]), Counter(row["values"][half:])
         levels = [level for level in row.get("levels") or sorted({value for value in row["values"] if value is not None}, key=str)][:2]
-        said += "".join(f" {named(row['label'])} {clean(level)}: {first[level]} of the {half} cases with the highest scores, {second[level]} of the other {count - half}."
+        said += "".join(f" {named(row['label'])} {clean(level)}: {first[level]} of the {half} cases with the highest scores, "
+                        f"{second[level]} of the other {count - half}."
                         for level in levels) if row["kind"] == "category" else ""
     return said + (f" Rows below: {', '.join(named(row['label']) for row in data['rows'])}." if data["rows"] else "")

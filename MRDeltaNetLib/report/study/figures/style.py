@@ -145,7 +145,8 @@ class Sheet:
     def line(self, x: Sequence[float], y: Sequence[float], **settings: Any) -> None:
         """A line over the sheet, in millimetres from its upper left corner."""
         lines = require("matplotlib.lines", "The figures of a study")
-        self.figure.add_artist(lines.Line2D([place / self.width for place in x], [1 - place / self.height for place in y], **{"linewidth": 0.6, "color": INK, **settings}))
+        across, down = [place / self.width for place in x], [1 - place / self.height for place in y]
+        self.figure.add_artist(lines.Line2D(across, down, **{"linewidth": 0.6, "color": INK, **settings}))
 
     def image(self, left: float, top: float, width: float, height: float, pixels: Any) -> None:
         """Pixels (rows, columns, 3) uint8 stretched over a box; all images share one pair of axes, because axes are what takes time."""

@@ -185,7 +185,8 @@ def say_time_dependent_auc(data: Mapping[str, Any]) -> str:
         return "AUC over time. It could not be told at any time."
     (first, at_first), (last, at_last) = known[0], known[-1]
     unit = f" {clean(data['unit'])}" if data.get("unit") else ""
-    return f"AUC over time: {at_first:.2f} at {plain(first)}{unit}, {at_last:.2f} at {plain(last)}{unit}; between {min(v for _, v in known):.2f} and {max(v for _, v in known):.2f}."
+    lowest, highest = min(value for _, value in known), max(value for _, value in known)
+    return f"AUC over time: {at_first:.2f} at {plain(first)}{unit}, {at_last:.2f} at {plain(last)}{unit}; between {lowest:.2f} and {highest:.2f}."
 
 
 _PANEL_MM, _PANEL_HIGH_MM, _ACROSS = 44.0, 34.0, 3
