@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed")
 
+from MRDeltaNetLib.errors import EnvironmentProblem  # noqa: E402
 from MRDeltaNetLib.evaluation import SECTIONS, Evaluation, Figure, Omission, Part, Table  # noqa: E402
 from MRDeltaNetLib.report.study import write_study  # noqa: E402
 from MRDeltaNetLib.report.study.aids import BLANK  # noqa: E402
@@ -178,6 +179,13 @@ def test_a_figure_that_cannot_be_drawn_is_told_and_the_rest_is_done(tmp_path):
     assert names == ["report.html", "figures/train_whole.png", "figures/train_whole.svg"]
     words = Page(report(tmp_path)).text
     assert "The figure 'Broken curves': it could not be drawn (KeyError). What to do: read the tables" in words
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_of_the_environment(tmp_path):
+    (tmp_path / "figures").write_text("a file stands where the folder should be")
+    with pytest.raises(EnvironmentProblem) as problem:
+        write_study(made_up.evaluation(("train",), sections=("flow",)), tmp_path)
+    assert problem.value.code == "MRD-E812" and not (tmp_path / "report.html").exists()
 
 
 def test_an_evaluation_without_anything_is_a_page_too(tmp_path):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 from MRDeltaNetLib.evaluation import SECTIONS, Evaluation, Figure, Omission
 from MRDeltaNetLib.io.atomic import atomic, write_text
 from MRDeltaNetLib.io.evaluations import FIGURES, PAGE, stem
 from MRDeltaNetLib.report.study.figures import DRAWN, SAID
-from MRDeltaNetLib.report.study.figures.style import drawing, svg_bytes, write_png
+from MRDeltaNetLib.report.study.figures.style import drawing, pixels, png_bytes, svg_bytes
 from MRDeltaNetLib.report.study.page import Picture, page
 
 
@@ -24,8 +25,8 @@ def write_study(evaluation: Evaluation, folder: Path | str) -> list[str]:
     The same evaluation gives the same bytes. A figure that cannot be drawn is told on the page, with the rest done.
     """
     folder = Path(folder)
-    pictures, written, failed = {}, [], []
-    with drawing():
+    pictures, written, failed, waiting = {}, [], [], []
+    with drawing(), ThreadPoolExecutor(1) as writer:               # while one figure is packed and goes to the disk the next one is drawn
         for section, set_name, name, figure in _figures(evaluation):
             try:
                 drawn, said = DRAWN[figure.kind](figure.data), SAID[figure.kind](figure.data)
@@ -35,11 +36,12 @@ def write_study(evaluation: Evaluation, folder: Path | str) -> list[str]:
                                                   "read the tables, and please report this")))
                 continue
             path = f"{FIGURES}/{stem(set_name, name)}"
-            write_png(drawn, folder / f"{path}.png")
-            _write(folder / f"{path}.svg", vector)
+            waiting.append(writer.submit(_write, folder / path, vector, pixels(drawn)))
             written += [f"{path}.png", f"{path}.svg"]
             size = drawn.get_size_inches() * 25.4
             pictures[set_name, name] = Picture(base64.b64encode(vector).decode(), said, round(float(size[0]), 1), round(float(size[1]), 1))
+    for job in waiting:
+        job.result()
     write_text(folder / PAGE, page(evaluation, pictures, failed))
     return [PAGE, *written]
 
@@ -53,6 +55,8 @@ def _figures(evaluation: Evaluation) -> Iterator[tuple[str, str, str, Figure]]:
                     yield section, set_name, name, figure
 
 
-def _write(path: Path, content: bytes) -> None:
-    with atomic(path) as temporary:
-        temporary.write_bytes(content)
+def _write(path: Path, vector: bytes, picture: Any) -> None:
+    """Both files of one figure; path has no ending."""
+    for ending, content in ((".svg", vector), (".png", png_bytes(picture))):
+        with atomic(path.with_name(path.name + ending)) as temporary:
+            temporary.write_bytes(content)

@@ -142,12 +142,8 @@ def _key_lines(items: Sequence[tuple[Any, str]]) -> list[list[tuple[Any, str]]]:
 
 def _strip(sheet: Sheet, row: _Row, top: float) -> None:
     inner = row.height - _GAP_MM
-    axes = sheet.axes(_LEFT_MM, top, _MAP_MM, inner, frame=("left", "bottom", "top", "right"))
-    axes.imshow(row.pixels[None], interpolation="none", aspect="auto")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_linewidth(0.3)
+    sheet.image(_LEFT_MM, top, _MAP_MM, inner, row.pixels[None])
+    sheet.box(_LEFT_MM, top, _MAP_MM, inner, facecolor="none", edgecolor=INK, linewidth=0.3)
     for place, words in enumerate(row.label):
         sheet.text(_LEFT_MM - 2, top + inner / 2 + LINE_MM * (place - (len(row.label) - 1) / 2), words, ha="right", va="center")
     left, first = _LEFT_MM + _MAP_MM + 4, top + (inner - _KEY_LINE_MM * len(row.key)) / 2 + _KEY_LINE_MM / 2
@@ -168,10 +164,7 @@ def _gradient(sheet: Sheet, row: _Row, left: float, middle: float) -> None:
     low, high = row.gradient
     sheet.text(left, middle, low, va="center", fontsize=SMALL_PT)
     start = left + text_mm(low, SMALL_PT) + 1
-    axes = sheet.axes(start, middle - 1, 10, 2, frame=())
-    axes.imshow(CIVIDIS[None], interpolation="none", aspect="auto")
-    axes.set_xticks([])
-    axes.set_yticks([])
+    sheet.image(start, middle - 1, 10, 2, CIVIDIS[None])
     sheet.text(start + 11, middle, high, va="center", fontsize=SMALL_PT)
     if row.unknown:
         after = start + 13.5 + text_mm(high, SMALL_PT)

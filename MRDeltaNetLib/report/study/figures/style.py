@@ -12,11 +12,9 @@ import io
 import re
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
 from MRDeltaNetLib.errors import require
-from MRDeltaNetLib.io.atomic import atomic
 
 SINGLE_MM, DOUBLE_MM = 88.0, 180.0
 """Widths of one and of two columns of a journal."""
@@ -129,7 +127,7 @@ class Sheet:
     def __init__(self, width_mm: float, height_mm: float) -> None:
         made = require("matplotlib.figure", "The figures of a study", "pip install 'mrdeltanet[cohort]'")
         canvas = require("matplotlib.backends.backend_agg", "The figures of a study")
-        self.width, self.height = width_mm, height_mm
+        self.width, self.height, self._whole = width_mm, height_mm, None
         self.figure = made.Figure(figsize=(width_mm * MM, height_mm * MM), dpi=DPI)
         canvas.FigureCanvasAgg(self.figure)
 
@@ -148,6 +146,15 @@ class Sheet:
         """A line over the sheet, in millimetres from its upper left corner."""
         lines = require("matplotlib.lines", "The figures of a study")
         self.figure.add_artist(lines.Line2D([place / self.width for place in x], [1 - place / self.height for place in y], **{"linewidth": 0.6, "color": INK, **settings}))
+
+    def image(self, left: float, top: float, width: float, height: float, pixels: Any) -> None:
+        """Pixels (rows, columns, 3) uint8 stretched over a box; all images share one pair of axes, because axes are what takes time."""
+        if self._whole is None:
+            self._whole = self.axes(0, 0, self.width, self.height, frame=())
+            self._whole.set_axis_off()
+        self._whole.imshow(pixels, interpolation="none", aspect="auto", extent=(left, left + width, top + height, top))
+        self._whole.set_xlim(0, self.width)
+        self._whole.set_ylim(self.height, 0)
 
     def box(self, left: float, top: float, width: float, height: float, **settings: Any) -> None:
         """A rectangle on the sheet."""
@@ -222,10 +229,15 @@ def svg_bytes(figure: Any, title: str = "") -> bytes:
     return target.getvalue().replace(f"'{FONT}'".encode(), SVG_FONTS.encode())
 
 
-def write_png(figure: Any, path: Path) -> None:
-    """The figure as PNG in DPI, without date and software; no transparency, as journals want it, which also halves the time of packing it."""
+def pixels(figure: Any) -> Any:
+    """The figure as a picture of Pillow's in DPI; no transparency, as journals want it, which also halves the time of packing it."""
     image = require("PIL.Image", "The figures of a study", "pip install Pillow")
     figure.canvas.draw()
-    pixels = image.frombuffer("RGBA", figure.canvas.get_width_height(), figure.canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
-    with atomic(path) as temporary:
-        pixels.save(temporary, format="PNG", dpi=(DPI, DPI), compress_level=4)
+    return image.frombuffer("RGBA", figure.canvas.get_width_height(), figure.canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
+
+
+def png_bytes(picture: Any) -> bytes:
+    """Such a picture as PNG, without date and software, the same bytes for the same picture. Knows no matplotlib, so that another thread may do it."""
+    target = io.BytesIO()
+    picture.save(target, format="PNG", dpi=(DPI, DPI), compress_level=4)
+    return target.getvalue()
