@@ -380,7 +380,7 @@ class TableOneConfig:
 
     by          column whose groups stand side by side; None: the outcome in every set, and the sets of all cases
     variables   columns, in this order; empty: every clinical column
-    categorical columns of numbers that are categories
+    categorical columns of numbers that are categories in this table; one where texts stand among numbers is then a category everywhere
     """
 
     by: str | None = None

@@ -235,10 +235,11 @@ def _one_table(left: Kept, right: Kept | None, probabilities: tuple[str, ...], c
     events = {endpoint.event for endpoint in config.endpoints.values()}
     numbers = {*probabilities, *config.scores, *config.cuts, *(endpoint.time for endpoint in config.endpoints.values())}
     numbers |= {name for name, column in dictionary.items() if column.role == "number"}
-    texts = {config.id, config.set, config.centre, config.outcome, config.excluded, *config.table_one.categorical, *events}
+    texts = {config.id, config.set, config.centre, config.outcome, config.excluded, *events}
     texts |= {name for name, column in dictionary.items() if column.role == "category"}
     unknown = {name: column.missing for name, column in dictionary.items() if column.missing}
-    frames = [typed(table.frame.drop(columns=[config.id], errors="ignore"), texts=texts - numbers, numbers=numbers, unknown=unknown)
+    frames = [typed(table.frame.drop(columns=[config.id], errors="ignore"), texts=texts - numbers, numbers=numbers,
+                    mixed=config.table_one.categorical, unknown=unknown)
               for table in (left, right) if table is not None]
     for typed_frame, table in zip(frames, (left, right)):
         _read_events(typed_frame, table.frame, events)

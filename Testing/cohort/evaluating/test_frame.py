@@ -155,6 +155,7 @@ def test_a_text_in_a_score_is_refused_however_many_there_are(tmp_path):
 def test_numbers_that_are_categories_are_named(tmp_path):
     config = EvaluationConfig(table_one=TableOneConfig(categorical=("stage",)))
     assert from_file(tmp_path, "id,outcome,stage\na,1,3\nb,0,4a\nc,0,4\n", config).subsets["all"].frame["stage"].tolist() == ["3", "4a", "4"]
+    assert from_file(tmp_path, "id,outcome,stage\na,1,3\nb,0,2\nc,0,4\n", config).subsets["all"].frame["stage"].tolist() == [3.0, 2.0, 4.0]
 
 
 def test_an_infinite_number_is_refused():
