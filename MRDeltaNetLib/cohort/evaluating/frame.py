@@ -119,7 +119,8 @@ def probability_columns(header: list[str], config: EvaluationConfig) -> tuple[st
 def main_set(order: list[str], config: EvaluationConfig) -> str:
     """The set that is told first. raises UsageError MRD-E485 if there is no such set"""
     if config.main_set is None:
-        return next((name for name in reversed(SETS) if name in order), order[0])
+        wanted = ("external", "internal", *(name for name in order if name != config.train_set), config.train_set)
+        return next(name for name in wanted if name in order)
     if config.main_set not in order:
         raise UsageError("There is no such main set", code="MRD-E485", found=f"'{short(config.main_set)}'", fix=f"choose one of {', '.join(map(short, order))}")
     return config.main_set

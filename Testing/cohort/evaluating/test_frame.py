@@ -46,7 +46,8 @@ def test_clinical_values_come_beside_their_case_whatever_the_order():
 def test_sets_stand_in_the_order_of_a_study_and_the_most_external_is_the_main_one():
     names = ["b", "external", "train", "internal"]
     assert list(found(PREDICTIONS | {"set": names}).subsets) == ["train", "internal", "external", "b"]
-    assert [found(PREDICTIONS | {"set": sets}).config.main_set for sets in (names, ["internal", "train"] * 2, ["train"] * 4, ["x"] * 4)] == ["external", "internal", "train", "x"]
+    assert [found(PREDICTIONS | {"set": sets}).config.main_set for sets in (names, ["internal", "train"] * 2, ["train"] * 4, ["x"] * 4, ["train", "test"] * 2)] == [
+        "external", "internal", "train", "x", "test"]
     without = {name: values for name, values in PREDICTIONS.items() if name != "set"}
     assert list(found(without).subsets) == ["all"] and found(without).config.main_set == "all"
     assert refused(UsageError, PREDICTIONS, config=EvaluationConfig(main_set="test")).code == "MRD-E485"
