@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +19,10 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from MRDeltaNetLib import explainer, pipeline
+from MRDeltaNetLib import pipeline
 from MRDeltaNetLib.case import NetworkInput, Result
 from MRDeltaNetLib.errors import Cancelled, EnvironmentProblem, MRDeltaNetError, UsageError
-from MRDeltaNetLib.explainer import explain_result
+from MRDeltaNetLib.explainer import asking, explain_result, renewing
 from MRDeltaNetLib.io import added_maps
 from MRDeltaNetLib.io.atomic import sha256
 from MRDeltaNetLib.io.bundle import load_network, read_bundle, rewrite_bundle
@@ -149,14 +153,15 @@ def test_a_map_s_header_says_method_resolution_unit_and_normalisation(folder):
     reader.ReadImageInformation()
     told = {key.removeprefix("mrdeltanet_"): reader.GetMetaData(key) for key in reader.GetMetaDataKeys() if key.startswith("mrdeltanet_")}
     assert told["method"] == "gradcam" and told["resolution_mm"] == "3 3 3" and told["normalisation"].startswith("divided by") and told["toward"] in ("pCR", "non-pCR")
-    assert told["formula"] and told["unit"] and told["signed"] == "no" and told["scale_top"] == "1" and "Research use" in told["intended_use"]
+    assert told["unit"] == "share of the largest value on either scan" and "(logit units towards the class" in told["normalisation"]
+    assert told["formula"] and told["signed"] == "no" and told["scale_top"] == "1" and "Research use" in told["intended_use"]
     assert reader.GetSize() == empty_image("oblique").GetSize()
 
 
 def test_a_run_that_was_asked_for_maps_and_one_asked_later_give_the_same_voxels(bundle, folder):
     explain_result(folder, ["relevance"])
     network = load_network(bundle, registry.build)
-    seen = explainer._run(added_maps.read_run(folder))
+    seen = asking._run(added_maps.read_run(folder))
     made = pipeline.method_maps("relevance", network, seen.seen, bundle.own, {"pre": empty_image("left-handed"), "post": empty_image("oblique")}, rigid(), device="cpu")
     for name, (image, _) in made.items():
         assert np.array_equal(sitk.GetArrayFromImage(image), sitk.GetArrayFromImage(sitk.ReadImage(str(folder / f"{name}.nrrd")))), name
@@ -252,10 +257,34 @@ def reported(bundle, run_folder, tmp_path) -> Path:
     """The run with scans, masks and a report."""
     from MRDeltaNetLib.report.html import write_report
     from Testing.made_up_result import complete_result
-    seen, shown = explainer._run(added_maps.read_run(run_folder)).seen, complete_result("left-handed", "oblique")
+    seen, shown = asking._run(added_maps.read_run(run_folder)).seen, complete_result("left-handed", "oblique")
     result = replace(shown, p_pcr=said(run_folder)["p_pcr"], model=bundle.public_facts(), network_input=seen)
     write_results(result, tmp_path / "run", manifest=MANIFEST_FACTS, also=lambda folder: [write_report(result, folder / "report.html").name])
     return tmp_path / "run"
+
+
+@pytest.fixture
+def with_scene(reported) -> Path:
+    """The same with a scene."""
+    pytest.importorskip("slicer", reason="slicer-core is not installed, so that no scene can be written")
+    from MRDeltaNetLib.mrml.scene import write_scene
+    result, manifest = on_disk(reported), json.loads((reported / MANIFEST).read_text())
+    manifest["outputs"]["scene.mrb"] = sha256(write_scene(result, reported / "scene.mrb", provenance=(reported / RESULT).read_text()))
+    (reported / MANIFEST).write_text(json.dumps(manifest))
+    return reported
+
+
+def on_disk(folder: Path) -> Result:
+    """A Result of the made-up scans with the maps that the folder holds."""
+    from Testing.made_up_result import complete_result
+    shown, told = complete_result("left-handed", "oblique"), said(folder)
+    maps = {name: sitk.ReadImage(str(folder / file)) for name, file in told["files"].items() if name in told["maps"]}
+    return replace(shown, images=dict(shown.images) | maps, map_facts=told["maps"], model=told["model"])
+
+
+def packed(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as bundle:
+        return {name: bundle.read(name) for name in bundle.namelist()}
 
 
 def test_the_report_gains_the_maps_once_and_stays_else_as_it_was(reported):
@@ -267,24 +296,122 @@ def test_the_report_gains_the_maps_once_and_stays_else_as_it_was(reported):
     second = (reported / "report.html").read_text()
     title = "<h3>Null map: outline and position alone, on the scan after treatment</h3>"
     assert title not in before and first.count(title) == second.count(title) == 1 and "Tumour bed as fibrosis, on the scan" in second and "p pcr as fibrosis percent" in second
-    begin, end = "<!-- further maps -->", "<!-- end of further maps -->"
+    begin, end = "<!-- maps -->", "<!-- end of maps -->"
     assert all(text.partition(begin)[0] == before.partition(begin)[0] and text.partition(end)[2] == before.partition(end)[2] for text in (first, second))
-    assert "were made after the run" in second and explain_result(reported, ["null"]).kept == ("null",) and (reported / "report.html").read_text() == second
+    rows = [dict(re.findall(r"<!-- map ([a-z_]+) -->(.*?)<!-- end of map -->", text, re.DOTALL)) for text in (before, second)]
+    assert rows[0].keys() == {"attention_pre", "attention_post", "change_post"} and all(rows[1][name] == row for name, row in rows[0].items())
+    assert {name for name, row in rows[1].items() if "Made after the run" in row} == {"null_pre", "null_post", "counterfactual_post"} and explain_result(reported, ["null"]).kept == ("null",) and (reported / "report.html").read_text() == second
+
+
+def test_the_report_shows_maps_and_masks_of_the_second_scan_where_they_lie_in_the_first(reported):
+    """Their middles, through the alignment, which the made-up result has to be moved back by."""
+    from Testing.made_up_result import complete_result
+    shown, given = renewing._on_one_grid(added_maps.read_run(reported)), complete_result("left-handed", "oblique")
+    assert set(shown.images) >= {"pre", "post", "pre_mask", "post_mask", "residual_mask", "attention_pre", "attention_post", "change_post"}
+    for name, image in shown.images.items():
+        assert image.GetSize() == given.images["pre"].GetSize() and image.GetDirection() == pytest.approx(given.images["pre"].GetDirection()), name
+        if name in ("pre", "post"):
+            continue
+        middles = [np.tensordot(values := sitk.GetArrayFromImage(one).astype(float), voxel_points(one), 3) / values.sum() for one in (image, given.images[name])]
+        aim = middles[1] if name.endswith("_pre") or name == "pre_mask" else rigid().GetInverse().TransformPoint(middles[1].tolist())
+        assert np.linalg.norm(middles[0] - aim) < 1.3, f"{name}: slices are 5 mm thick, and the alignment moves by more"
 
 
 def test_a_report_that_somebody_changed_or_of_an_earlier_version_stays_as_it_is(reported):
     path, manifest = reported / "report.html", json.loads((reported / MANIFEST).read_text())
     path.write_text(path.read_text() + "mine")
     changed = path.read_text()
-    explain_result(reported, ["null"])
-    assert path.read_text() == changed
-    path.write_text(changed.replace("further maps", "x"))
+    assert explain_result(reported, ["attention"]).notices == (), "no map was added that could be missing there"
+    notices = explain_result(reported, ["null"]).notices
+    assert path.read_text() == changed and [notice.code for notice in notices] == ["MRD-W726"] and "changed since the run" in notices[0].text
+    path.write_text(changed.replace("<!-- maps", "<!-- x"))
     manifest = json.loads((reported / MANIFEST).read_text())
     manifest["outputs"]["report.html"] = sha256(path)
     (reported / MANIFEST).write_text(json.dumps(manifest))
     earlier = path.read_text()
-    explain_result(reported, ["counterfactual"])
-    assert path.read_text() == earlier and "counterfactual_post" in said(reported)["maps"]
+    notices = explain_result(reported, ["counterfactual"]).notices
+    assert "earlier version" in notices[0].text and path.read_text() == earlier and "counterfactual_post" in said(reported)["maps"]
+
+
+def test_a_report_puts_the_maps_in_the_order_of_the_models_verdict(reported, bundle, tmp_path):
+    judged = judged_bundle(bundle, tmp_path, default="gradcam", passed=["gradcam"], failed=["attention"])
+    explain_result(reported, ["null", "gradcam"], model=judged)
+    shown = (reported / "report.html").read_text()
+    assert re.findall(r"<!-- map ([a-z_]+) -->", shown) == ["gradcam_pre", "gradcam_post", "change_post", "null_pre", "null_post", "attention_pre", "attention_post"]
+    assert "<details><summary>Failed tests of their kind" in shown
+
+
+def test_the_scene_gains_the_maps_and_is_the_one_that_the_run_would_have_written(with_scene, tmp_path):
+    from MRDeltaNetLib.mrml.scene import write_scene
+    before = packed(with_scene / "scene.mrb")
+    assert explain_result(with_scene, ["gradcam", "counterfactual"]).notices == ()
+    whole(with_scene)
+    after = packed(with_scene / "scene.mrb")
+    assert {name.rsplit("/", 1)[1] for name in after.keys() - before.keys()} == {
+        "Pre-treatment Grad-CAM.nrrd", "Post-treatment Grad-CAM.nrrd", "Post-treatment tumour bed as fibrosis.nrrd", "MRDeltaNet blue to orange.csv"}
+    assert after == packed(write_scene(on_disk(with_scene), tmp_path / "scene.mrb", provenance=(with_scene / RESULT).read_text()))
+    kept = contents(with_scene)
+    explain_result(with_scene, ["gradcam"])
+    assert contents(with_scene) == kept
+
+
+def test_a_scene_that_a_stopped_command_left_behind_is_brought_up_to_date_by_the_next(with_scene):
+    def stop(done: float, message: str) -> None:
+        if message.startswith("Bringing"):
+            raise Cancelled()
+
+    before = packed(with_scene / "scene.mrb")
+    with pytest.raises(Cancelled):
+        explain_result(with_scene, ["null"], progress=stop)
+    assert packed(with_scene / "scene.mrb") == before
+    assert explain_result(with_scene, ["null"]).kept == ("null",)
+    assert any("ull map" in name for name in packed(with_scene / "scene.mrb")) and "<!-- map null_pre -->" in (with_scene / "report.html").read_text()
+    whole(with_scene)
+
+
+def test_a_scene_that_somebody_saved_anew_or_that_cannot_be_written_here_stays_and_it_is_said(with_scene, monkeypatch):
+    from MRDeltaNetLib.mrml import bootstrap
+    path = with_scene / "scene.mrb"
+    before = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(bootstrap, "is_whole", lambda: False)
+        (notice,) = explain_result(with_scene, ["null"]).notices
+    assert notice.code == "MRD-W726" and "MRML library" in notice.text and "slicer-core" in notice.fix and path.read_bytes() == before
+    path.write_bytes(before + b"mine")
+    (notice,) = explain_result(with_scene, ["null"]).notices
+    assert notice.code == "MRD-W726" and "changed since the run" in notice.text and path.read_bytes() == before + b"mine"
+
+
+def test_two_processes_that_add_maps_at_the_same_time_forget_none(folder, bundle, monkeypatch):
+    """Each takes its time between reading the result and writing it."""
+    real = added_maps.as_text
+    monkeypatch.setattr(added_maps, "as_text", lambda *given: (time.sleep(0.2), real(*given))[1])
+    network, run = load_network(bundle, registry.build), asking._run(added_maps.read_run(folder))
+    made = {key: pipeline.method_maps(key, network, run.seen, bundle.own, run.scans, run.transform, device="cpu") for key in ("null", "counterfactual")}
+    start = threading.Barrier(2)
+    problems = []
+
+    def add(key: str) -> None:
+        try:
+            start.wait()
+            added_maps.add_maps(folder, made[key], history={"step": "explain", "parameters": {"methods": [key]}}, seconds={key: 1.0})
+        except Exception as problem:  # noqa: BLE001 a thread's error must reach the test
+            problems.append(problem)
+
+    threads = [threading.Thread(target=add, args=(key,)) for key in made]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not problems and {"null_pre", "null_post", "counterfactual_post"} <= said(folder)["maps"].keys() and len(said(folder)["history"]) == 3
+    whole(folder)
+
+
+def test_a_lock_that_a_killed_process_left_is_taken_over(folder, monkeypatch):
+    monkeypatch.setattr(added_maps, "LOCK_STALE_S", 0.2)
+    (folder / added_maps.LOCK).touch()
+    assert explain_result(folder, ["null"]).files
+    whole(folder)
 
 
 def test_a_new_run_takes_the_added_maps_away(folder):
@@ -301,6 +428,17 @@ def refused(folder: Path, *args, **kwargs) -> MRDeltaNetError:
         explain_result(folder, *args, **kwargs)
     assert (contents(folder) if folder.is_dir() else {}) == before and str(folder) not in str(caught.value)
     return caught.value
+
+
+def test_a_folder_that_cannot_be_written_into_is_refused_before_anything_is_computed(folder, monkeypatch):
+    from MRDeltaNetLib.io import results
+
+    def held(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(results, "_try_to_write", held)
+    monkeypatch.setattr(pipeline, "method_maps", lambda *args, **kwargs: pytest.fail("a map was made in vain"))
+    assert refused(folder, QUICK).code == "MRD-E811"
 
 
 def test_an_unknown_method_is_refused_with_a_guess(folder):
@@ -355,17 +493,29 @@ def test_a_missing_package_is_told_before_anything_is_computed_and_left_out_of_a
     monkeypatch.setattr(pipeline.attribution, "missing_package", lambda key: "captum" if key == "integrated_gradients" else real(key))
     error = refused(folder, ["gradcam", "integrated_gradients"])
     assert error.code == "MRD-E801" and "explain" in error.fix
-    monkeypatch.setattr(explainer, "EXPLAIN_METHODS", ("gradcam", "integrated_gradients"))
+    monkeypatch.setattr(asking, "EXPLAIN_METHODS", ("gradcam", "integrated_gradients"))
     done = explain_result(folder, "all")
     assert set(done.left_out) == {"integrated_gradients"} and "captum" in done.left_out["integrated_gradients"] and done.files
 
 
-def test_what_failed_the_models_own_tests_is_left_out_unless_it_is_named_and_then_carries_a_caution(folder, bundle, tmp_path, monkeypatch):
+def judged_bundle(bundle, tmp_path: Path, **maps) -> Path:
+    """The demo model with a verdict on its maps."""
     judged = Path(shutil.copytree(resource(DEMO_BUNDLE), tmp_path / "judged"))
     metadata = json.loads(json.dumps(bundle.metadata))
-    metadata["mrdeltanet"]["maps"] = {"default": None, "passed": [], "failed": ["gradcam"]}
+    metadata["mrdeltanet"]["maps"] = {"default": None, "passed": [], "failed": []} | maps
     rewrite_bundle(judged, card=bundle.card, metadata=metadata)
-    monkeypatch.setattr(explainer, "EXPLAIN_METHODS", QUICK)
+    return judged
+
+
+def test_without_names_what_passed_is_asked_and_nothing_else(folder, bundle, tmp_path):
+    done = explain_result(folder, model=judged_bundle(bundle, tmp_path, default="null", passed=["null", "attention"], failed=["gradcam"]))
+    assert done.files == ("null_pre.nrrd", "null_post.nrrd") and set(done.kept) == {"attention", "change"}
+    assert "did not pass" in done.left_out["gradcam"] and "not judged" in done.left_out["occlusion"]
+
+
+def test_what_failed_the_models_own_tests_is_left_out_unless_it_is_named_and_then_carries_a_caution(folder, bundle, tmp_path, monkeypatch):
+    judged = judged_bundle(bundle, tmp_path, failed=["gradcam"])
+    monkeypatch.setattr(asking, "EXPLAIN_METHODS", QUICK)
     done = explain_result(folder, model=judged)
     assert set(done.left_out) == {"gradcam"} and done.files == ("null_pre.nrrd", "null_post.nrrd")
     assert explain_result(folder, ["gradcam"], model=judged).files == ("gradcam_pre.nrrd", "gradcam_post.nrrd")
@@ -399,6 +549,13 @@ def test_the_command_adds_maps_and_says_what_it_did(folder):
     whole(folder)
     again = asked("maps", folder, "--methods", "null")
     assert again.returncode == 0 and "There already: null" in again.stdout
+
+
+def test_the_command_tells_what_it_could_not_bring_up_to_date_to_people_and_as_json(reported):
+    (reported / "report.html").write_text("mine")
+    lines = [json.loads(line) for line in asked(reported, "--methods", "null", "--progress", "json").stdout.splitlines()]
+    assert [one["code"] for one in lines[-1]["finished"]["warnings"]] == ["MRD-W726"]
+    assert "Warning MRD-W726: report.html" in asked(reported, "--methods", "null").stdout
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")

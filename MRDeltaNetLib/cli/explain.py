@@ -29,7 +29,7 @@ class DefaultCommand(TyperGroup):
 
 
 def maps(folder: Annotated[str, typer.Argument(metavar="RESULT_DIR", help="Output folder of a run with the steps predict and explain.")],
-         methods: Annotated[str, typer.Option("--methods", metavar="NAME,NAME", help=f"offered (the default: those that did not fail the model's own tests), all, or some of {', '.join(EXPLAIN_METHODS)}.")] = "offered",
+         methods: Annotated[str, typer.Option("--methods", metavar="NAME,NAME", help=f"offered (the default: those that passed the model's own tests, or, where none did, all that did not fail), all, or some of {', '.join(EXPLAIN_METHODS)}.")] = "offered",
          model: Annotated[Optional[str], typer.Option("--model", metavar="BUNDLE", help="The run's own model bundle. Default: the demo model, where it is the run's.")] = None,
          again: Annotated[bool, typer.Option("--again", help="Make maps anew that are there already.")] = False,
          device: Device = DeviceChoice("auto"), progress: Progress = ProgressChoice("bar")) -> None:
@@ -42,7 +42,11 @@ def maps(folder: Annotated[str, typer.Argument(metavar="RESULT_DIR", help="Outpu
             done = explain_result(Path(folder), methods.strip() if methods.strip() in ("all", "offered") else listed(methods), model=model, device=device.value, again=again,
                                   progress=stoppable(bar))
         settled()
-        typer.echo(_as_json(done) if progress.value == "json" else _in_words(done, Path(folder)))
+        if progress.value == "json":
+            typer.echo(_as_json(done))
+        else:
+            tell(done.notices)
+            typer.echo(_in_words(done, Path(folder)))
         return 0
 
     raise typer.Exit(guarded(ask, progress.value))
@@ -58,7 +62,7 @@ def verify(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The mo
            randomisations: Annotated[int, typer.Option("--randomisations", metavar="N", help="Networks with random weights a case.")] = 3,
            random_orders: Annotated[int, typer.Option("--random-orders", metavar="N", help="Random orders of deletion and insertion a case.")] = 5,
            pictures: Annotated[int, typer.Option("--pictures", metavar="N", min=0, help="Pictures of the first N cases with every map.")] = 0,
-           into_card: Annotated[bool, typer.Option("--into-card", help="Write the table into the bundle's card, and into its metadata which maps pass.")] = False,
+           into_card: Annotated[bool, typer.Option("--into-card", help="Write table and plot into the bundle's card, and into its metadata which maps pass.")] = False,
            cache: Annotated[Optional[Path], typer.Option("--cache", metavar="CACHE", help="Folder of prepared crops, shared with other commands. Default: cache, below the output folder.")] = None,
            workers: Workers = 1, seed: Seed = 0, device: Device = DeviceChoice("auto"), progress: Progress = ProgressChoice("bar")) -> None:
     """Do the maps show what the model uses? Random weights, shuffled labels, deletion, pointing, stability, each beside a null map. Resumable."""
@@ -88,4 +92,6 @@ def _in_words(done: "Explained", folder: Path) -> str:
 
 def _as_json(done: "Explained") -> str:
     import json
-    return json.dumps({"finished": {"files": list(done.files), "kept": list(done.kept), "left_out": dict(done.left_out), "numbers": {k: dict(v) for k, v in done.numbers.items()}}})
+    warnings = [{"code": notice.code, "text": notice.text, "fix": notice.fix} for notice in done.notices]
+    return json.dumps({"finished": {"files": list(done.files), "kept": list(done.kept), "left_out": dict(done.left_out),
+                                    "numbers": {name: dict(numbers) for name, numbers in done.numbers.items()}, "warnings": warnings}})

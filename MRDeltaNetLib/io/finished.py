@@ -61,13 +61,20 @@ class FinishedRun:
         return read_plain(self.path(name))
 
     def provenance(self, key: str) -> dict[str, str]:
-        """What a map's node says about itself: the model and its weights, the formula, the true resolution in mm (x y z), and what else
-        has to be said of it."""
-        model, facts = _mapping(self.result, "model"), _mapping(self.maps, key)
-        more = {name: facts.get(name) for name in ("unit", "normalisation", "toward", "caution")}
-        told = {"model": model.get("name"), "model_version": model.get("version"), "weights_sha256": model.get("weights_sha256"),
-                "formula": facts.get("formula"), "resolution_mm": " ".join(f"{value:g}" for value in facts.get("resolution_mm") or ()), **more}
-        return {name: str(value) for name, value in told.items() if value}
+        """What a map's node says about itself, see map_provenance."""
+        return map_provenance(_mapping(self.result, "model"), _mapping(self.maps, key))
+
+
+def map_provenance(model: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, str]:
+    """What a map's node says about itself: the model and its weights, the method and its formula, the true resolution in mm (x y z), and what else has to
+    be said of it; what is not known is left out.
+
+    model, facts  of the model and of the map, as in a Result or in result.json
+    """
+    told = {"model": model.get("name"), "model_version": model.get("version"), "weights_sha256": model.get("weights_sha256"), "formula": facts.get("formula"),
+            "resolution_mm": " ".join(f"{value:g}" for value in facts.get("resolution_mm") or ())}
+    told |= {name: facts.get(name) for name in ("method", "unit", "normalisation", "resolution_note", "toward", "caution")}
+    return {name: str(value) for name, value in told.items() if value}
 
 
 def _unfinished(found: str) -> InputError:

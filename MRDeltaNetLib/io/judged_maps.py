@@ -2,7 +2,8 @@
 
     {"default": "occlusion" or null, "passed": ["occlusion"], "failed": ["attention", "gradcam"]}
 
-A method in neither list was not judged. One that failed is not offered by default; who names it gets it, with a caution.
+A method in neither list was not judged, or not to the end. Where some passed, they alone are asked and shown by default; else all that did not fail. Who
+names another gets it; one that failed carries a caution.
 """
 
 from __future__ import annotations
@@ -28,15 +29,33 @@ def problem(maps: Any) -> str | None:
     return None
 
 
-def offered(own: Mapping[str, Any], methods: Iterable[str]) -> tuple[str, ...]:
-    """Those of some methods that are offered by default: the default first, and none that failed.
+def verdict(own: Mapping[str, Any], key: str) -> bool | None:
+    """Whether a method passed its tests on this model; None: it was not judged, or not to the end.
 
-    own  the "mrdeltanet" section of a bundle's metadata, or the model's facts in a result; without the key "maps" all are offered
+    own  the "mrdeltanet" section of a bundle's metadata, or the model's facts in a result
     """
-    maps = own.get("maps") or {"default": None, "failed": []}
-    return tuple(sorted((key for key in methods if key not in maps["failed"]), key=lambda key: key != maps["default"]))
+    maps = own.get("maps") or {}
+    return True if key in maps.get("passed", ()) else False if key in maps.get("failed", ()) else None
+
+
+def passed(own: Mapping[str, Any]) -> tuple[str, ...]:
+    """The methods that passed on this model, the default first; empty where none did or none was judged."""
+    maps = own.get("maps") or {"default": None, "passed": ()}
+    return tuple(sorted(maps["passed"], key=lambda key: key != maps["default"]))
+
+
+def offered(own: Mapping[str, Any], methods: Iterable[str]) -> tuple[str, ...]:
+    """Those of some methods that are asked and shown by default: those that passed, the default first; where none passed on this model, all that did
+    not fail."""
+    known, good = tuple(methods), passed(own)
+    return tuple(key for key in good if key in known) if good else tuple(key for key in known if verdict(own, key) is not False)
+
+
+def why_not_offered(own: Mapping[str, Any], key: str) -> str:
+    """What to say of a method that `offered` left out."""
+    return CAUTION if verdict(own, key) is False else "was not judged on this model, of which other maps passed their tests"
 
 
 def caution(own: Mapping[str, Any], key: str) -> str:
     """What has to be said with a method's map on this model; "" if nothing."""
-    return CAUTION if key in (own.get("maps") or {"failed": ()})["failed"] else ""
+    return CAUTION if verdict(own, key) is False else ""

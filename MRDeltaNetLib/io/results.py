@@ -100,6 +100,14 @@ def check_place(out: Path | str, further: Callable[[Path], None]) -> None:
         raise output_problem(problem) from problem
 
 
+def require_room(folder: Path) -> None:
+    """Refuse a folder that nothing can be written into. raises EnvironmentProblem MRD-E824 (too little space), E811 to E813"""
+    try:
+        _try_to_write(folder)
+    except OSError as problem:
+        raise output_problem(problem) from problem
+
+
 @contextlib.contextmanager
 def staged(out: Path | str) -> Iterator[Path]:
     """All files of a run appear together: yields an empty folder to write into, which then takes the earlier run's place.

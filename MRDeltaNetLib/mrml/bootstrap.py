@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Iterator
+from urllib.parse import unquote
 
 from MRDeltaNetLib.errors import EnvironmentProblem, require
 from MRDeltaNetLib.io.atomic import atomic
@@ -18,6 +19,9 @@ INSTALL = "pip install 'mrdeltanet[scene]' (slicer-core), or run inside 3D Slice
 
 _FOLDER = "MRDeltaNet"
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+MAX_PACKED_BYTES = 2 * 1024**3
+"""A scan's file is far smaller; what says that it becomes larger when it is unpacked is no scan of ours."""
+
 _PACKED_ALREADY = {".nrrd", ".h5"}
 
 
@@ -96,6 +100,17 @@ def save_bundle(scene: Any, path: Path | str) -> None:
                                      fix="see that the disk with the folder for temporary files has some space left, then try again")
         with atomic(path) as unfinished:
             _pack(folder, unfinished)
+
+
+def packed_file(path: Path | str, name: str) -> bytes | None:
+    """The content of one data file of an .mrb that save_bundle wrote; None if it holds none of this name, of more than MAX_PACKED_BYTES, or is no such
+    archive."""
+    try:
+        with zipfile.ZipFile(path) as bundle:
+            entry = next((entry for entry in bundle.infolist() if unquote(entry.filename.rsplit("/", 1)[-1]) == name), None)
+            return None if entry is None or entry.file_size > MAX_PACKED_BYTES else bundle.read(entry)
+    except (OSError, zipfile.BadZipFile):
+        return None
 
 
 def _pack(folder: Path, archive: Path) -> None:

@@ -90,13 +90,19 @@ def cleared_middle(node: Any) -> float:
 def lay_over(node: Any, image: sitk.Image, facts: Mapping[str, Any], base: Any, role: str, title: str) -> None:
     """Give a map's volume node the look that its facts ask for: see show_as_overlay.
 
-    facts  signed, scale_top; without them a map from 0 to its own highest value
+    facts  signed, scale_top; without them a map from 0 to its own highest value. resolution_mm (x, y, z) is added to the legend's title
     """
     values = sitk.GetArrayViewFromImage(image)
     signed = bool(facts.get("signed"))
     top = float(facts.get("scale_top") or (np.abs(values).max() if signed else values.max()))
     scene = node.GetScene()
-    show_as_overlay(node, signed_node(scene) if signed else cividis_node(scene), base, role, title, top, signed)
+    show_as_overlay(node, signed_node(scene) if signed else cividis_node(scene), base, role, title + _resolution(facts), top, signed)
+
+
+def _resolution(facts: Mapping[str, Any]) -> str:
+    """Such as ", 6 mm", or ", 0.75 x 0.75 x 3 mm"; empty where it is not known."""
+    sizes = [f"{size:g}" for size in facts.get("resolution_mm") or ()]
+    return f", {' x '.join(sizes if len(set(sizes)) > 1 else sizes[:1])} mm" if sizes else ""
 
 
 def _is_cividis(node: Any) -> bool:

@@ -33,8 +33,8 @@ def _legend(method: Method) -> str:
     return f"{method.label} (share of the largest)"
 
 
-MAPS = {"attention_pre": ("pre", "Pre-treatment attention", "Attention (weight)"),
-        "attention_post": ("post", "Post-treatment attention", "Attention (weight)"),
+MAPS = {"attention_pre": ("pre", "Pre-treatment attention", "Attention (share of the largest)"),
+        "attention_post": ("post", "Post-treatment attention", "Attention (share of the largest)"),
         "change_post": ("post", "Post-treatment change", "Change (magnitude)")} | {
     f"{key}_{visit}": (visit, f"{_WHEN[visit]} {method.label[0].lower()}{method.label[1:]}" if key not in _NAMED else f"{_WHEN[visit]} {method.label}", _legend(method))
     for key, method in METHODS.items() if key not in NATIVE_METHODS for visit in method.visits}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,17 @@ import numpy as np
 import SimpleITK as sitk
 
 from MRDeltaNetLib.case import Result
+from MRDeltaNetLib.io import judged_maps
+from MRDeltaNetLib.io.finished import map_provenance
+from MRDeltaNetLib.io.images import read_plain
 from MRDeltaNetLib.mrml import alignment, display, hierarchy, outlines, overlays
-from MRDeltaNetLib.mrml.bootstrap import own_scene, save_bundle, slicer_module
+from MRDeltaNetLib.mrml.bootstrap import own_scene, packed_file, save_bundle, slicer_module
 from MRDeltaNetLib.mrml.nodes import image_from_node, image_to_node, segmentation_to_node, transform_to_node
 from MRDeltaNetLib.mrml.terminology import SEGMENTS
 
-__all__ = ["image_from_node", "image_to_node", "segmentation_to_node", "transform_to_node", "write_scene"]
+__all__ = ["image_from_node", "image_to_node", "provenance_of", "scans_of", "segmentation_to_node", "transform_to_node", "write_scene"]
 
+_PROVENANCE = "MRDeltaNet result"
 _SCANS = {"pre": "Pre-treatment T2", "post": "Post-treatment T2"}
 
 
@@ -29,14 +34,35 @@ def write_scene(result: Result, path: Path | str, *, provenance: str = "") -> Pa
     raises      MissingPackage MRD-E801 without slicer-core; EnvironmentProblem MRD-E832, E833 or atomic's
 
     Scans keep their own voxels. Everything of the post scan is placed under the transform node, which is not hardened: Slicer shows
-    it aligned with pre; taken out of the transform it is back in the scanner's space. The scene opens with the pre scan and its
-    attention (or the aligned post scan, where there is no map) in the three slice views, centred on the tumour.
+    it aligned with pre; taken out of the transform it is back in the scanner's space. The scene opens with the pre scan and
+    the map of it that passed the model's tests, or its attention where none did (the aligned post scan, where there is no such map), in the three slice
+    views, centred on the tumour.
     """
     slicer_module()
     with own_scene() as scene:
         _fill(scene, result, provenance)
         save_bundle(scene, path)
     return Path(path)
+
+
+def scans_of(path: Path) -> dict[str, sitk.Image]:
+    """"pre", "post" -> the scan on its own grid, out of a scene of write_scene; empty where it does not hold both."""
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="mrdeltanet-scene-") as temporary:
+        for role, title in _SCANS.items():
+            data = packed_file(path, f"{title}.nrrd")
+            if data is None:
+                return {}
+            copy = Path(temporary) / f"{role}.nrrd"
+            copy.write_bytes(data)
+            found[role] = read_plain(copy)
+    return found
+
+
+def provenance_of(path: Path) -> str | None:
+    """The provenance of a scene of write_scene; None without one, or of a few lines only, which Slicer keeps elsewhere (a result.json is longer)."""
+    data = packed_file(path, f"{_PROVENANCE}.txt")
+    return None if data is None else data.decode("utf-8")
 
 
 def _fill(scene: Any, result: Result, provenance: str) -> None:
@@ -71,10 +97,8 @@ def _add_overlays(scene: Any, result: Result, nodes: dict[str, list]) -> dict[st
         return {}
     made = {}
     for name, (role, title, legend) in present.items():
-        image = result.images[name]
-        made[name] = image_to_node(image, scene, title)
-        overlays.mark_map(made[name], name, nodes[role][0])
-        display.lay_over(made[name], image, result.map_facts.get(name, {}), nodes[role][0], role, legend)
+        facts = result.map_facts.get(name, {})
+        made[name] = overlays.show_map(scene, result.images[name], name, nodes[role][0], role, title, legend, map_provenance(result.model or {}, facts), facts)
         nodes[role].append(made[name])
     return made
 
@@ -90,7 +114,7 @@ def _aligned(scene: Any, transform: sitk.Transform, nodes: dict[str, list]) -> A
 
 
 def _provenance_node(scene: Any, provenance: str) -> Any:
-    node = scene.AddNewNodeByClass("vtkMRMLTextNode", "MRDeltaNet result")
+    node = scene.AddNewNodeByClass("vtkMRMLTextNode", _PROVENANCE)
     node.SetText(provenance)
     return node
 
@@ -100,9 +124,16 @@ def _show(scene: Any, result: Result, nodes: dict[str, list], maps: dict[str, An
         return
     role = "pre" if "pre" in nodes else "post"
     scan = result.images[role]
-    foreground = maps.get(f"attention_{role}") or (nodes["post"][0] if role == "pre" and "post" in nodes else None)
+    foreground = _first_map(result, role, maps) or (nodes["post"][0] if role == "pre" and "post" in nodes else None)
     extent_mm = max(size * spacing for size, spacing in zip(scan.GetSize(), scan.GetSpacing()))
     display.show_slices(scene, nodes[role][0], foreground, _point_of_interest(result, role), extent_mm)
+
+
+def _first_map(result: Result, role: str, maps: dict[str, Any]) -> Any | None:
+    """The map of this scan that the model's tests let be shown first; none where all that there are failed, or another one passed."""
+    there = {name.rsplit("_", 1)[0]: node for name, node in maps.items() if overlays.MAPS[name][0] == role}
+    offered = judged_maps.offered(result.model or {}, there)
+    return there[offered[0]] if offered else None
 
 
 def _point_of_interest(result: Result, role: str) -> tuple[float, float, float]:

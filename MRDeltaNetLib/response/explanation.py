@@ -44,8 +44,8 @@ def explain(prediction: Prediction, grid: sitk.Image, to_image: ToImage) -> dict
     prediction  from prediction.predict
     grid        the crop grid (Prepared.grid)
     to_image    (float32 array (depth, height, width), grid) -> sitk.Image on that grid: imaging.preprocessing.image_on_grid
-    returns     name -> (image float32, facts); facts hold formula, unit, resolution_mm (x, y, z), sees_image_content,
-                largest_token (what 1.0 stands for in attention maps, the largest value of change_post), scale_top. Both attention maps share one
+    returns     name -> (image float32, facts); facts hold method, formula, unit, resolution_mm (x, y, z), sees_image_content,
+                largest_token (what 1.0 stands for in attention maps, the largest value of change_post), scale_top, normalisation. Both attention maps share one
                 scale: the largest token of the two is 1.0.
     raises      InputError MRD-E707 if a map is not finite or all zero, so that it would show nothing
     """
@@ -59,7 +59,8 @@ def explain(prediction: Prediction, grid: sitk.Image, to_image: ToImage) -> dict
     for name, values in tokens.items():
         top = most if name in ATTENTION else float(values.max())
         shown = values / most if name in ATTENTION else values
-        facts = map_facts(name, prediction.map_facts) | {"largest_token": top, "scale_top": 1.0 if name in ATTENTION else top}
+        divided = f"divided by {most:.6g}, the largest token's share on either scan" if name in ATTENTION else "none: network units"
+        facts = map_facts(name, prediction.map_facts) | {"largest_token": top, "scale_top": 1.0 if name in ATTENTION else top, "normalisation": divided}
         maps[name] = (to_image(on_voxels(shown, _size_zyx(grid)), grid), facts)
     return maps
 
@@ -81,7 +82,7 @@ def map_facts(name: str, network: Mapping[str, Any]) -> dict[str, Any]:
     network  Prediction.map_facts
     """
     by_content = network["sees_image_content"]
-    facts = {"formula": network.get("formulas", {}).get(name, FORMULAS[name]), "unit": UNITS[name], "resolution_mm": tuple(network["token_size_mm"][::-1]),
+    facts = {"method": name.rsplit("_", 1)[0], "formula": network.get("formulas", {}).get(name, FORMULAS[name]), "unit": UNITS[name], "resolution_mm": tuple(network["token_size_mm"][::-1]),
              "interpolation": "trilinear inside the crop, zero outside", "sees_image_content": by_content}
     if name != "change_post":
         facts["resolution_note"] = network.get("resolution_note") or COARSE_NOTE

@@ -15,7 +15,7 @@ ONCE = ("occlusion",)
 
 
 def run() -> list[dict]:
-    """Each method in a process of its own, after one forward pass; the peer is that forward pass. Memory: peak of the process beyond what it took before."""
+    """Each method in a process of its own, after one forward pass; the peer is that forward pass. Memory: peak of the process beyond that pass's."""
     from MRDeltaNetLib.config import EXPLAIN_METHODS
     rows = []
     for key in EXPLAIN_METHODS:
@@ -24,7 +24,7 @@ def run() -> list[dict]:
             rows.append({"what": f"{key}: not measured, {said['missing']} is not installed", "unit": "s", "ours": float("nan")})
             continue
         rows.append({"what": f"{key}, one pair", "unit": "s", "ours": said["seconds"], "peer": said["forward"], "peer_name": "one forward pass",
-                     "note": f"{said['peak_mb']:.0f} MB beyond the loaded model"})
+                     "note": f"{said['peak_mb']:.0f} MB beyond the most that a forward pass took"})
     return rows
 
 

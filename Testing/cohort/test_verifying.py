@@ -76,6 +76,8 @@ def test_table_plot_pictures_and_every_number_are_there(place, done):
     for name in ("verify.png", f"{pictures.FOLDER}/1.png"):
         assert (out / name).read_bytes()[:4] == b"\x89PNG"
     assert b"<svg" in (out / "verify.svg").read_bytes() and "No map passes" in done.text()
+    (line,) = [line for line in done.text().splitlines() if line.startswith("Attention: ")]
+    assert line.startswith("Attention: fails (no: ") and "open: deletion" in line, "a test on too few cases is not told as failed"
 
 
 def test_the_same_call_measures_nothing_again_and_writes_the_same(place, done, monkeypatch):

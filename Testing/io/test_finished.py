@@ -52,3 +52,14 @@ def test_a_file_that_the_run_did_not_write_or_that_was_changed_is_refused_by_nam
     assert error.code == "MRD-E884" and error.found == "attention_pre.nrrd"
     (folder / RESULT).write_text((folder / RESULT).read_text() + " ")
     assert refused(folder).code == "MRD-E884" and refused(folder).found == RESULT
+
+
+def test_a_map_s_provenance_says_model_method_resolution_and_normalisation_and_leaves_out_what_is_not_known(tmp_path):
+    facts = {"method": "roi_shells", "formula": "f", "unit": "percentage points", "normalisation": "none", "resolution_mm": (8.0, 8.0, 8.0),
+             "resolution_note": "one number a region", "numbers": {"shell": 1.0}}
+    write_results(Result(model={"name": "m", "version": "1", "weights_sha256": "ab"}, map_facts={"roi_shells_pre": facts}), tmp_path / "run", manifest={})
+    run = FinishedRun(tmp_path / "run")
+    assert run.provenance("roi_shells_pre") == {
+        "model": "m", "model_version": "1", "weights_sha256": "ab", "method": "roi_shells", "formula": "f", "resolution_mm": "8 8 8", "unit": "percentage points",
+        "normalisation": "none", "resolution_note": "one number a region"}
+    assert run.provenance("gradcam_pre") == {"model": "m", "model_version": "1", "weights_sha256": "ab"}

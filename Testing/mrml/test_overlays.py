@@ -19,7 +19,7 @@ from MRDeltaNetLib.mrml.alignment import show_alignment  # noqa: E402
 from MRDeltaNetLib.mrml.bootstrap import save_bundle  # noqa: E402
 from MRDeltaNetLib.mrml.nodes import ijk_to_ras, image_from_node, image_to_node  # noqa: E402
 from MRDeltaNetLib.mrml.overlays import (MAPS, add_maps, find_map, legend_of, remake_legend, set_threshold, show_legend,  # noqa: E402
-                                         threshold_of)
+                                         show_map, threshold_of)
 from Testing.made_up_result import CENTRE_MM, GRIDS, bump, complete_result, empty_image, like  # noqa: E402
 from Testing.mrml.test_nodes import element_matrix  # noqa: E402
 
@@ -197,7 +197,7 @@ def test_saved_and_loaded_the_maps_are_found_shown_and_replaced_as_before(scene,
     again = load(tmp_path / "scene.mrb")
     pre, post = again.GetFirstNodeByName("pre"), again.GetFirstNodeByName("post")
     node = find_map(post, "change_post")
-    assert threshold_of(node) == pytest.approx(0.5, rel=1e-4) and legend_of(node).GetTitleText() == "Change (magnitude)"
+    assert threshold_of(node) == pytest.approx(0.5, rel=1e-4) and legend_of(node).GetTitleText() == "Change (magnitude), 6 mm"
     assert node.GetAttribute("MRDeltaNet.formula") == result.map_facts["change_post"]["formula"]
     count = volumes(again)
     made = add_maps(again, run, pre, post)
@@ -265,3 +265,11 @@ def test_of_a_map_with_a_sign_the_middle_is_clear_and_both_ends_are_seen(with_me
 def test_a_threshold_is_a_share_of_the_shared_scale_not_of_the_map_s_own_highest_value(with_methods):
     set_threshold(with_methods["gradcam_pre"], 0.5)
     assert with_methods["gradcam_pre"].GetDisplayNode().GetLowerThreshold() == pytest.approx(0.5) and threshold_of(with_methods["gradcam_pre"]) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("resolution, ending", [((3.0, 3.0, 3.0), ", 3 mm"), ((0.75, 0.75, 3.0), ", 0.75 x 0.75 x 3 mm"), (None, ")")])
+def test_a_legend_says_how_fine_the_map_really_is(scene, case, resolution, ending):
+    result, _, pre, _ = case()
+    facts = {} if resolution is None else {"resolution_mm": resolution}
+    node = show_map(scene, result.images["attention_pre"], "gradcam_pre", pre, "pre", "map", MAPS["gradcam_pre"][2], facts=facts)
+    assert legend_of(node).GetTitleText().startswith("Grad-CAM (share of the largest)") and legend_of(node).GetTitleText().endswith(ending)

@@ -18,7 +18,7 @@ from MRDeltaNetLib.colours import CIVIDIS, OVERLAY_THRESHOLD  # noqa: E402
 from MRDeltaNetLib.errors import EnvironmentProblem, MissingPackage  # noqa: E402
 from MRDeltaNetLib.mrml import bootstrap, display  # noqa: E402
 from MRDeltaNetLib.mrml.nodes import LPS_TO_RAS, ijk_to_ras, image_from_node, linear_matrix  # noqa: E402
-from MRDeltaNetLib.mrml.scene import write_scene  # noqa: E402
+from MRDeltaNetLib.mrml.scene import provenance_of, scans_of, write_scene  # noqa: E402
 from MRDeltaNetLib.mrml.terminology import SEGMENTS  # noqa: E402
 from Testing.made_up_result import CENTRE_MM, GRIDS, complete_result  # noqa: E402
 from Testing.mrml.test_nodes import bend, element_matrix, exported  # noqa: E402
@@ -302,3 +302,54 @@ def test_without_slicer_core_the_message_says_how_to_install_it(tmp_path, monkey
         write_scene(complete_result(), tmp_path / "scene.mrb")
     assert missing.value.code == "MRD-E801"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_maps_node_says_which_model_made_it_by_what_formula_and_how_fine(written, load):
+    result, path = written("straight", "oblique")
+    node = named(load(path), "Post-treatment change")
+    told = {name: node.GetAttribute(f"MRDeltaNet.{name}") for name in ("model", "weights_sha256", "formula", "resolution_mm", "caution")}
+    assert told == {"model": "mrdeltanet-demo", "weights_sha256": "0f" * 32, "formula": result.map_facts["change_post"]["formula"], "resolution_mm": "6 6 6", "caution": None}
+
+
+# ---- made anew
+
+@pytest.mark.parametrize("kind_pre, kind_post", [("oblique", "left-handed"), ("axis-permuted", "flipped"), ("straight", "oblique")])
+def test_scans_and_provenance_come_out_of_a_scene_as_they_went_in(tmp_path, kind_pre, kind_post):
+    result, text = complete_result(kind_pre, kind_post), "\n".join(f'"größer {number}": 0.{number}' for number in range(50)) + "\n"
+    path = write_scene(result, tmp_path / "scene.mrb", provenance=text)
+    found = scans_of(path)
+    assert set(found) == {"pre", "post"} and provenance_of(path) == text
+    for role, scan in found.items():
+        given = result.images[role]
+        assert np.array_equal(sitk.GetArrayFromImage(scan), sitk.GetArrayFromImage(given)) and scan.GetPixelID() == given.GetPixelID() and scan.GetSize() == given.GetSize()
+        for corner in ((0, 0, 0), tuple(size - 1 for size in given.GetSize())):
+            assert scan.TransformIndexToPhysicalPoint(corner) == pytest.approx(given.TransformIndexToPhysicalPoint(corner), abs=1e-6)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x05\x06" + bytes(18)], ids=["empty", "text", "empty archive"])
+def test_what_is_no_scene_holds_neither(tmp_path, content):
+    (tmp_path / "scene.mrb").write_bytes(content)
+    assert scans_of(tmp_path / "scene.mrb") == {} and provenance_of(tmp_path / "scene.mrb") is None
+    assert provenance_of(tmp_path / "none.mrb") is None
+
+
+def test_a_packed_file_that_would_become_too_large_is_not_unpacked(written, monkeypatch):
+    _, path = written("straight", "oblique")
+    assert bootstrap.packed_file(path, "Pre-treatment T2.nrrd") is not None
+    monkeypatch.setattr(bootstrap, "MAX_PACKED_BYTES", 1000)
+    assert bootstrap.packed_file(path, "Pre-treatment T2.nrrd") is None and scans_of(path) == {}
+
+
+@pytest.mark.parametrize("maps, foreground", [
+    (None, "Pre-treatment attention"), ({"default": None, "passed": [], "failed": ["change"]}, "Pre-treatment attention"),
+    ({"default": None, "passed": [], "failed": ["attention"]}, "Pre-treatment Grad-CAM"),
+    ({"default": "gradcam", "passed": ["gradcam"], "failed": ["attention"]}, "Pre-treatment Grad-CAM"),
+    ({"default": "attention", "passed": ["attention", "gradcam"], "failed": []}, "Pre-treatment attention"),
+    ({"default": "occlusion", "passed": ["occlusion"], "failed": ["attention"]}, "Post-treatment T2"),
+    ({"default": None, "passed": [], "failed": ["attention", "gradcam"]}, "Post-treatment T2")])
+def test_a_scene_opens_with_a_map_that_may_be_shown_first_or_with_none(tmp_path, load, maps, foreground):
+    result = complete_result()
+    result = dataclasses.replace(result, images=dict(result.images) | {"gradcam_pre": result.images["attention_pre"]}, model={**result.model, "maps": maps})
+    scene = load(write_scene(result, tmp_path / "scene.mrb"))
+    shown = {scene.GetNthNodeByClass(index, "vtkMRMLSliceCompositeNode").GetForegroundVolumeID() for index in range(3)}
+    assert shown == {named(scene, foreground).GetID()}

@@ -15,7 +15,7 @@ import pytest
 
 from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.errors import Notice
-from MRDeltaNetLib.report.gallery import crossing_points
+from MRDeltaNetLib.report.gallery import crossing_points, with_further_maps
 from MRDeltaNetLib.report.html import page, write_report
 from MRDeltaNetLib.report.planes import map_maximum
 from Testing.made_up_result import CENTRE_MM, SPREAD, ball, complete_result
@@ -474,3 +474,63 @@ def test_a_label_that_is_hostile_stays_text(explained):
     facts = dict(explained.map_facts) | {"gradcam_post": dict(explained.map_facts["gradcam_post"]) | {"label": "<b>x", "toward": "<i>"}}
     shown = page(dataclasses.replace(explained, map_facts=facts))
     assert "<b>x" not in shown and "<i>" not in shown and "&lt;b&gt;x" in shown
+
+
+# ---- in the order of the verdict
+
+def in_order(shown: str) -> list[str]:
+    return re.findall(r"<!-- map ([a-z_]+) -->", shown)
+
+
+def judged(result, **maps) -> str:
+    return page(dataclasses.replace(result, model={**result.model, "maps": {"default": None, "passed": [], "failed": []} | maps}))
+
+
+NATIVE = ["attention_pre", "attention_post", "change_post"]
+
+
+def test_maps_of_a_model_that_was_never_judged_stand_in_their_order_and_it_is_said(explained):
+    shown = page(explained)
+    assert in_order(shown) == [*NATIVE, "gradcam_pre", "gradcam_post", "roi_shells_pre", "roi_shells_post"]
+    assert "was not tested on this model" in shown and "Failed tests" not in shown and "Passed every test" not in shown
+
+
+def test_what_passed_comes_first_and_what_failed_is_folded_away_last(explained):
+    shown = judged(explained, default="gradcam", passed=["change", "gradcam"], failed=["attention"])
+    assert in_order(shown) == ["gradcam_pre", "gradcam_post", "change_post", "roi_shells_pre", "roi_shells_post", "attention_pre", "attention_post"]
+    heads = [shown.index(text) for text in ("Passed every test of their kind", "<!-- map gradcam_pre", "<strong>Not judged on this model", "<!-- map roi_shells_pre",
+                                            "<details><summary>Failed tests of their kind", "<!-- map attention_pre")]
+    assert heads == sorted(heads) and "<details open" not in shown
+    read = Page(shown)
+    assert not read.problems
+
+
+def test_where_nothing_passed_that_is_said_and_what_failed_is_shown_with_its_heading(explained):
+    shown = judged(explained, failed=["attention", "gradcam"])
+    assert in_order(shown) == ["change_post", "roi_shells_pre", "roi_shells_post", "attention_pre", "attention_post", "gradcam_pre", "gradcam_post"]
+    assert "No map passed every test on this model" in shown and "<summary>Failed tests" not in shown and ">Failed tests of their kind" in shown
+
+
+def test_what_passed_and_was_not_asked_is_named(explained):
+    shown = judged(explained, default="occlusion", passed=["occlusion"], failed=["attention", "change"])
+    assert "What passed was not asked: occlusion" in shown and "<details><summary>Failed tests of their kind" in shown
+
+
+def test_a_map_s_legend_says_its_true_resolution(explained):
+    shown = page(explained)
+    assert shown.count("True resolution: 3\u00a0\u00d7\u00a03\u00a0\u00d7\u00a03\u00a0mm.") == 4 and shown.count("True resolution: 6\u00a0") == 3
+
+
+def rows_of(shown: str) -> dict[str, str]:
+    return dict(re.findall(r"<!-- map ([a-z_]+) -->(.*?)<!-- end of map -->", shown, re.DOTALL))
+
+
+def test_a_page_keeps_its_rows_but_for_maps_that_were_made_anew_and_those_that_are_gone(explained):
+    before = page(explained)
+    other = {**explained.images, "gradcam_pre": explained.images["gradcam_pre"] * 0.5}
+    del other["roi_shells_post"]
+    after = with_further_maps(before, dataclasses.replace(explained, images=other), {}, {"gradcam_pre"})
+    old, new = rows_of(before), rows_of(after)
+    assert set(old) - set(new) == {"roi_shells_post"} and {name for name, row in new.items() if row != old[name]} == {"gradcam_pre"}
+    assert "Made after the run" in new["gradcam_pre"] and with_further_maps(after, dataclasses.replace(explained, images=other), {}, ()) == after
+    assert with_further_maps(before.replace("<!-- maps -->", ""), explained, {}, ()) is None

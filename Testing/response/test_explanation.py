@@ -58,6 +58,13 @@ def test_the_value_at_a_tokens_middle_is_the_tokens_value():
     assert np.allclose(array[1::3, 4::9, 4::9], tokens.numpy(), atol=1e-6)
 
 
+def test_every_map_tells_its_method_and_how_it_was_normalised():
+    maps = explanation.explain(made_up(torch.full((4, 4, 6), 0.25)), grid(), to_image)
+    said = {name: (facts["method"], facts["normalisation"]) for name, (_, facts) in maps.items()}
+    assert said == {"attention_pre": ("attention", "divided by 0.25, the largest token's share on either scan"), "change_post": ("change", "none: network units"),
+                    "attention_post": ("attention", "divided by 0.25, the largest token's share on either scan")}
+
+
 def test_a_flat_map_stays_flat():
     assert np.allclose(explanation.on_voxels(torch.full((2, 3, 4), 0.7), VOXELS[:1] + (48, 32)), 0.7)
 

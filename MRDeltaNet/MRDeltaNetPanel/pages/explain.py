@@ -134,7 +134,7 @@ class ExplainPage(Page):
         known = None if facts is None or parameters.shownMap is Map.NONE else facts["maps"].get(parameters.shownMap.value)
         if known is None:
             return ""
-        size = " x ".join(f"{value:.0f}" for value in known["resolution_mm"])
+        size = " x ".join(f"{value:g}" for value in known["resolution_mm"])
         lines = [_("True resolution {size} mm; {unit}.").format(size=size, unit=known["unit"])]
         lines += [known["caution"] + "."] if known.get("caution") else []
         return "<br>".join(html.escape(line) for line in lines)

@@ -25,21 +25,23 @@ _NUMBER_SIGNS = frozenset("0123456789+-.eE")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
-def typed(frame: pandas.DataFrame, *, texts: Iterable[str] = (), numbers: Iterable[str] = (), unknown: dict[str, tuple[str, ...]] | None = None) -> pandas.DataFrame:
+def typed(frame: pandas.DataFrame, *, texts: Iterable[str] = (), numbers: Iterable[str] = (), mixed: Iterable[str] = (),
+          unknown: dict[str, tuple[str, ...]] | None = None) -> pandas.DataFrame:
     """The same columns, each float64 with NaN or object with text and None; index 0 to n - 1.
 
     texts    columns that are categories or names, whatever they hold
     numbers  columns that have to be numbers
+    mixed    columns that are categories if a text stands in them, however many numbers there are
     unknown  column -> further texts that stand for an unknown value
     raises   InputError MRD-E444: a text in a column of numbers, naming column and line
     """
-    texts, numbers = set(texts), set(numbers)
-    found = {name: column(frame, name, as_text=name in texts, as_number=name in numbers, unknown=(unknown or {}).get(name, ()))
+    texts, numbers, mixed = set(texts), set(numbers), set(mixed)
+    found = {name: column(frame, name, as_text=name in texts, as_number=name in numbers, may_mix=name in mixed, unknown=(unknown or {}).get(name, ()))
              for name in frame.columns}
     return pandas.DataFrame(found, index=range(len(frame)))
 
 
-def column(frame: pandas.DataFrame, name: str, *, as_text: bool, as_number: bool, unknown: Sequence[str] = ()) -> np.ndarray:
+def column(frame: pandas.DataFrame, name: str, *, as_text: bool, as_number: bool, may_mix: bool, unknown: Sequence[str] = ()) -> np.ndarray:
     """One column (n,); arguments as of typed."""
     values = frame[name]
     if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iuf" and not as_text:
@@ -57,7 +59,7 @@ def column(frame: pandas.DataFrame, name: str, *, as_text: bool, as_number: bool
         if numbers is not None:
             return numbers
         flags = np.fromiter((_is_number(cell) for cell in cells), bool, len(cells))
-        if as_number or 2 * (flags & there).sum() >= there.sum():
+        if as_number or (not may_mix and 2 * (flags & there).sum() >= there.sum()):
             at = int(np.argmax(there & ~flags))
             raise _not_a_number(frame, name, at, seen(cells[at]), cells[at])
     found = np.array(cells, dtype=object)

@@ -119,7 +119,8 @@ def probability_columns(header: list[str], config: EvaluationConfig) -> tuple[st
 def main_set(order: list[str], config: EvaluationConfig) -> str:
     """The set that is told first. raises UsageError MRD-E485 if there is no such set"""
     if config.main_set is None:
-        return next((name for name in reversed(SETS) if name in order), order[0])
+        wanted = ("external", "internal", *(name for name in order if name != config.train_set), config.train_set)
+        return next(name for name in wanted if name in order)
     if config.main_set not in order:
         raise UsageError("There is no such main set", code="MRD-E485", found=f"'{short(config.main_set)}'", fix=f"choose one of {', '.join(map(short, order))}")
     return config.main_set
@@ -235,10 +236,11 @@ def _one_table(left: Kept, right: Kept | None, probabilities: tuple[str, ...], c
     events = {endpoint.event for endpoint in config.endpoints.values()}
     numbers = {*probabilities, *config.scores, *config.cuts, *(endpoint.time for endpoint in config.endpoints.values())}
     numbers |= {name for name, column in dictionary.items() if column.role == "number"}
-    texts = {config.id, config.set, config.centre, config.outcome, config.excluded, *config.table_one.categorical, *events}
+    texts = {config.id, config.set, config.centre, config.outcome, config.excluded, *events}
     texts |= {name for name, column in dictionary.items() if column.role == "category"}
     unknown = {name: column.missing for name, column in dictionary.items() if column.missing}
-    frames = [typed(table.frame.drop(columns=[config.id], errors="ignore"), texts=texts - numbers, numbers=numbers, unknown=unknown)
+    frames = [typed(table.frame.drop(columns=[config.id], errors="ignore"), texts=texts - numbers, numbers=numbers,
+                    mixed=config.table_one.categorical, unknown=unknown)
               for table in (left, right) if table is not None]
     for typed_frame, table in zip(frames, (left, right)):
         _read_events(typed_frame, table.frame, events)

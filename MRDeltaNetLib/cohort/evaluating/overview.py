@@ -128,7 +128,7 @@ def _outcome_row(subset: Subset, order: np.ndarray) -> dict[str, Any]:
 
 def _clinical_rows(subset: Subset, order: np.ndarray, omissions: list[Omission]) -> list[dict[str, Any]]:
     centre = [subset.config.centre] if subset.config.centre in subset.frame.columns else []
-    rows = []
+    rows, beyond = [], 0
     for name in [*subset.clinical, *centre]:
         row = _row(subset, name, order)
         if row is None:
@@ -137,8 +137,10 @@ def _clinical_rows(subset: Subset, order: np.ndarray, omissions: list[Omission])
         elif len(rows) < MOST_ROWS:
             rows.append(row)
         else:
-            omissions.append(Omission(SECTION, f"the heatmap's row of {name}", f"more than {MOST_ROWS} rows cannot be read",
-                                      "take clinical columns out of the cohort table"))
+            beyond += 1
+    if beyond:
+        omissions.append(Omission(SECTION, f"{beyond} rows of the heatmap", f"more than {MOST_ROWS} rows cannot be read",
+                                  "take clinical columns out of the cohort table"))
     return rows
 
 

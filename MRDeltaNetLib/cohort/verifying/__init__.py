@@ -15,7 +15,7 @@ steadiness    shifts and other outlines
 measuring     one case and one method
 judging       the rule: means and intervals over cases, what passes, which map is the default
 running       all of it, resumable
-telling, figure, pictures   what is written for people
+telling, letters, figure, pictures   what is written for people
 """
 
 from __future__ import annotations

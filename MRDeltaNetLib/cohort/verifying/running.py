@@ -75,7 +75,7 @@ class Verified:
     def text(self) -> str:
         """A few lines for a person."""
         said = {True: "passes", False: "fails", None: "open, not all was done"}
-        lines = [f"{METHODS[key].label.split(' (')[0]}: {said[found['passes']]}" + (f" ({', '.join(found['why_not'])})" if found["why_not"] else "")
+        lines = [f"{METHODS[key].label.split(' (')[0]}: {said[found['passes']]}" + (f" ({telling.why_not(found)})" if found["why_not"] else "")
                  for key, found in self.verdict.methods.items() if key != NULL]
         lines += [f"Left out: {key} ({why})" for key, why in self.left_out.items()]
         lines.append(f"Default map: {METHODS[self.verdict.default].label}" if self.verdict.default else "No map passes: none is the default")

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Mapping
 
+from MRDeltaNetLib.cohort.verifying import letters
 from MRDeltaNetLib.cohort.verifying.judging import NULL, TESTS
 from MRDeltaNetLib.io.atomic import write_text
 from MRDeltaNetLib.io.tables import write_csv
@@ -35,7 +36,7 @@ def into_card(card: str, record: Mapping[str, Any]) -> str:
 
 
 def section(record: Mapping[str, Any]) -> str:
-    """Markdown: what was tested, one line a method, what follows."""
+    """Markdown: what was tested, one line a method, the same as a plot in letters, what follows."""
     counts, methods = record["counts"], record["methods"]
     ending = (f"**{METHODS[record['default']].label}** is the default map." if record["default"] else
               "**No map passes: none is the default, and none should be believed without a look at this table.**")
@@ -48,6 +49,7 @@ def section(record: Mapping[str, Any]) -> str:
              ending + (f" Not offered unless asked for: {failed}." if failed else ""), "",
              "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += [_line(key, found) for key, found in methods.items()]
+    lines += ["", "```text", letters.plot(methods), "```"]
     return "\n".join([*lines, "", "Mean over cases with 95 % interval, cases drawn again with replacement; pointing with Wilson's. " + record["rule"], ""])
 
 
@@ -57,11 +59,11 @@ def _line(key: str, found: Mapping[str, Any]) -> str:
     cells = [METHODS[key].label, _mean(cascade, "spearman") + empty, _mean(label, "spearman"),
              _mean(found["deletion"], "gain", 3), _pointing(found["pointing"]), f"{_number(stable['shift']['spearman'])}, {_number(stable['outline']['spearman'])}",
              *(["", ""] if key == NULL else [_mean(null["deletion"], "difference", 3), _mean(null["energy"], "difference")]),
-             "the null" if key == NULL else "**yes**" if found["passes"] else _why_not(found)]
+             "the null" if key == NULL else "**yes**" if found["passes"] else why_not(found)]
     return "| " + " | ".join(cells) + " |"
 
 
-def _why_not(found: Mapping[str, Any]) -> str:
+def why_not(found: Mapping[str, Any]) -> str:
     """Tests that failed; and those that were not done, or not on enough cases."""
     failed, open_ = ([test for test in found["why_not"] if found[test]["passes"] is said] for said in (False, None))
     return "; ".join(filter(None, (f"no: {', '.join(failed)}" if failed else "", f"open: {', '.join(open_)}" if open_ else "")))

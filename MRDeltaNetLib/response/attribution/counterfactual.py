@@ -35,4 +35,4 @@ def counterfactual(network: "torch.nn.Module", x: "torch.Tensor", readout: Reado
     numbers = {"change": after - before, "p_pcr_percent": before, "p_pcr_as_fibrosis_percent": after, "signal_z": level, "bed_median_z": float(np.median(bed))}
     maps = {"post": ((after - before) * soft.detach().float().cpu().numpy()).astype(np.float32)}
     progress(1.0, "Tumour bed replaced")
-    return Found(maps, {"resolution_mm": network.geometry.spacing_mm, "signal_source": source}, {"post": numbers})
+    return Found(maps, {"resolution_mm": network.geometry.spacing_mm, "resolution_note": "one number for the whole bed", "signal_source": source}, {"post": numbers})

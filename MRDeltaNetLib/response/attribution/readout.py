@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 VISITS = ("pre", "post")
 PERCENTAGE_POINTS = "percentage points of P(pCR)"
+SHARE = "share, all tokens of a scan sum to 1"
 INSTALL_TORCH = "install PyTorch (in 3D Slicer: the PyTorch extension)"
 
 Maps = dict[str, np.ndarray]

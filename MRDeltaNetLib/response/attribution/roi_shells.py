@@ -14,8 +14,9 @@ from MRDeltaNetLib.response.attribution.regions import SHELL_MM, shells
 if TYPE_CHECKING:
     import torch
 
-FORMULA = ("100 (P(pCR) - P(pCR) with that region of that visit's T2 channel in-painted), the same number on all voxels of a region; regions: inside the "
-           "outline, outside it within the shell, elsewhere. The outline stays. Regions are taken away one at a time and need not add up")
+FORMULA = ("100 (P(pCR) - P(pCR) with that region of that visit's T2 channel in-painted), the same number on all voxels of a region; positive: what "
+           "is there speaks for pCR; regions: inside the outline, outside it within the shell, elsewhere. The outline stays. Regions are taken away "
+           "one at a time and need not add up")
 
 
 def roi_shells(network: "torch.nn.Module", x: "torch.Tensor", readout: Readout, *, shell_mm: float = SHELL_MM, progress: Progress = silent) -> Found:
@@ -40,4 +41,4 @@ def roi_shells(network: "torch.nn.Module", x: "torch.Tensor", readout: Readout, 
         numbers[visit][name] = whole - 100 * readout.p_pcr(logit)
         if name != "whole_visit":
             maps[visit][hole] = numbers[visit][name]
-    return Found(maps, {"resolution_mm": (shell_mm,) * 3, "shell_mm": shell_mm, "filling": DESCRIBED, "p_pcr_percent": whole}, numbers)
+    return Found(maps, {"resolution_mm": (shell_mm,) * 3, "resolution_note": "one number a region", "shell_mm": shell_mm, "filling": DESCRIBED, "p_pcr_percent": whole}, numbers)

@@ -190,6 +190,18 @@ def test_integrated_gradients_sum_to_the_difference_from_their_baseline():
     assert total - (numbers["logit"] - numbers["baseline_logit"]) == pytest.approx(numbers["completeness_error_logit"], abs=1e-4)
 
 
+def test_integrated_gradients_of_an_ensemble_are_the_mean_of_its_members_and_of_captum_s():
+    """The ensemble's logit is the mean of its members' logits: captum on the whole, and each member by itself, give the same."""
+    captum = pytest.importorskip("captum.attr")
+    net, x = network(members=2), pair()
+    found = attribute("integrated_gradients", net, x, steps=6).maps
+    each = [attribute("integrated_gradients", member, x, steps=6).maps for member in net.members]
+    theirs = captum.IntegratedGradients(lambda t2: net(torch.stack([t2, x[:, 1].expand_as(t2)], 2)).logit).attribute(x[None, :, 0], n_steps=6)[0]
+    for time, visit in enumerate(("pre", "post")):
+        assert found[visit] == pytest.approx((each[0][visit] + each[1][visit]) / 2, abs=1e-5)
+        assert found[visit] == pytest.approx(theirs[time].detach().numpy(), abs=1e-5) and np.abs(found[visit]).max() > 1e-3
+
+
 # ---- Grad-CAM
 
 class Cam(Toy):

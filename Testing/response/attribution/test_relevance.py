@@ -147,3 +147,31 @@ def test_an_ensemble_s_map_is_the_mean_of_its_members_maps():
     each = [attribute("relevance", member, x, toward="pCR").maps for member in net.members]
     for visit in ("pre", "post"):
         assert mean[visit] == pytest.approx((each[0][visit] + each[1][visit]) / 2, abs=1e-6)
+
+
+def test_relevance_through_latents_is_that_of_the_papers_matrices_carried_forward():
+    """An oracle that goes the other way: R of each stage built up from the input, R_z <- A_read, R_z <- R_z + A_think R_z, R_b' <- I and A_write R_z
+    (Chefer et al. 2021b, equations 5, 6 and 10 without its normalisation), and only then read with what each change is worth."""
+    net, x = network("deltanet", compare="latent", scales="fine"), pair()
+    with watched(net) as seen:
+        answer = net(x[None].requires_grad_()).logit.sum()
+    seen.differentiate(answer)
+    (comparison,), (pooling,), (latents,) = (seen.calls[kind] for kind in ("comparison", "pooling", "latents"))
+    module, a, b = comparison.module.latent, *latents.given[:2]
+    (read,), (write_b, write_a), (think,) = (seen.of(part) for part in (module.reader, module.writer, module.think.attention))
+    bar_read, bar_b, bar_a, bar_think = (relevance.passed_on(call.watched, call.slope)[0] for call in (read, write_b, write_a, think))
+    n = a.shape[1]
+    z = bar_read.clone()
+    z = z + bar_think @ z                                                     # latents (L) over keys: a, b, change (3 n)
+    inputs = z[:, :n] + z[:, 2 * n:] / 2, z[:, n:2 * n] + z[:, 2 * n:] / 2    # over a, over b
+    eye = torch.eye(n)
+    of_b = bar_b @ inputs[0], eye + bar_b @ inputs[1]                         # b' over a, over b
+    of_a = eye + bar_a @ inputs[0], bar_a @ inputs[1]
+    g, share = latents.slope[0], relevance.pooling_relevance(pooling)[0]
+    raises = (g * (b + write_b.output[0])[0]).sum(-1).clamp(min=0), (-g * (a + write_a.output[0])[0]).sum(-1).clamp(min=0)
+    worth = [torch.where(sum(raises) > 0, share * one / sum(raises).clamp(min=1e-30), share / 2) for one in raises]
+    expected = [worth[0] @ of_b[side] + worth[1] @ of_a[side] for side in (0, 1)]
+    found = relevance.of_tokens(net, pair())
+    for side, visit in enumerate(("pre", "post")):
+        assert torch.allclose(found[visit][0][0], expected[side], rtol=1e-4, atol=1e-9), visit
+    assert min(bar.max() for bar in (bar_read, bar_b, bar_a, bar_think)) > 0

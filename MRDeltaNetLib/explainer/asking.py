@@ -1,9 +1,4 @@
-"""More maps for a finished run, by its folder: the network is asked again about what it saw.
-
-A result names no scan, so everything comes from the folder: the network's input (io/network_input), the grids of both scans from the native maps,
-the alignment. Only the model has to be at hand, and it must be the very one. Each method's maps are added when they are done, so that a
-stopped command goes on where it was.
-"""
+"""Which methods are asked about a finished run, of which model, and their maps."""
 
 from __future__ import annotations
 
@@ -16,15 +11,15 @@ from typing import Any, Iterable, Mapping
 import SimpleITK as sitk
 
 from MRDeltaNetLib import pipeline
-from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.config import EXPLAIN_METHODS, NATIVE_METHODS, RunConfig
-from MRDeltaNetLib.errors import InputError, MissingPackage
+from MRDeltaNetLib.errors import InputError, MissingPackage, Notice
+from MRDeltaNetLib.explainer.renewing import renew
 from MRDeltaNetLib.io import judged_maps, network_input
-from MRDeltaNetLib.io.added_maps import add_maps, put_report, read_run
+from MRDeltaNetLib.io.added_maps import add_maps, read_run
 from MRDeltaNetLib.io.bundle import Bundle, read_bundle
 from MRDeltaNetLib.io.finished import FinishedRun
 from MRDeltaNetLib.io.jobs import methods_from
-from MRDeltaNetLib.io.results import ALL_IMAGE_FILES, REPORT, TRANSFORM
+from MRDeltaNetLib.io.results import ALL_IMAGE_FILES, TRANSFORM, require_room
 from MRDeltaNetLib.io.transforms import read_transform
 from MRDeltaNetLib.progress import Progress, part, silent
 from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
@@ -33,6 +28,9 @@ from MRDeltaNetLib.response.prediction import choose_device
 
 SAME_P_PCR = 0.005
 """How far P(pCR) of the kept input may be from the result's: float16, and another device."""
+
+ASKING, RENEWING = 0.05, 0.95
+"""Where the first method begins on the bar, and where the last one ends."""
 
 ALL, OFFERED = "all", "offered"
 
@@ -45,12 +43,14 @@ class Explained:
     kept      methods whose maps were there already
     left_out  method -> why it was not asked, with "all" and "offered" only
     numbers   name of a map -> its numbers, where it has any
+    notices   what could not be brought up to date: report, scene
     """
 
     files: tuple[str, ...]
     kept: tuple[str, ...]
     left_out: Mapping[str, str]
     numbers: Mapping[str, Mapping[str, float]]
+    notices: tuple[Notice, ...] = ()
 
 
 def explain_result(folder: Path | str, methods: Iterable[str] | str = OFFERED, *, model: Path | str | None = None, device: str = "auto", again: bool = False,
@@ -58,8 +58,8 @@ def explain_result(folder: Path | str, methods: Iterable[str] | str = OFFERED, *
     """Ask methods about a finished run and add their maps to it.
 
     folder   output folder of a run with the steps "predict" and "explain"
-    methods  names of config.EXPLAIN_METHODS; or "all" that mean something on this network and have their package; or "offered": of these, all that
-             the model's own tests did not let fail (io/judged_maps)
+    methods  names of config.EXPLAIN_METHODS; or "all" that mean something on this network and have their package; or "offered": of these, those that
+             passed the model's own tests, or, where none did, all that did not fail (io/judged_maps)
     model    the run's bundle; None: the demo model, where it is the run's
     again    make maps anew that are there already
     raises   InputError MRD-E883 (no finished run), E726 (no or damaged input), E884 (a file was changed), E727 (another model), E728 (the model gives
@@ -69,29 +69,32 @@ def explain_result(folder: Path | str, methods: Iterable[str] | str = OFFERED, *
     keys = EXPLAIN_METHODS if methods in (ALL, OFFERED) else methods_from(list(methods))
     progress(0.0, "Reading the result")
     finished = read_run(folder)
+    require_room(folder)                                     # before minutes go into a map
     said, run = finished.result, _run(finished)
     wanted = [key for key in keys if again and key not in NATIVE_METHODS or not _there(finished, key)]
     kept = tuple(key for key in keys if key not in wanted)
     choose_device(device)
     bundle = _bundle(said, model)
     network = pipeline.network_of(bundle, RunConfig(members="first" if (said["model"] or {}).get("members_used") == 1 else "all"))
-    failed = {key: judged_maps.CAUTION for key in wanted if key not in judged_maps.offered(bundle.own, wanted)} if methods == OFFERED else {}
-    left_out = failed | (_left_out([key for key in wanted if key not in failed], network) if methods in (ALL, OFFERED) else {})
+    offered = judged_maps.offered(bundle.own, wanted) if methods == OFFERED else tuple(wanted)
+    left_out = {key: judged_maps.why_not_offered(bundle.own, key) for key in wanted if key not in offered}
+    left_out |= _left_out(offered, network) if methods in (ALL, OFFERED) else {}
     wanted = [key for key in wanted if key not in left_out]
     pipeline.require_methods(wanted, network)
     _require_same_answer(said, network, bundle, run.seen)
     files, numbers = [], {}
     for number, key in enumerate(wanted):
-        share = part(progress, 0.05 + 0.95 * number / len(wanted), 0.05 + 0.95 * (number + 1) / len(wanted))
+        share = part(progress, *(ASKING + (RENEWING - ASKING) * place / len(wanted) for place in (number, number + 1)))
         share(0.0, METHODS[key].label)
         started = time.perf_counter()
         made = pipeline.method_maps(key, network, run.seen, bundle.own, run.scans, run.transform, device=device, progress=share)
         files += add_maps(folder, made, history={"step": "explain", "parameters": {"methods": [key]}},
                           seconds={f"explain {key}": round(time.perf_counter() - started, 3)})
         numbers |= {name: facts["numbers"] for name, (_, facts) in made.items() if "numbers" in facts}
-    _renew_report(folder)
+    progress(RENEWING, "Bringing report and scene up to date")
+    notices = renew(folder, bundle.own, {Path(file).stem for file in files})
     progress(1.0, "Done")
-    return Explained(tuple(files), kept, left_out, numbers)
+    return Explained(tuple(files), kept, left_out, numbers, notices)
 
 
 @dataclass(frozen=True)
@@ -110,43 +113,6 @@ def _run(finished: FinishedRun) -> _Run:
     seen = network_input.read_network_input(finished.path(network_input.FILE))
     scans = {visit: finished.image(ALL_IMAGE_FILES[f"attention_{visit}"]) for visit in ("pre", "post")}
     return _Run(seen, scans, read_transform(finished.path(TRANSFORM)))
-
-
-def _renew_report(folder: Path) -> None:
-    """Show all further maps in the run's report, where it has one that nobody changed and that has a place for them.
-
-    The scan after treatment is in the folder as it was brought onto the other one's grid, and only so: its maps and masks are brought there too. After
-    a deformable alignment that scan is bent, which its maps are not, and the report stays as it is.
-    """
-    run = read_run(folder)
-    needed = (ALL_IMAGE_FILES["pre_common"], ALL_IMAGE_FILES["post_common"], TRANSFORM)
-    if run.result["registration"].get("method") == "deformable" or not all(map(run.wrote, needed)) or not run.holds(REPORT):
-        return
-    from MRDeltaNetLib.report.gallery import with_further_maps
-    text = (folder / REPORT).read_text(encoding="utf-8")
-    page = with_further_maps(text, _as_result(run))
-    if page is not None and page != text:
-        put_report(folder, page)
-
-
-def _as_result(run: FinishedRun) -> Result:
-    """The images of a run's folder, all on the pre scan's grid, with what is known of its maps."""
-    def image(name: str) -> sitk.Image:
-        return run.image(ALL_IMAGE_FILES[name])
-
-    said, pre, transform = run.result, image("pre_common"), read_transform(run.path(TRANSFORM))
-    found = {"pre": pre, "post": image("post_common")}
-    for name, file in said["files"].items():
-        if not run.holds(file):
-            continue                                       # a map that somebody changed is not shown
-        if name in ("post_mask", "residual_mask"):
-            found[name] = sitk.Resample(image(name), pre, transform, sitk.sitkNearestNeighbor, 0)
-        elif name in said["maps"] and name.endswith("_post"):
-            found[name] = sitk.Resample(image(name), pre, transform, sitk.sitkLinear, 0.0)
-        elif name == "pre_mask" or name in said["maps"]:
-            found[name] = image(name)
-    return Result(images=found, transform=pipeline.IDENTITY, mask_sources=said["mask_sources"],
-                  map_facts={name: facts for name, facts in said["maps"].items() if name in found})
 
 
 def _there(run: FinishedRun, key: str) -> bool:
