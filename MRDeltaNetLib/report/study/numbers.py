@@ -107,4 +107,5 @@ def p_value(p: Any, sign: bool = False) -> str:
 def capital(words: str) -> str:
     """Words with a capital at their start, but for symbols and names of columns such as p, pCR and p_pcr."""
     first = words.split(" ")[0]
-    return words if len(first) <= 2 or not first[1].islower() or "_" in first else words[:1].upper() + words[1:]
+    left = len(first) <= 2 or not first[1].islower() or "_" in first or first.endswith(":")
+    return words if left else words[:1].upper() + words[1:]
