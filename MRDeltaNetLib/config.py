@@ -378,9 +378,9 @@ class EndpointConfig:
 class TableOneConfig:
     """Table 1.
 
-    by          column whose groups stand side by side; None: `set` if there are several, else the outcome
+    by          column whose groups stand side by side; None: the outcome in every set, and the sets of all cases
     variables   columns, in this order; empty: every clinical column
-    categorical columns of numbers that are categories
+    categorical columns of numbers that are categories in this table; one where texts stand among numbers is then a category everywhere
     """
 
     by: str | None = None
@@ -399,7 +399,7 @@ class EvaluationConfig:
     model         the score that the study is about; None: p_pcr, else the first
     keep          column -> values: only these rows are evaluated, the rest is counted in the flow diagram
     excluded      column that says in words why a case is left out; empty: it is not
-    main_set      told at the top of evaluation.json; None: external, else internal, else train, else the first; "all" without a set column
+    main_set      told at the top of evaluation.json; None: external, else internal, else the first that is not train_set; "all" without a set column
     train_set     the cases that the model learned from
     threshold     the locked one, of the model's score; None: none was locked, and the page says so
     specificities at which sensitivity is told

@@ -9,6 +9,9 @@ SECTIONS = ("flow", "discrimination", "comparisons", "calibration", "decision_cu
             "overview")
 """Sections of an evaluation, in the order in which they are told. Each is a key of evaluation.json."""
 
+OF_ALL_SETS = "_by_set"
+"""How the names of tables end that compare the sets with each other; they stand with the main set."""
+
 
 @dataclass(frozen=True)
 class Table:

@@ -9,17 +9,15 @@ far as preprocessing (prepare_case), so that what a network is trained on is wha
 from __future__ import annotations
 
 import hashlib
-import time
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Mapping
 
 import numpy as np
 import SimpleITK as sitk
 
 from MRDeltaNetLib.case import Case, NetworkInput, Prepared, Result, Timepoint
 from MRDeltaNetLib.config import EXPLAIN_METHODS, NATIVE_METHODS, GateLimits, PreprocessingConfig, RegistrationConfig, RunConfig
-from MRDeltaNetLib.errors import InputError, MissingPackage, Notice, OutOfMemory, UsageError
+from MRDeltaNetLib.errors import InputError, MissingPackage, Notice, UsageError
 from MRDeltaNetLib.imaging import features, measures, outline_place, preprocessing, registration, response_scales, segmentation
 from MRDeltaNetLib.imaging.registration.similarity import linear_parts
 from MRDeltaNetLib.io import judged_maps
@@ -27,13 +25,12 @@ from MRDeltaNetLib.io.bundle import Bundle, load_network
 from MRDeltaNetLib.io.gate.pair import two_visits
 from MRDeltaNetLib.io.gate.masks import check_residual
 from MRDeltaNetLib.progress import Progress, part, silent
+from MRDeltaNetLib.story import Story
 from MRDeltaNetLib.response import attribution, correspondence, explanation, familiarity, prediction, uncertainty
 
 if TYPE_CHECKING:
     import torch
 
-SHARES = {"align": (0.05, 0.55), "masks": (0.55, 0.62), "predict": (0.62, 0.80), "explain": (0.80, 1.0), "prepare": (0.62, 1.0)}
-"""Each step's share of the bar, by how long it takes on a CPU; "prepare" ends a case of a cohort."""
 
 PERCENTS = tuple(range(101))
 """Where the intensities of a prepared case are described, percent."""
@@ -56,7 +53,7 @@ def run(case: Case, config: RunConfig, *, bundle: Bundle | None = None, transfor
     raises     InputError, UsageError, OutOfMemory, Cancelled
     """
     more, missing = _more_methods(config, bundle)
-    story = _Story([*notices, *missing], progress)
+    story = Story([*notices, *missing], progress)
     network = network_of(bundle, config) if more and bundle is not None else None
     require_methods(more, network)                           # before minutes go into the alignment
     case, alignment, found = _aligned_and_measured(case, config, transform, story)
@@ -99,7 +96,7 @@ def prepare_case(case: Case, preprocessing: PreprocessingConfig = PreprocessingC
     notices  warnings from the gate, kept in the facts
     raises   InputError, OutOfMemory, Cancelled, as run
     """
-    story = _Story(list(notices), progress)
+    story = Story(list(notices), progress)
     config = RunConfig(steps=("align", "masks", "predict"), registration=registration, seed=seed, limits=limits)
     case, alignment, found = _aligned_and_measured(case, config, None, story)
     with story.step("prepare", {"preprocessing": asdict(preprocessing)}) as bar:
@@ -122,7 +119,7 @@ def masks_digest(case: Case) -> dict[str, str | None]:
 
 
 def _aligned_and_measured(case: Case, config: RunConfig, transform: sitk.Transform | None,
-                          story: "_Story") -> tuple[Case, registration.Alignment, Mapping[str, float | None]]:
+                          story: Story) -> tuple[Case, registration.Alignment, Mapping[str, float | None]]:
     """The way that a single run and a cohort share: the case with its masks, the alignment, and the measures."""
     two_visits(case.timepoints)
     align = "align" in config.steps
@@ -141,7 +138,7 @@ def _aligned_and_measured(case: Case, config: RunConfig, transform: sitk.Transfo
     return case, alignment, found
 
 
-def _features(case: Case, story: "_Story") -> dict[str, dict[str, float | None]]:
+def _features(case: Case, story: Story) -> dict[str, dict[str, float | None]]:
     """Intensity and shape of what was drawn, and the changes against the tumour before treatment; empty without any mask."""
     bed = None if case.post.mask_source == "carried" else case.post.mask
     if case.pre.mask is None:
@@ -153,7 +150,7 @@ def _features(case: Case, story: "_Story") -> dict[str, dict[str, float | None]]
     return found | {f"{name}_change": features.changes(found["pre"], found[name]) for name in after}
 
 
-def _prepared(case: Case, transform: sitk.Transform, settings: PreprocessingConfig, story: "_Story") -> Prepared:
+def _prepared(case: Case, transform: sitk.Transform, settings: PreprocessingConfig, story: Story) -> Prepared:
     prepared = preprocessing.prepare(case.pre, case.post, transform, settings)
     story.notices += prepared.notices
     return prepared
@@ -175,7 +172,7 @@ def _accept(case: Case, config: RunConfig, transform: sitk.Transform | None) -> 
     return registration.Alignment(transform=transform, method="accepted", quality=quality, notices=notices, refined=False)
 
 
-def _with_masks(case: Case, config: RunConfig, transform: sitk.Transform, story: "_Story") -> Case:
+def _with_masks(case: Case, config: RunConfig, transform: sitk.Transform, story: Story) -> Case:
     """Carry the pre mask to the post scan if nobody drew one there; without a pre mask these steps are refused."""
     if not _wants_masks(config):
         return case
@@ -190,7 +187,7 @@ def _wants_masks(config: RunConfig) -> bool:
     return bool({"masks", "predict"} & set(config.steps))
 
 
-def _with_prediction(result: Result, case: Case, config: RunConfig, bundle: Bundle | None, story: "_Story", predict) -> Result:
+def _with_prediction(result: Result, case: Case, config: RunConfig, bundle: Bundle | None, story: Story, predict) -> Result:
     if bundle is None:
         raise UsageError("Prediction needs a model bundle", code="MRD-E410", fix="name one with --model, or leave out the step 'predict'")
     settings = _preprocessing_config(bundle, config, case, story)
@@ -319,7 +316,7 @@ def _familiarity(predicted: prediction.Prediction | None, prepared: Prepared, ca
     return familiarity.judge(bundle.reference, embedding, list(_percentiles(prepared).values()), facts)
 
 
-def _class(predicted: prediction.Prediction, case: Case, story: "_Story") -> str | None:
+def _class(predicted: prediction.Prediction, case: Case, story: Story) -> str | None:
     """The class at the threshold; none with a bed that nobody drew, which is too large and turned answers round in simulated pairs."""
     if case.post.mask_source != "carried":
         return predicted.predicted_class
@@ -332,7 +329,7 @@ def _predict(prepared: Prepared, bundle: Bundle, config: RunConfig) -> predictio
     return prediction.predict(prepared, network_of(bundle, config), bundle.own, device=config.device, seed=config.seed)
 
 
-def _preprocessing_config(bundle: Bundle, config: RunConfig, case: Case, story: "_Story") -> PreprocessingConfig:
+def _preprocessing_config(bundle: Bundle, config: RunConfig, case: Case, story: Story) -> PreprocessingConfig:
     """The bundle's preprocessing rules; the user may choose the bias correction only among what the bundle allows."""
     settings, chosen = bundle.preprocessing, config.bias_correction
     _warn_about_sequence(bundle, case, story)
@@ -347,7 +344,7 @@ def _preprocessing_config(bundle: Bundle, config: RunConfig, case: Case, story: 
     return replace(settings, bias_correction=chosen)
 
 
-def _warn_about_sequence(bundle: Bundle, case: Case, story: "_Story") -> None:
+def _warn_about_sequence(bundle: Bundle, case: Case, story: Story) -> None:
     for name, scan in (("pre-treatment", case.pre), ("post-treatment", case.post)):
         if scan.facts.sequence and scan.facts.sequence not in bundle.own["sequences"]:
             story.notices.append(Notice("MRD-W711", f"The {name} scan looks {scan.facts.sequence}-weighted; the model knows "
@@ -416,36 +413,3 @@ def _plain(value: Any) -> Any:
 
 def _digest(mask: sitk.Image | None) -> str | None:
     return None if mask is None else hashlib.sha256(sitk.GetArrayViewFromImage(mask).tobytes()).hexdigest()
-
-
-class _Story:
-    """What happened so far: warnings, and one history entry a step with its wall time."""
-
-    def __init__(self, notices: list[Notice], progress: Progress) -> None:
-        self.notices, self.history, self._progress = notices, [], progress
-
-    @contextmanager
-    def step(self, name: str, parameters: dict[str, Any]) -> Iterator[Progress]:
-        """Run one step; an ITK or memory failure inside becomes an error that says what to do."""
-        bar = part(self._progress, *SHARES[name])
-        bar(0.0, TITLES[name])
-        start = time.perf_counter()
-        try:
-            yield bar
-        except MemoryError as cause:
-            raise _out_of_memory(name) from cause
-        except RuntimeError as cause:
-            if "allocate" in str(cause).lower() or "out of memory" in str(cause).lower():
-                raise _out_of_memory(name) from cause
-            raise InputError(f"The step '{name}' stopped inside an image library", code="MRD-E720", found=type(cause).__name__,
-                             fix="run `mrdeltanet check` on the same scans; if it finds nothing, report the log") from cause
-        self.history.append({"step": name, "parameters": parameters, "seconds": round(time.perf_counter() - start, 3)})
-
-
-TITLES = {"align": "Aligning the scans", "masks": "Measuring the tumour", "predict": "Predicting", "explain": "Explaining",
-          "prepare": "Preparing the crop"}
-
-
-def _out_of_memory(step: str) -> OutOfMemory:
-    return OutOfMemory(f"The step '{step}' ran out of memory", code="MRD-E721",
-                       fix="close other programs, or crop the scans to the pelvis; 4 GB of free memory are enough for 320 x 320 x 30 voxels")

@@ -12,7 +12,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 LIBRARY = REPOSITORY / "MRDeltaNetLib"
 
-FLOORS = {"errors": 0, "progress": 0, "case": 0, "config": 0, "resources": 0, "colours": 0, "coding": 0, "versions": 0, "redaction": 0, "evaluation": 0,
+FLOORS = {"errors": 0, "progress": 0, "case": 0, "config": 0, "resources": 0, "colours": 0, "coding": 0, "versions": 0, "redaction": 0, "evaluation": 0, "story": 0,
           "processes": 0, "__init__": 0,
           "io": 1, "models": 1, "imaging": 2, "response": 2, "pipeline": 3, "segmenting": 3, "cohort": 4, "report": 4, "workflow": 4,
           "mrml": 5, "runner": 6, "seg_export": 6, "explainer": 6, "doorway": 7, "cli": 7, "__main__": 7, "sample": 7, "web": 7}

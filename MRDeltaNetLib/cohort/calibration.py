@@ -209,7 +209,8 @@ def _cuts(probability: np.ndarray) -> np.ndarray:
     """One cut below all scores, one midway between each two neighbours, one above all; ascending, one for each point of roc()."""
     values = np.unique(probability)
     above = max((values[-1] + 1) / 2, np.nextafter(values[-1], np.inf))
-    return np.concatenate([[values[0] / 2], (values[1:] + values[:-1]) / 2, [above]])
+    lowest = values[0] / 2 if values[0] > 0 else values[0]          # scores that are no probabilities may be negative
+    return np.concatenate([[lowest], (values[1:] + values[:-1]) / 2, [above]])
 
 
 def _refuse_without_maximum(outcome: np.ndarray, logit: np.ndarray) -> None:

@@ -83,13 +83,20 @@ def check_output_folder(out: Path | str, inputs: Iterable[Path | str] = ()) -> N
     raises  EnvironmentProblem MRD-E820 (a file), E821 (inside an input folder), E822 (holds files that are not ours),
             E824 (too little space), E826 (a name that is not Unicode), E811 to E813 (cannot be written to)
     """
+    check_place(out, lambda place: _refuse_what_is_there(place, inputs))
+
+
+def check_place(out: Path | str, further: Callable[[Path], None]) -> None:
+    """Refuse a folder that cannot be written to. Changes nothing on the disk.
+
+    further  more checks of it, which may raise OSError too
+    raises   EnvironmentProblem MRD-E820 (a file), E824 (too little space), E826 (a name that is not Unicode), E811 to E813 (cannot be written to)
+    """
     out = Path(out)
     try:
         refuse_broken_name(out)
         _refuse_file(out)
-        _refuse_input_folder(out, inputs)
-        if out.is_dir():
-            _refuse_foreign_files(out)
+        further(out)
         try_to_write(out)
     except OSError as problem:
         raise output_problem(problem) from problem
@@ -121,7 +128,7 @@ def staged(out: Path | str) -> Iterator[Path]:
         yield folder
         try:
             _take_place(folder, out)
-            _remove_leftovers(out)
+            remove_leftovers(out)
         except OSError as problem:
             raise output_problem(problem) from problem
     finally:
@@ -317,7 +324,7 @@ def _manifest_last(name: str) -> tuple[bool, str]:
     return name == MANIFEST, name
 
 
-def _remove_leftovers(out: Path) -> None:
+def remove_leftovers(out: Path) -> None:
     """Unfinished files of runs that were killed, unless they are so new that another run may still be writing them."""
     for entry in out.glob(f"{TEMPORARY_PREFIX}*"):
         with contextlib.suppress(OSError):
@@ -335,6 +342,12 @@ def refuse_broken_name(out: Path) -> None:
 def _refuse_file(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise EnvironmentProblem("The output folder is a file", code="MRD-E820", fix="choose a folder, new or empty")
+
+
+def _refuse_what_is_there(out: Path, inputs: Iterable[Path | str]) -> None:
+    _refuse_input_folder(out, inputs)
+    if out.is_dir():
+        _refuse_foreign_files(out)
 
 
 def _refuse_input_folder(out: Path, inputs: Iterable[Path | str]) -> None:

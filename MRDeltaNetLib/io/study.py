@@ -18,18 +18,16 @@ is not known is refused, because a default in its place would train something el
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-import tomllib
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Mapping, get_type_hints
+from typing import Any, Mapping
 
 from MRDeltaNetLib.config import BIAS_CORRECTIONS, REGISTRATION_METHODS, START_PARTS, GateLimits, ModelConfig, StudyConfig
-from MRDeltaNetLib.errors import InputError, UsageError
-from MRDeltaNetLib.io import text_files
+from MRDeltaNetLib.errors import UsageError
 from MRDeltaNetLib.io.tables import short
+from MRDeltaNetLib.io.toml_settings import MAX_TEXT_CHARACTERS, Key, Range, Settings, found_words, path_value, wrong_type
 
 ACCELERATORS = ("auto", "cpu", "cuda")
 MONITORS = ("f1", "auc", "nll")
@@ -39,31 +37,8 @@ RULES = ("youden", "specificity", "cost")
 
 MAX_SEED = 2**32 - 1
 MAX_SETTINGS = 64
-MAX_LIST = 64
-MAX_DEPTH = 8
-MAX_TEXT_CHARACTERS = 4096
 _SETTING = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-
-
-@dataclass(frozen=True)
-class Range:
-    """Numbers that a key may have, ends included unless open."""
-
-    low: float
-    high: float
-    open_low: bool = False
-    open_high: bool = False
-
-    def holds(self, value: float) -> bool:
-        """False for NaN and infinity too."""
-        above = value > self.low if self.open_low else value >= self.low
-        below = value < self.high if self.open_high else value <= self.high
-        return math.isfinite(value) and above and below
-
-    def words(self) -> str:
-        """"from 0 to 1", "above 0 to 1", "from 0 to below 1"."""
-        return f"{'above' if self.open_low else 'from'} {_plain(self.low)} to {'below ' if self.open_high else ''}{_plain(self.high)}"
 
 
 SHARE = Range(0, 1)
@@ -122,29 +97,12 @@ OF_THE_CROP = ("spacing_mm", "crop_mm")
 """Settings of every network that [preprocessing] says, so that crops and network cannot disagree."""
 
 
-@dataclass(frozen=True)
-class Key:
-    """One key of a study file. table: "" for the top; default: None also where there is none; allowed: in words."""
-
-    table: str
-    name: str
-    kind: str
-    default: Any
-    allowed: str
-
-    @property
-    def dotted(self) -> str:
-        """"training.epochs"."""
-        return f"{self.table}.{self.name}" if self.table else self.name
-
-
 def read_study(path: Path | str, limits: GateLimits = GateLimits()) -> StudyConfig:
     """Read a study file; relative paths in it are relative to the file.
 
     raises  InputError MRD-E480 (not a readable file), E481 (not TOML); UsageError as study_from_mapping
     """
-    path = Path(path)
-    return study_from_mapping(_parsed(_content(path, limits)), base=path.absolute().parent)
+    return study_from_mapping(SETTINGS.file(path, limits), base=Path(path).absolute().parent)
 
 
 def study_from_mapping(given: Mapping[str, Any], *, base: Path | None = None) -> StudyConfig:
@@ -155,7 +113,7 @@ def study_from_mapping(given: Mapping[str, Any], *, base: Path | None = None) ->
     raises  UsageError MRD-E482 (unknown key or table), E483 (missing), E484 (wrong type), E485 (out of range or no such choice),
             E486 (two keys that do not go together), E487 (impossible path)
     """
-    values = _table(StudyConfig, given, "", base)
+    values = SETTINGS.values(given, base)
     if missing := [name for name in NEEDED if name not in values]:
         raise UsageError("The study does not say everything that is needed", code="MRD-E483", found=f"missing: {', '.join(missing)}",
                          fix="name the table (cohort), the folder of prepared crops (cache) and the output folder (out), above the first [table]")
@@ -177,144 +135,18 @@ def plain(study: Any) -> Any:
 
 def keys() -> tuple[Key, ...]:
     """Every key that a study file may hold, in the order of config.py; what docs/reference/study-config.md lists."""
-    return tuple(_keys(StudyConfig, ""))
+    return SETTINGS.keys()
 
 
 def default_words(key: Key) -> str:
     """A key's default as it would be written in the file; "needed" or "none" without one."""
-    if key.default is None:
-        return "needed" if not key.table and key.name in NEEDED else "none"
-    if isinstance(key.default, bool):
-        return "`true`" if key.default else "`false`"
-    if isinstance(key.default, tuple):
-        return f"`{list(key.default)}`"
-    return f'`"{key.default}"`' if isinstance(key.default, str) else f"`{key.default}`"
+    return SETTINGS.default_words(key)
 
 
-def _keys(kind: type, table: str) -> list[Key]:
-    hints, found, inner = get_type_hints(kind), [], []
-    for field in fields(kind):
-        dotted = f"{table}.{field.name}" if table else field.name
-        if kind is ModelConfig and field.name == "settings":
-            continue
-        if is_dataclass(hints[field.name]):
-            inner += _keys(hints[field.name], dotted)
-            continue
-        default = None if field.default is MISSING else field.default
-        found.append(Key(table, field.name, _kind_words(hints[field.name]), default, _allowed(dotted)))
-    return found + inner
-
-
-def _allowed(dotted: str) -> str:
-    if dotted in CHOICES:
-        return ", ".join(CHOICES[dotted])
-    return RANGES[dotted].words() if dotted in RANGES else ""
-
-
-def _content(path: Path, limits: GateLimits) -> str:
-    content = text_files.content(path, limits.max_json_bytes, "The study file", code="MRD-E480", ending=".toml")
-    if len(content) > limits.max_json_bytes:
-        raise InputError("The study file is too large", code="MRD-E480", found=f"more than {limits.max_json_bytes // 1024} KiB",
-                         fix="see that it is the right file")
-    return text_files.decoded(content, "The study file", code="MRD-E480")
-
-
-def _parsed(text: str) -> dict[str, Any]:
-    fix = 'correct that place; TOML wants texts in double quotes, key = value, and [table] lines; Windows paths go into single quotes'
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as problem:
-        raise InputError("The study file is not valid TOML", code="MRD-E481", found=short(str(problem), 120), fix=fix) from problem
-    except (ValueError, RecursionError) as cause:                     # a number of thousands of digits; lists a thousand deep
-        raise InputError("The study file is not valid TOML", code="MRD-E481", found=f"a value that cannot be read ({type(cause).__name__})", fix=fix) from cause
-    return values
-
-
-def _table(kind: type, given: Any, table: str, base: Path | None) -> dict[str, Any]:
-    """The values of one table, checked; tables in it become their dataclasses."""
-    if not isinstance(given, Mapping):
-        raise UsageError(f"'{table}' is a table of keys, not one value", code="MRD-E484", found=_found(given), fix=f"write [{table}] and its keys below it")
-    if kind is ModelConfig:
-        return _model(given, base)
-    hints = get_type_hints(kind)
-    _refuse_unknown(given, tuple(hints), table)
-    values = {}
-    for name, value in given.items():
-        dotted = f"{table}.{name}" if table else name
-        hint = hints[name]
-        values[name] = hint(**_table(hint, value, dotted, base)) if is_dataclass(hint) else _checked(dotted, value, hint, base)
-    return values
-
-
-def _refuse_unknown(given: Mapping[str, Any], known: tuple[str, ...], table: str) -> None:
-    where = f"the table [{table}]" if table else "the study's top level"
-    for name in given:
-        if name in known:
-            continue
-        near = difflib.get_close_matches(str(name).strip().replace("-", "_").casefold(), known, 1, 0.5)
-        elsewhere = [key.table for key in keys() if key.name == name]
-        hint = (f"'{name}' belongs into {f'[{elsewhere[0]}]' if elsewhere[0] else 'the top, above the first [table]'}; " if elsewhere else
-                f"perhaps '{near[0]}' is meant; " if near else "")
-        raise UsageError(f"A key in {where} is not known, perhaps a typing error", code="MRD-E482", found=f"'{short(str(name))}'",
-                         fix=f"{hint}known are {', '.join(known)}")
-
-
-def _checked(dotted: str, value: Any, hint: Any, base: Path | None) -> Any:
-    """One value of the type that its dataclass wants, within its range or among its choices."""
-    text = str(hint)
-    if "Path" in text:
-        return _path(dotted, value, base)
-    if text.startswith("tuple"):
-        return _numbers(dotted, value, text)
-    if hint is bool:
-        if not isinstance(value, bool):
-            raise _wrong_type(dotted, value, "true or false")
-        return value
-    if hint is str or text.startswith("str |"):
-        return _text(dotted, value)
-    return _number(dotted, value, whole=hint is int)
-
-
-def _number(dotted: str, value: Any, whole: bool) -> int | float:
-    wanted = "a whole number" if whole else "a number"
-    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
-        raise _wrong_type(dotted, value, wanted)
-    allowed = RANGES[dotted]
-    if abs(value) > 10**18 or not allowed.holds(value):
-        raise UsageError(f"'{dotted}' is out of range", code="MRD-E485", found=_found(value), fix=f"choose {wanted} {allowed.words()}")
-    return value if whole else float(value)
-
-
-def _numbers(dotted: str, value: Any, hint: str) -> tuple[int | float, ...]:
-    """A list of numbers; as many as the type says, or any number of them from one on."""
-    kinds = hint[hint.index("[") + 1:-1].split(", ")
-    free = "..." in kinds
-    wanted = "a list of numbers" if free else f"a list of {len(kinds)} numbers"
-    if not isinstance(value, list) or (not free and len(value) != len(kinds)) or not 1 <= len(value) <= MAX_LIST:
-        raise _wrong_type(dotted, value, wanted + (f", at most {MAX_LIST}" if free else ""))
-    return tuple(_number(dotted, item, whole=kinds[0] == "int") for item in value)
-
-
-def _text(dotted: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise _wrong_type(dotted, value, "a text in double quotes")
-    if dotted in CHOICES and value not in CHOICES[dotted]:
-        near = difflib.get_close_matches(value.casefold(), CHOICES[dotted], 1)
-        raise UsageError(f"'{dotted}' has no such choice", code="MRD-E485", found=f"'{short(value)}'",
-                         fix=(f"perhaps '{near[0]}' is meant; " if near else "") + f"choose one of {', '.join(CHOICES[dotted])}")
+def _words(dotted: str, value: str) -> None:
     if dotted == "name" and not _NAME.fullmatch(value):
         raise UsageError("'name' cannot name a model", code="MRD-E485", found=f"{len(value)} characters",
                          fix="take 1 to 64 letters, digits, points, hyphens and underscores, the first a letter or digit")
-    return value
-
-
-def _path(dotted: str, value: Any, base: Path | None) -> Path:
-    if not isinstance(value, str):
-        raise _wrong_type(dotted, value, "a path, which is a text in quotes")
-    if not value.strip() or "\0" in value or len(value) > MAX_TEXT_CHARACTERS:
-        raise UsageError(f"'{dotted}' is not a possible path", code="MRD-E487", found="an empty text" if not value.strip() else "a NUL character or too many characters",
-                         fix="name a file or folder")
-    return Path(value) if base is None else base / value
 
 
 def _model(given: Mapping[str, Any], base: Path | None) -> dict[str, Any]:
@@ -322,12 +154,12 @@ def _model(given: Mapping[str, Any], base: Path | None) -> dict[str, Any]:
     settings = {name: value for name, value in given.items() if name != "name"}
     values: dict[str, Any] = {"settings": settings}
     if "name" in given:
-        values["name"] = _text("model.name", given["name"])
+        values["name"] = SETTINGS.text("model.name", given["name"])
         if not _SETTING.fullmatch(values["name"]):
             raise UsageError("'model.name' is not a plain lower-case name", code="MRD-E485", found=f"{len(values['name'])} characters",
                              fix="take a name that `mrdeltanet train --help` lists")
     if values.get("name") == "fusion" and "imaging" in settings:
-        settings["imaging"] = str(_path("model.imaging", settings["imaging"], base))
+        settings["imaging"] = str(path_value("model.imaging", settings["imaging"], base))
     if len(settings) > MAX_SETTINGS:
         raise UsageError("[model] has too many settings", code="MRD-E485", found=f"{len(settings)}", fix=f"at most {MAX_SETTINGS} are possible")
     for name, value in settings.items():
@@ -345,9 +177,9 @@ def _model(given: Mapping[str, Any], base: Path | None) -> dict[str, Any]:
                              fix="write more seeds, repeats or folds into [validation]: each gives the bundle another member")
         for item in value if isinstance(value, list) else [value]:
             if not isinstance(item, (str, int, float, bool)):
-                raise _wrong_type(f"model.{name}", item, "a number, a text, true, false, or a list of these")
+                raise wrong_type(f"model.{name}", item, "a number, a text, true, false, or a list of these")
             if isinstance(item, (int, float)) and (not math.isfinite(item) or abs(item) > 10**6):
-                raise UsageError(f"'model.{name}' is out of range", code="MRD-E485", found=_found(item), fix="choose a number up to a million")
+                raise UsageError(f"'model.{name}' is out of range", code="MRD-E485", found=found_words(item), fix="choose a number up to a million")
             if isinstance(item, str) and len(item) > MAX_TEXT_CHARACTERS:
                 raise UsageError(f"'model.{name}' is too long", code="MRD-E485", found=f"{len(item)} characters", fix="shorten it")
     return values
@@ -376,31 +208,5 @@ def _refuse_contradictions(study: StudyConfig) -> None:
             raise UsageError(what, code="MRD-E486", found=found, fix=fix)
 
 
-def _kind_words(hint: Any) -> str:
-    text = str(hint)
-    if "Path" in text:
-        return "path"
-    if text.startswith("tuple"):
-        kinds = text[text.index("[") + 1:-1].split(", ")
-        noun = "whole numbers" if kinds[0] == "int" else "numbers"
-        return f"list of {noun}" if "..." in kinds else f"list of {len(kinds)} {noun}"
-    if hint is bool:
-        return "true or false"
-    return "text" if hint is str or text.startswith("str |") else "whole number" if hint is int else "number"
-
-
-def _found(value: Any) -> str:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return "a huge number" if isinstance(value, int) and abs(value) > 10**18 else short(str(value))
-    kinds = {bool: "true or false", str: "a text", list: "a list", dict: "a table"}
-    return kinds.get(type(value), "a date or time")
-
-
-def _wrong_type(dotted: str, value: Any, wanted: str) -> UsageError:
-    return UsageError(f"'{dotted}' is of the wrong kind", code="MRD-E484", found=_found(value) if not isinstance(value, list) else f"a list of {len(value)}",
-                      fix=f"write {wanted}")
-
-
-def _plain(number: float) -> str:
-    """1000000 and not 1e+06."""
-    return str(int(number)) if float(number).is_integer() else f"{number:g}"
+SETTINGS = Settings(StudyConfig, "study", RANGES, CHOICES, NEEDED, own={ModelConfig: _model}, words=_words)
+"""How a study file is read."""

@@ -254,6 +254,13 @@ def test_an_intercept_whose_first_step_is_zero_is_still_found():
     assert abs(root) > 0.1 and found == pytest.approx(root, abs=1e-9)
 
 
+def test_every_case_a_hundred_times_gives_the_same_line_and_a_tenth_of_its_error():
+    random = np.random.default_rng(8)
+    design, outcome = np.column_stack([np.ones(600), random.normal(size=600)]), random.random(600) < 0.4
+    once, often = logistic(design, outcome), logistic(np.tile(design, (100, 1)), np.tile(outcome, 100))          # beyond MANY_CASES
+    assert often[0] == pytest.approx(once[0], abs=1e-8) and 100 * often[1] == pytest.approx(once[1], rel=1e-6)
+
+
 def test_the_curve_is_what_counting_gives():
     outcome, score, _ = scored()
     values, sensitivity, specificity = roc(outcome, score)

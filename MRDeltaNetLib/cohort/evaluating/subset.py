@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Mapping
 
 import numpy as np
@@ -40,6 +40,7 @@ class Subset:
     clinical     columns of the frame that are clinical values, in the order of the tables (neither id, set, centre, outcome, scores nor follow-up)
     training     the training cases, if this is another set: what thresholds and recalibration may be learned from; None without any
     config       settings
+    excluded     reason -> rows of this set that are not evaluated (flow.py)
     """
 
     name: str
@@ -49,6 +50,7 @@ class Subset:
     clinical: tuple[str, ...]
     training: "Subset | None"
     config: EvaluationConfig
+    excluded: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def model(self) -> Score | None:

@@ -2,6 +2,7 @@
 
     python -m MRDeltaNetLib.cohort.experiments ordering --out OUT [--threads N] [--only PATTERN] [--hours H]
     python -m MRDeltaNetLib.cohort.experiments tables --out OUT
+    python -m MRDeltaNetLib.cohort.experiments coverage --out OUT
 
 Start the same command several times to use several cores; a command that was stopped is started again and goes on.
 """
@@ -22,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; see --help. 7: cells are left (stopped by --hours, or others are at work on them)."""
     options = _parser().parse_args(arguments)
     try:
-        return _summarise(options.out) if options.name == "tables" else _run(options)
+        return {"tables": _summarise, "coverage": _cover}.get(options.name, lambda _: _run(options))(options.out)
     except MRDeltaNetError as problem:
         print(problem.text(), file=sys.stderr)
         return problem.exit_status
@@ -69,9 +70,17 @@ def _summarise(out: Path) -> int:
     return 0
 
 
+def _cover(out: Path) -> int:
+    from MRDeltaNetLib.cohort.experiments.coverage import table
+
+    write_text(out / "coverage.md", table(_say))
+    print("wrote coverage.md")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m MRDeltaNetLib.cohort.experiments", description=__doc__.splitlines()[0])
-    parser.add_argument("name", choices=(*NAMES, "tables"))
+    parser.add_argument("name", choices=(*NAMES, "tables", "coverage"))
     parser.add_argument("--out", type=Path, required=True, help="folder of cells, tables and pictures; shared by all processes")
     parser.add_argument("--cache", type=Path, help="folder of simulated cases; by default OUT/cases")
     parser.add_argument("--threads", type=int, default=1, help="of this process; several processes with one thread each are faster")

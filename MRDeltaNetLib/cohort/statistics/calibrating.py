@@ -39,18 +39,50 @@ def calibration(outcome: np.ndarray, logit: np.ndarray) -> Calibration:
     raises ValueError if there is only one class, or if the logits separate the classes (then no slope exists)
     """
     outcome, logit = np.asarray(outcome, dtype=float), np.asarray(logit, dtype=float)
-    ones = np.ones((len(outcome), 1))
-    (intercept,), inverse = logistic(ones, outcome, offset=logit)
-    in_the_large = math.sqrt(inverse[0, 0])
-    (_, slope), inverse = logistic(np.column_stack([ones, logit]), outcome)
-    spread = math.sqrt(inverse[1, 1])
+    intercept, intercept_ci = in_the_large(outcome, logit)
+    slope, slope_ci = slope_of(outcome, logit)
     probability = sigmoid(logit)
     observed, error = float(outcome.mean()), brier(outcome, probability)
-    return Calibration(float(intercept), (intercept - Z_95 * in_the_large, intercept + Z_95 * in_the_large), float(slope),
-                       (slope - Z_95 * spread, slope + Z_95 * spread), error, 1 - error / (observed * (1 - observed)),
-                       float(probability.mean()), observed)
+    return Calibration(intercept, intercept_ci, slope, slope_ci, error, scaled_brier(outcome, error), float(probability.mean()), observed)
+
+
+def in_the_large(outcome: np.ndarray, logit: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """Calibration in the large with its 95 % interval (Wald): the intercept of a logistic model with the predicted logit as offset.
+
+    raises ValueError if there is only one class, or a logit is not finite
+    """
+    (intercept,), inverse = logistic(np.ones((len(outcome), 1)), outcome, offset=logit)
+    return _wald(float(intercept), math.sqrt(inverse[0, 0]))
+
+
+def slope_of(outcome: np.ndarray, logit: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """Calibration slope (Cox 1958) with its 95 % interval (Wald). raises ValueError as in_the_large(), and if the logits are all equal or separate the classes"""
+    (_, slope), inverse = logistic(np.column_stack([np.ones(len(outcome)), logit]), outcome)
+    return _wald(float(slope), math.sqrt(inverse[1, 1]))
+
+
+def scaled_brier(outcome: np.ndarray, error: float) -> float:
+    """1 - error / (the Brier score of always predicting the share of pCR); outcomes of both classes."""
+    observed = float(np.mean(outcome))
+    return 1 - error / (observed * (1 - observed))
+
+
+def expected_over_observed(outcome: np.ndarray, probability: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """Mean predicted probability over the share of pCR, with its 95 % interval exp(log(E/O) +- 1.96 sqrt((1 - O) / (n O))).
+
+    (Debray 2017, doi:10.1136/bmj.i6460: the expected number is taken as known.) raises ValueError without a case with pCR, or if nothing is expected
+    """
+    observed, expected = float(np.mean(outcome)), float(np.mean(probability))
+    if observed == 0 or expected == 0:
+        raise ValueError("expected over observed needs cases with pCR, expected and observed")
+    ratio, error = expected / observed, math.sqrt((1 - observed) / (observed * len(outcome)))
+    return ratio, (ratio * math.exp(-Z_95 * error), ratio * math.exp(Z_95 * error))
 
 
 def brier(outcome: np.ndarray, probability: np.ndarray) -> float:
     """Mean squared error of a probability (Brier 1950)."""
     return float(package("sklearn.metrics").brier_score_loss(np.asarray(outcome).astype(int), np.asarray(probability, dtype=float)))
+
+
+def _wald(value: float, error: float) -> tuple[float, tuple[float, float]]:
+    return value, (value - Z_95 * error, value + Z_95 * error)

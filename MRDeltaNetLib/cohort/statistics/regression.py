@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 
 import numpy as np
@@ -11,6 +12,8 @@ from MRDeltaNetLib.cohort.statistics.packages import package
 STEPS, TOLERANCE, STILL = 50, 1e-12, 1e-3
 """A logistic likelihood is at its maximum after some six steps of reweighted least squares, when its deviance changes by less than TOLERANCE
 and no case's linear predictor by more than STILL; where some predictors go on growing by one a step, the classes can be separated."""
+
+MANY_CASES = 50_000
 
 
 def sigmoid(logit: np.ndarray) -> np.ndarray:
@@ -40,4 +43,8 @@ def logistic(design: np.ndarray, outcome: np.ndarray, offset: np.ndarray | float
     before, found = fitted.fit_history["params"][-2:]
     if not fitted.converged or np.abs(design @ (found - before)).max() > STILL:
         raise no_solution
-    return np.asarray(fitted.params), np.asarray(fitted.cov_params())
+    answer = np.array(fitted.params), np.array(fitted.cov_params())
+    if len(outcome) > MANY_CASES:
+        del model, fitted
+        gc.collect()                                   # statsmodels' model and result hold each other, some 300 bytes a case and fit
+    return answer

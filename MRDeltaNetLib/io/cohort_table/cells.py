@@ -41,43 +41,73 @@ class Table:
     notices: tuple[Notice, ...] = ()
 
 
-def read_cells(path: Path, found: Problems, limits: GateLimits = GateLimits()) -> Table:
-    """Read a table's cells; spaces around a cell are not part of it.
+@dataclass(frozen=True)
+class Opened:
+    """A table whose header was read, its rows still lines of text.
 
-    found   gets the rows that cannot be told apart into cells (MRD-E431, E433, E435, E436); these are left out
-    raises  InputError MRD-E430 (cannot be opened), E431 (not UTF-8 text), E432 (nothing in it), E433 (too large),
-            E434 (separators unclear), E435 (quotes of the header), E437 (names of the columns)
+    body    (line, text) of every line below the header that is not blank
+    others  as of Table; separator between the cells
     """
-    content = _content(path, limits)
+
+    header: tuple[str, ...]
+    body: list[tuple[int, str]]
+    line: int
+    separator: str
+    sha256: str
+    notices: tuple[Notice, ...]
+
+
+def open_table(path: Path, limits: GateLimits = GateLimits(), *, name: str = "The cohort table", unnamed_first: str = "") -> Opened:
+    """Read a table as far as its lines.
+
+    name           how messages name a file that cannot be opened
+    unnamed_first  what the first column is called if its header is empty, as where row names were written; "": that is refused
+    raises         InputError MRD-E430 (cannot be opened), E431 (not UTF-8 text), E432 (nothing in it), E433 (too large),
+                   E434 (separators unclear), E435 (quotes of the header), E437 (names of the columns)
+    """
+    content = _content(path, limits, name)
     lines = _lines(content, limits)
     start = next((number for number, line in enumerate(lines) if line.strip()), None)
     if start is None:
         raise InputError(at(1, None, "the table is empty"), code="MRD-E432", fix="see that it is the right file, and that it was saved")
     separator, notices = _separator(lines[start], start + 1)
-    header = _header(lines[start], start + 1, separator, limits)
-    rows = []
-    for number, text in enumerate(lines[start + 1:], start=start + 2):
-        if not text.strip():
-            continue
-        if len(rows) == limits.max_table_rows:
-            raise InputError(at(number, None, "the table has too many rows"), code="MRD-E433", found=f"more than {limits.max_table_rows}",
-                             fix="give one row a patient; split a larger cohort into several tables")
-        try:
-            cells = _split(text, number, separator, limits)
-            if len(cells) != len(header):
-                raise _ragged(number, len(cells), len(header))
-        except InputError as problem:
-            found.add(problem, number)
-            continue
-        rows.append((number, tuple(cells)))
-    if not rows and not found:
+    header = _header(lines[start], start + 1, separator, limits, unnamed_first)
+    body = [(number, text) for number, text in enumerate(lines[start + 1:], start=start + 2) if text.strip()]
+    if len(body) > limits.max_table_rows:
+        raise InputError(at(body[limits.max_table_rows][0], None, "the table has too many rows"), code="MRD-E433", found=f"more than {limits.max_table_rows}",
+                         fix="give one row a patient; split a larger cohort into several tables")
+    if not body:
         raise InputError(at(start + 2, None, "the table holds no patient"), code="MRD-E432", found="a header and nothing below it",
                          fix="write one row a patient below the header")
-    return Table(header, tuple(rows), start + 1, hashlib.sha256(content).hexdigest(), notices)
+    return Opened(header, body, start + 1, separator, hashlib.sha256(content).hexdigest(), notices)
 
 
-def _content(path: Path, limits: GateLimits) -> bytes:
-    content = text_files.content(path, limits.max_table_bytes, "The cohort table", code="MRD-E430", ending=".csv")
+def read_cells(path: Path, found: Problems, limits: GateLimits = GateLimits()) -> Table:
+    """Read a table's cells; spaces around a cell are not part of it.
+
+    found   gets the rows that cannot be told apart into cells (MRD-E431, E433, E435, E436); these are left out
+    raises  InputError as open_table
+    """
+    opened = open_table(path, limits)
+    rows = []
+    for number, text in opened.body:
+        try:
+            rows.append((number, row_cells(text, number, opened, limits)))
+        except InputError as problem:
+            found.add(problem, number)
+    return Table(opened.header, tuple(rows), opened.line, opened.sha256, opened.notices)
+
+
+def row_cells(text: str, line: int, opened: Opened, limits: GateLimits) -> tuple[str, ...]:
+    """The cells of one line, one for every column. raises InputError MRD-E431, E433, E435, E436"""
+    cells = _split(text, line, opened.separator, limits)
+    if len(cells) != len(opened.header):
+        raise _ragged(line, len(cells), len(opened.header))
+    return tuple(cells)
+
+
+def _content(path: Path, limits: GateLimits, name: str) -> bytes:
+    content = text_files.content(path, limits.max_table_bytes, name, code="MRD-E430", ending=".csv")
     if len(content) > limits.max_table_bytes:
         raise InputError(at(content.count(b"\n") + 1, None, "the table is too large"), code="MRD-E433",
                          found=f"more than {limits.max_table_bytes // 1024**2} MiB up to this line", fix="see that it is the right file; one row a patient")
@@ -114,9 +144,11 @@ def _separator(header: str, line: int) -> tuple[str, tuple[Notice, ...]]:
                                fix="nothing, if this is meant; numbers still need a decimal point"),)
 
 
-def _header(text: str, line: int, separator: str, limits: GateLimits) -> tuple[str, ...]:
+def _header(text: str, line: int, separator: str, limits: GateLimits, unnamed_first: str = "") -> tuple[str, ...]:
     """Names of the columns. A header may be missing and its cells then be a patient's, so that messages give a column's number only."""
     names = [unicodedata.normalize("NFC", cell) for cell in _split(text, line, separator, limits)]
+    if not names[0] and len(names) > 1:
+        names[0] = unnamed_first
     if len(names) > limits.max_table_columns:
         raise InputError(at(line, None, "the table has too many columns"), code="MRD-E433", found=f"{len(names)}; at most {limits.max_table_columns} are read",
                          fix="leave out columns that are not needed")
