@@ -118,7 +118,7 @@ def tables(cases: FollowUp, grouping: Grouping, values: dict[str, Any]) -> dict[
     columns = ("Group", "Cases", "Events", *with_bounds(f"Median, {unit}"), *with_bounds("Hazard ratio"), "p (Wald)",
                *with_bounds(f"Mean time{until}, {unit}"))
     test = values["logrank"]
-    notes = [f"Log-rank: chi-square {test['chisq']:.4g}, {test['df']} degrees of freedom, p = {test['p']:.4g}."] if test else []
+    notes = [f"Log-rank: chi-square {test['chisq']:.4g}, {test['df']} degree{'s' if test['df'] > 1 else ''} of freedom, p = {test['p']:.4g}."] if test else []
     notes += [f"Restricted mean, {one['group']} less {one['reference']}: {one['difference']:.4g} {unit} "
               f"({one['lo']:.4g} to {one['hi']:.4g}), p = {one['p']:.4g}."
               for one in (means["differences"] if means else [])]
