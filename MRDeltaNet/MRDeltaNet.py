@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import qt
 import slicer
-import vtk
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest, ScriptedLoadableModuleWidget
@@ -22,14 +21,15 @@ if (Path(__file__).resolve().parent.parent / "MRDeltaNetLib" / "__init__.py").is
     sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 from MRDeltaNetLib import workflow  # noqa: E402
+from MRDeltaNetPanel.following import Following  # noqa: E402
 from MRDeltaNetPanel.logic import MRDeltaNetLogic  # noqa: E402
 from MRDeltaNetPanel.pages.page import embolden  # noqa: E402
 from MRDeltaNetPanel.translating import libraryText  # noqa: E402
+from MRDeltaNetPanel.watching import Watching  # noqa: E402
 
 STATES = {"TO_DO": ("\u25cb", _("to do")), "DONE": ("\u2713", _("done")), "WARNING": ("!", _("needs a look"))}
 """How a step stands -> the mark behind its title (circle, tick, exclamation mark), and the same in words."""
 
-POLL_MS = 100
 SETTLE_MS = 300
 """So long after the last change of the scene the panel looks again, milliseconds: painting stays smooth."""
 
@@ -56,7 +56,7 @@ class MRDeltaNet(ScriptedLoadableModule):
         sample.register(self)
 
 
-class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+class MRDeltaNetWidget(Following, Watching, ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The panel: six steps over one page, a line that says what to do next, and the run that goes on."""
 
     def __init__(self, parent: Any = None) -> None:
@@ -161,22 +161,6 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             page.enter()
         self.refresh()
 
-    def run(self, step: str) -> None:
-        """Start a step's run."""
-        self.follow(lambda: self.logic.start(step, self.parameters))
-
-    def walkThrough(self) -> None:
-        """Load the sample pair and go through all steps with it, to the report."""
-        self.walk.begin()
-        self.follow(self.logic.startSample)
-
-    def follow(self, start: Callable[[], None]) -> None:
-        """Start a run of the logic and listen to it; what it is refused with is told, and ends the walk."""
-        if self.pages[self.step].guarded(lambda: (start(), True)[1]):
-            self._runStarts()
-        else:
-            self.walk.stop()
-
     def placeScans(self, onTumour: bool = False) -> None:
         """Both scans in their views, without anything over them.
 
@@ -246,13 +230,6 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         button.accessibleName = f"{step.number} {title}, {state}"
         embolden(button, step.key == self.step)
 
-    def _runStarts(self) -> None:
-        """A run has begun: what would start another is greyed at once, and nothing is told of the run before."""
-        self.ui.progressBar.value = 0
-        self.ui.runLabel.text = _("Starting ...")
-        self._pollTimer.start(POLL_MS)
-        self.refresh()
-
     def _leaveViews(self) -> None:
         """The user's own layout, in which every view shows the outlines."""
         if self.parameters is not None:
@@ -274,165 +251,10 @@ class MRDeltaNetWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         slicer.app.clipboard().setText(text)
         slicer.util.infoDisplay(_("The diagnostics are on the clipboard, without paths and names."), windowTitle=_("MRDeltaNet"), detailedText=text)
 
-    def _cancel(self) -> None:
-        self.walk.stop()
-        self.logic.cancel()
-        self.ui.runLabel.text = _("Stopping ...")
-
-    def _poll(self) -> None:
-        """What the child process told meanwhile."""
-        from MRDeltaNetLib.mrml.worker import Failed, Finished, Progressed
-        step = None if self.logic.run is None else self.logic.run.step
-        for event in self.logic.poll():
-            if isinstance(event, Progressed):
-                self.ui.progressBar.value = round(1000 * event.done)
-                self.ui.runLabel.text = event.message
-            elif isinstance(event, Failed):
-                self.walk.stop()
-                self.tell(event)
-            elif isinstance(event, Finished):
-                self._finished(step)
-        if not self.logic.running:
-            self._pollTimer.stop()
-            self.ui.progressBar.value = 0
-            self.refresh()
-
-    def _finished(self, step: str) -> None:
-        """A run is done and its result in the scene: show it, and go on where a walk goes on."""
-        self.placeScans(onTumour=step == "sample")
-        self.pages["explain"].forget()
-        self.walk.finished(step)
-
-    def _observeScene(self) -> None:
-        scene = slicer.mrmlScene
-        self.addObserver(scene, scene.StartCloseEvent, self._sceneStartsClosing)
-        self.addObserver(scene, scene.EndCloseEvent, self._sceneChanged)
-        self.addObserver(scene, scene.StartImportEvent, self._sceneStartsImport)
-        self.addObserver(scene, scene.EndImportEvent, self._sceneImported)
-        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self._nodeLeaves)
-
-    def _sceneStartsClosing(self, caller: Any, event: Any) -> None:
-        """Everything of the old scene ends with it: the run, its files, our hold on its nodes."""
-        self.walk.stop()
-        self._pollTimer.stop()
-        for page in self.pages.values():
-            page.sceneCloses()
-        self.views.forgetPlace()
-        self._releaseParameters()
-        self.logic.close()
-
-    def _sceneStartsImport(self, caller: Any, event: Any) -> None:
-        """A connected selector would empty the references of the parameter node that is being read."""
-        self._releaseParameters()
-
-    def _sceneChanged(self, caller: Any, event: Any) -> None:
-        if getattr(self.parent, "isEntered", False):
-            self._useParameters()
-            for page in self.pages.values():
-                page.sceneChanged()
-            self.refreshSoon()
-
-    def _sceneImported(self, caller: Any, event: Any) -> None:
-        """The scene that was read brings its own layout."""
-        self._sceneChanged(caller, event)
-        qt.QTimer.singleShot(0, self._showViewsAgain)
-
-    def _showViewsAgain(self) -> None:
-        if self.parameters is not None and getattr(self.parent, "isEntered", False):
-            self._showViews()
-            self.pages[self.step].enter()
-            self.refresh()
-
     def _showViews(self) -> None:
         """Our views with both scans."""
         self.views.show()
         self.placeScans()
-
-    @vtk.calldata_type(vtk.VTK_OBJECT)
-    def _nodeLeaves(self, caller: Any, event: Any, node: Any) -> None:
-        """A selector whose node goes jumps to another one, those of the views too: post would become pre, one scan's outline would be edited as
-        the other's, and the linked views would show one scan twice. Let go of the selectors until the node is gone, and then lay the views anew."""
-        if self.parameters is None or node is None:
-            return
-        if self._chosen(node):
-            self.pages["tumour"].sceneCloses()
-            self._releaseParameters()
-            qt.QTimer.singleShot(0, self._useParametersAgain)
-        elif node.IsA("vtkMRMLVolumeNode") and self.views.shown:
-            qt.QTimer.singleShot(0, self._layViewsAgain)
-
-    def _chosen(self, node: Any) -> bool:
-        """Whether the panel rests on a node: the scans, their outlines, the choices themselves."""
-        return node is self.parameters.parameterNode or any(getattr(self.parameters, name) is node for name in
-                                                            ("preVolume", "postVolume", "preSegmentation", "postSegmentation"))
-
-    def _layViewsAgain(self) -> None:
-        if self.parameters is not None:
-            self.go(self.step)
-
-    def _useParametersAgain(self) -> None:
-        if self.logic is not None and self.parameters is None:
-            self._useParameters()
-            self.logic.settleOutlines(self.parameters)
-            if getattr(self.parent, "isEntered", False):
-                self.pages[self.step].enter()
-            self.refreshSoon()
-
-    def _useParameters(self) -> None:
-        """Take the scene's parameter node and bind every page's widgets to it."""
-        self._releaseParameters()
-        self.parameters = self.logic.getParameterNode()
-        self._tags = [self.parameters.connectGui(page.ui) for page in self.pages.values()]
-        self._choices = self.logic.choices(self.parameters)
-        self.addObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._parametersModified)
-        self._observed = []
-        self._observeChosen()
-
-    def _releaseParameters(self) -> None:
-        if self.parameters is None:
-            return
-        for tag in self._tags:
-            self.parameters.disconnectGui(tag)
-        self.removeObserver(self.parameters.parameterNode, vtk.vtkCommand.ModifiedEvent, self._parametersModified)
-        self._forgetChosen()
-        self.parameters, self._tags, self._placed = None, [], None
-
-    def _parametersModified(self, caller: Any, event: Any) -> None:
-        """A choice was made. How strongly a map is shown goes straight to its display: no step's state depends on it."""
-        (strength, others), self._choices = self._choices, self.logic.choices(self.parameters)
-        if others == self._choices[1] and strength != self._choices[0]:
-            self.pages["explain"].showStrength()
-            return
-        self._observeChosen()
-        self.refreshSoon()
-
-    def _observeChosen(self) -> None:
-        """Listen to the nodes that states depend on: outlines while they are drawn (an undo says no more than that a segment was modified),
-        scans, the transform, the point."""
-        parameters = self.parameters
-        moved, drawn = slicer.vtkMRMLTransformableNode.TransformModifiedEvent, slicer.vtkSegmentation
-        listened = (((parameters.preSegmentation, parameters.postSegmentation),
-                     (drawn.SourceRepresentationModified, drawn.SegmentModified, drawn.SegmentAdded, drawn.SegmentRemoved)),
-                    ((parameters.preVolume, parameters.postVolume), (slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, moved)),
-                    ((parameters.alignment,), (moved,)))
-        wanted = [(node, event, self.refreshSoon) for nodes, events in listened for node in dict.fromkeys(nodes) if node is not None for event in events]
-        if parameters.point is not None:
-            wanted += [(parameters.point, event, self._pointPlaced) for event in (slicer.vtkMRMLMarkupsNode.PointPositionDefinedEvent,
-                                                                                   slicer.vtkMRMLMarkupsNode.PointEndInteractionEvent)]
-        if wanted == self._observed:
-            return
-        self._forgetChosen()
-        for node, event, action in wanted:
-            self.addObserver(node, event, action)
-        self._observed = wanted
-
-    def _forgetChosen(self) -> None:
-        for node, event, action in getattr(self, "_observed", []):
-            self.removeObserver(node, event, action)
-        self._observed = []
-
-    def _pointPlaced(self, caller: Any, event: Any) -> None:
-        self.pages["explain"].pointPlaced()
 
 
 class MRDeltaNetTest(ScriptedLoadableModuleTest):

@@ -1,4 +1,4 @@
-"""`python -m MRDeltaNetLib run JOB.json` and `segment JOB.json` need no command-line library; every other command is in cli/."""
+"""`python -m MRDeltaNetLib run JOB.json`, `segment JOB.json` and `explain JOB.json` need no command-line library; every other command is in cli/."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from MRDeltaNetLib.errors import Cancelled, MissingPackage, require
 
@@ -21,8 +21,8 @@ def main() -> None:
     arguments = sys.argv[1:]
     if len(arguments) == 2 and arguments[0] == "run" and not arguments[1].startswith("-"):
         sys.exit(run_job_file(Path(arguments[1])))
-    if len(arguments) == 2 and arguments[0] == "segment" and arguments[1].endswith(".json"):
-        sys.exit(run_segment_file(Path(arguments[1])))
+    if len(arguments) == 2 and arguments[0] in JOBS and arguments[1].endswith(".json"):
+        sys.exit(JOBS[arguments[0]](Path(arguments[1])))
     try:
         require("typer", "The command line", "pip install 'mrdeltanet', or use: python -m MRDeltaNetLib run JOB.json")
     except MissingPackage as error:
@@ -54,14 +54,30 @@ def run_job_file(path: Path) -> int:
 
 def run_segment_file(path: Path) -> int:
     """Do the segmentation of one job file; returns the exit status."""
-    from MRDeltaNetLib.doorway import draw_and_tell, failed, guarded, interruptible
+    from MRDeltaNetLib.doorway import draw_and_tell
     from MRDeltaNetLib.io.segment_jobs import read_segment_job
+    return _do(path, read_segment_job, draw_and_tell)
+
+
+def run_explain_file(path: Path) -> int:
+    """Ask for the maps of one job file; returns the exit status."""
+    from MRDeltaNetLib.doorway import explain_and_tell
+    from MRDeltaNetLib.io.explain_jobs import read_explain_job
+    return _do(path, read_explain_job, explain_and_tell)
+
+
+JOBS = {"segment": run_segment_file, "explain": run_explain_file}
+
+
+def _do(path: Path, read: Callable[[Path], Any], do: Callable[[Any], int]) -> int:
+    """Read a job file and do what it says."""
+    from MRDeltaNetLib.doorway import failed, guarded, interruptible
     interruptible()
     try:
-        job = read_segment_job(path)
+        job = read(path)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 failed() tells every kind apart
         return failed(error, "none")
-    return guarded(lambda: draw_and_tell(job), job.progress)
+    return guarded(lambda: do(job), job.progress)
 
 
 if __name__ == "__main__":

@@ -112,6 +112,25 @@ def draw_and_tell(job: Any) -> int:
     return 0
 
 
+def explain_and_tell(job: Any) -> int:
+    """Ask a finished run for more maps (io.explain_jobs.ExplainJob) and tell what was written; returns the exit status."""
+    from MRDeltaNetLib.explainer import explain_result
+    with progress_for(job.progress) as progress:
+        done = explain_result(job.result, job.methods, model=job.model, device=job.device, again=job.again, progress=stoppable(progress))
+    settled()
+    if job.progress == "json":
+        told = asdict(done)
+        told["warnings"] = told.pop("notices")
+        print(json.dumps({"finished": told}), flush=True)
+        return 0
+    lines = [_warning(notice) for notice in done.notices]
+    lines += [f"Written: {job.result / name}" for name in done.files] + [f"There already: {key}" for key in done.kept]
+    lines += [f"Left out: {key} ({why})" for key, why in done.left_out.items()]
+    lines += [f"{name}: " + ", ".join(f"{key} {value:+.2f}" for key, value in numbers.items()) for name, numbers in done.numbers.items()]
+    print("\n".join(lines), flush=True)
+    return 0
+
+
 def failed(error: BaseException, mode: str) -> int:
     """Tell what stopped the work; returns the exit status. A fault of ours is named by its place in the code only."""
     if isinstance(error, BrokenPipeError):                # whoever read our output has left; there is nobody to tell

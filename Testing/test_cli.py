@@ -433,3 +433,19 @@ def test_check_takes_a_label_by_number_or_name_a_grade_and_says_what_is_wrong_wi
     assert "MRD-E312" in call(*given, "--pre-label", "tumour").stderr
     wrong = call(*given, "--pre-label", "1", "--mrtrg", "6")
     assert wrong.returncode == 2 and "MRD-E406" in wrong.stderr and "from 1 to 5" in wrong.stderr
+
+
+def test_the_demos_seed_chooses_the_patient_and_nothing_of_the_run(tmp_path, monkeypatch):
+    """The panel runs the same pair with a job's own seed, and one pair has one number."""
+    from typer.testing import CliRunner
+
+    from MRDeltaNetLib.cli import app, patient
+    from MRDeltaNetLib.cohort import simulation
+    from MRDeltaNetLib.io.jobs import Job
+    seen = {}
+    names = ("pre", "post", "pre_mask", "post_mask", "residual_mask")
+    monkeypatch.setattr(simulation, "write_pair", lambda folder, *, seed, setting: seen.update(pair=seed) or {name: folder / f"{name}.nrrd" for name in names})
+    monkeypatch.setattr(patient, "_run", lambda job: seen.update(job=job.seed) or 0)
+    done = CliRunner().invoke(app, ["demo", "--out", str(tmp_path), "--seed", "21", "--progress", "none"])
+    assert done.exit_code == 0, done.output
+    assert seen == {"pair": 21, "job": Job.seed}

@@ -576,3 +576,24 @@ def test_the_command_refuses_with_code_and_status(folder, tmp_path):
     for arguments, code, status in (((folder, "--methods", "x"), "MRD-E723", 2), ((tmp_path,), "MRD-E883", 3), ((folder, "--model", tmp_path), "MRD-E501", 3)):
         done = asked(*arguments)
         assert done.returncode == status and code in done.stderr and not done.stdout
+
+
+# ---- as a job of another program
+
+def test_a_job_file_asks_as_the_command_does_without_a_command_line_library(folder, tmp_path):
+    """As the panel starts it, in a Python without typer."""
+    (tmp_path / "job.json").write_text(json.dumps({"result": "out", "methods": ["null"], "progress": "json"}))
+    code = ("import sys; sys.modules['typer'] = None; sys.argv = ['m', 'explain', sys.argv[1]]\n"
+            "from MRDeltaNetLib.__main__ import main; main()")
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "job.json")], capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["done"] for line in lines[:-1]] == sorted(line["done"] for line in lines[:-1]) and lines[-2]["done"] == 1.0
+    assert lines[-1]["finished"]["files"] == ["null_pre.nrrd", "null_post.nrrd"] and {"null_pre", "null_post"} <= set(said(folder)["maps"])
+    whole(folder)
+
+
+def test_a_job_file_that_is_refused_says_so_in_words(tmp_path):
+    (tmp_path / "job.json").write_text(json.dumps({"result": "nowhere", "methods": ["null"], "progress": "json"}))
+    done = subprocess.run([sys.executable, "-m", "MRDeltaNetLib", "explain", str(tmp_path / "job.json")], capture_output=True, text=True, cwd=REPOSITORY)
+    assert done.returncode != 0 and json.loads(done.stdout.splitlines()[-1])["error"]["code"] == "MRD-E883"

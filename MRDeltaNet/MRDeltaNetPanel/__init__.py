@@ -6,6 +6,8 @@ headers     the DICOM header of a volume that came from Slicer's DICOM database
 session     the files of one sitting: what is handed to the child process and what it leaves
 logic       the panel's work without a window: check, run, bring results into the scene
 views       the two linked slice views, their layers, blend, flicker and checkerboard
+following   the module's widget: runs, followed to their end
+watching    the module's widget: what happens in the scene
 editor      Slicer's Segment Editor inside the panel
 sample      the simulated sample pair
 diagnostics versions, devices and the last log, without paths or names

@@ -6,8 +6,9 @@ extension's own runner is not used: it would read a checkpoint that nobody appro
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Mapping
 
 import SimpleITK as sitk
 import slicer
@@ -29,6 +30,11 @@ STEPS = {"pre": "automatic_pre", "post": "automatic_post"}
 """Whose outline is drawn -> the name of the run in the logic."""
 
 MASK = "mask.nrrd"
+
+REMARKS = "MRDeltaNet.drawnByProgram"
+"""Attribute of a segmentation: what the last drawing run told of its outline, JSON."""
+
+VOLUMES = ("volume_ml", "certain_volume_ml", "possible_volume_ml")
 
 
 class Automatic:
@@ -96,6 +102,33 @@ class Automatic:
         self.setMask(parameters, role, read_plain(out / MASK))
         segmentation = getattr(parameters, given.OUTLINES[role][1])
         outlines.mark_automatic(segmentation, given.OUTLINES[role][2])
+
+    def drawnByProgram(self, parameters: Any, role: str) -> bool:
+        """Whether an outline is as the program drew it: its name says so until a reader changes a voxel.
+
+        role  "pre" or "post"
+        """
+        segmentation = getattr(parameters, given.OUTLINES[role][1])
+        segment = None if segmentation is None else segmentation.GetSegmentation().GetSegment(given.OUTLINES[role][2])
+        return segment is not None and segment.GetName().endswith(outlines.AUTOMATIC)
+
+    def keepRemarks(self, parameters: Any, role: str, summary: Mapping[str, Any]) -> None:
+        """What the run told of its drawing, kept with the outline.
+
+        summary  of segmenting.as_summary
+        """
+        kept = {name: summary[name] for name in (*VOLUMES, "warnings") if name in summary}
+        getattr(parameters, given.OUTLINES[role][1]).SetAttribute(REMARKS, json.dumps(kept))
+
+    def remarks(self, parameters: Any, role: str) -> dict[str, Any]:
+        """The same while the outline is as the program drew it; else nothing."""
+        if not self.drawnByProgram(parameters, role):
+            return {}
+        try:
+            found = json.loads(getattr(parameters, given.OUTLINES[role][1]).GetAttribute(REMARKS) or "{}")
+        except ValueError:                               # somebody wrote into it
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def _otherScan(self, pair: given.Inputs, role: str) -> dict[str, str]:
         """The second channel, and the accepted alignment if there is one."""

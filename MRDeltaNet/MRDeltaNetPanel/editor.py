@@ -54,9 +54,13 @@ class Editor:
         if segmentation is not None and segmentId:
             self.widget.setCurrentSegmentID(segmentId)
 
-    def keepForUndo(self) -> None:
-        """Remember the segmentation as it is, before something else than an effect writes into it."""
-        self.widget.saveStateForUndo()
+    def keepForUndo(self, segmentation: Any) -> None:
+        """Remember a segmentation as it is, before something else than an effect writes into it; of one that is not being edited no state can be kept.
+
+        segmentation  node or None
+        """
+        if segmentation is not None and self.widget.segmentationNode() is segmentation:
+            self.widget.saveStateForUndo()
 
     def enter(self) -> None:
         """The page is shown."""

@@ -15,7 +15,7 @@ import sys
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping
 
 import slicer
 from slicer.i18n import tr as _
@@ -31,7 +31,7 @@ from MRDeltaNetLib.mrml.kept import Kept
 from MRDeltaNetLib.mrml.worker import Failed, Finished, Progressed, Worker
 from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
 from MRDeltaNetPanel import inputs as given
-from MRDeltaNetPanel import aligning, asking, automatic, belonging, keeping, mapping, outlining, reading, results, sample, state
+from MRDeltaNetPanel import aligning, asking, automatic, belonging, furthermaps, keeping, mapping, outlining, reading, results, sample, state
 from MRDeltaNetPanel.parameters import MRDeltaNetParameterNode, wrapped
 from MRDeltaNetPanel.session import Session
 from MRDeltaNetPanel.translating import libraryText
@@ -44,20 +44,22 @@ LOG_LINES = 200
 class Run:
     """A run that goes on.
 
-    step     "align", "predict", "report", "sample", or one of automatic.STEPS
+    step     "align", "predict", "report", "sample", furthermaps.STEP, or one of automatic.STEPS
     out      where it writes
     nodes    ids of both volumes: nothing else of the scene is held on to, because the user may close it meanwhile
     restsOn  fingerprint of what it was given
+    asked    methods of explanation that were named
     """
 
     step: str
     out: Path
     nodes: tuple[str | None, ...] = ()
     restsOn: Mapping[str, str] = field(default_factory=dict)
+    asked: tuple[str, ...] = ()
 
 
 class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Aligning, mapping.Maps, asking.Asking,
-                      automatic.Automatic, keeping.Keeping, ScriptedLoadableModuleLogic):
+                      furthermaps.FurtherMaps, automatic.Automatic, keeping.Keeping, ScriptedLoadableModuleLogic):
     """One sitting with one pair of scans. Everything heavy happens in a child process; the scene is touched in poll() and in the other
     public methods only, which belong on the main thread."""
 
@@ -66,6 +68,7 @@ class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Alignin
         self.session, self.kept = Session(), Kept()
         self.run: Run | None = None
         self.lastResult: Path | None = None
+        self.beforeDrawing: Callable[[Any], None] = lambda segmentation: None
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         self._worker: Worker | None = None
         self._bundle: tuple[Path, float, Bundle] | None = None
@@ -233,8 +236,9 @@ class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Alignin
         if self.running:
             raise UsageError(_("Another run goes on"), code="MRD-E843", fix=_("wait until it is done, or cancel it"))
 
-    def _runOf(self, step: str, out: Path, parameters: MRDeltaNetParameterNode, restsOn: Mapping[str, str] | None = None) -> Run:
-        return Run(step, out, _ids(parameters), restsOn or {})
+    def _runOf(self, step: str, out: Path, parameters: MRDeltaNetParameterNode, restsOn: Mapping[str, str] | None = None,
+               asked: tuple[str, ...] = ()) -> Run:
+        return Run(step, out, _ids(parameters), restsOn or {}, asked)
 
     def _freshFolder(self, step: str) -> Path:
         self._runs += 1
@@ -254,6 +258,7 @@ class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Alignin
         if step == "predict":
             job |= {"outline_step_mm": parameters.outlineStepMm, "members": "all" if parameters.allMembers else "first"}
             job |= {} if self.modelFolder is None else {"model": str(self.modelFolder)}
+            job |= {"explain_methods": list(more)} if (more := self.methodsToRepeat(parameters)) else {}
         return job
 
     def _acceptedTransform(self, pair: given.Inputs, parameters: MRDeltaNetParameterNode) -> Path:
@@ -282,18 +287,24 @@ class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Alignin
             return event
         run, self.run = self.run, None
         if isinstance(event, Finished):
-            try:
-                self._bringIn(run)
-            except MRDeltaNetError as error:
-                event = Failed(error.code, error.what, error.found, error.fix, error.exit_status)
-            except (OSError, RuntimeError, ValueError, KeyError) as fault:      # ours, or a disk's: told, so that the panel goes on
-                event = Failed("MRD-E899", _("The result could not be brought into the scene"), type(fault).__name__,
-                               _("copy the diagnostics and report them"), None)
+            event = self._broughtIn(run, event)
+        elif run.step == furthermaps.STEP:               # each method's maps are whole when they are written: what is there stays
+            self._broughtIn(run, event)
         self.log.append(event.text() if isinstance(event, Failed) else f"{run.step}: {type(event).__name__.lower()}")
         self.log.extend(getattr(event, "tail", ()))
         return event
 
-    def _bringIn(self, run: Run) -> None:
+    def _broughtIn(self, run: Run, event: Any) -> Any:
+        """The event, or a Failed where the result could not be brought into the scene."""
+        try:
+            self._bringIn(run, getattr(event, "summary", {}))
+        except MRDeltaNetError as error:
+            return Failed(error.code, error.what, error.found, error.fix, error.exit_status)
+        except (OSError, RuntimeError, ValueError, KeyError) as fault:      # ours, or a disk's: told, so that the panel goes on
+            return Failed("MRD-E899", _("The result could not be brought into the scene"), type(fault).__name__, _("copy the diagnostics and report them"), None)
+        return event
+
+    def _bringIn(self, run: Run, summary: Mapping[str, Any]) -> None:
         parameters = self.getParameterNode()
         if run.step == sample.STEP:
             sample.load(run.out, parameters, self)
@@ -303,8 +314,13 @@ class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Alignin
                              fix=_("choose both scans and start again"))
         for role, step in automatic.STEPS.items():
             if run.step == step:
+                self.beforeDrawing(getattr(parameters, given.OUTLINES[role][1]))     # strokes that were drawn meanwhile come back by undo
                 self.bringAutomatic(parameters, role, run.out)
+                self.keepRemarks(parameters, role, summary)
                 return
+        if run.step == furthermaps.STEP:
+            self.bringMaps(parameters, run)
+            return
         bring = results.bringAlignment if run.step == "align" else results.bringResult
         bring(parameters, run.out, run.restsOn)
         if run.step != "align":

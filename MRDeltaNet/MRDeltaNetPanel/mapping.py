@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Mapping
 
 import numpy as np
 import SimpleITK as sitk
 
+from MRDeltaNetLib import workflow
 from MRDeltaNetLib.mrml import overlays
 from MRDeltaNetLib.mrml.nodes import image_from_node
 from MRDeltaNetPanel import results
 from MRDeltaNetPanel.parameters import Map
-
+from MRDeltaNetPanel.translating import libraryText
 
 STRENGTH = ("mapThreshold", "mapOpacity")
 """Parameters that say how strongly a map is shown: no step's state depends on them."""
@@ -21,14 +22,14 @@ class Maps:
     """Mixed into the logic."""
 
     def strongestPlace(self, parameters: Any) -> tuple[float, float, float] | None:
-        """Where the shown map is largest, LPS of the first scan, mm; None without a map."""
-        node = results.maps(parameters).get(parameters.shownMap.value)
+        """The middle of where the shown map is largest by size, LPS of the first scan, mm; None without a map."""
+        node = results.maps(parameters).get(self.chosenMap(parameters).value)
         if node is None:
             return None
         image = image_from_node(node, node.GetParentTransformNode())
-        values = sitk.GetArrayViewFromImage(image)
-        left, posterior, superior = image.TransformIndexToPhysicalPoint(
-            [int(index) for index in reversed(np.unravel_index(values.argmax(), values.shape))])
+        values = np.abs(sitk.GetArrayViewFromImage(image))
+        strongest = np.argwhere(values == values.max()).mean(axis=0)      # one number a region makes a whole region the largest
+        left, posterior, superior = image.TransformContinuousIndexToPhysicalPoint(strongest[::-1].tolist())
         world = [0.0, 0.0, 0.0]
         node.TransformPointToWorld([-left, -posterior, superior], world)
         return -world[0], -world[1], world[2]
@@ -36,18 +37,30 @@ class Maps:
     def shownMap(self, parameters: Any) -> dict[str, Any]:
         """"pre" or "post" -> the chosen map's volume, its threshold and legend as chosen; the other legends hidden."""
         found = results.maps(parameters)
-        chosen = found.get(parameters.shownMap.value)
+        key = self.chosenMap(parameters).value
+        chosen = found.get(key)
         for node in found.values():
             overlays.show_legend(node, node is chosen and parameters.legend)
         if chosen is None:
             return {}
         overlays.set_threshold(chosen, parameters.mapThreshold)
-        return {overlays.MAPS[parameters.shownMap.value][0]: chosen}
+        return {overlays.MAPS[key][0]: chosen}
 
-    def offeredMaps(self, parameters: Any) -> tuple[Map, ...]:
-        """The maps that there are, the network's own first; none last."""
+    def chosenMap(self, parameters: Any) -> Map:
+        """The map that is shown: the reader's choice as far as it is there, before one what the model's tests chose; Map.NONE for none."""
         found = results.maps(parameters)
-        return (*(each for each in Map if each.value in found), Map.NONE)
+        if parameters.shownMap is Map.DEFAULT:
+            return Map(workflow.shown_by_itself(found, self.judged(parameters)) or "none")
+        return parameters.shownMap if parameters.shownMap.value in found else Map.NONE
+
+    def offeredMaps(self, parameters: Any) -> tuple[workflow.MapGroup, ...]:
+        """The maps that there are, as the model's tests order them."""
+        return workflow.map_groups(results.maps(parameters), self.judged(parameters), libraryText)
+
+    def judged(self, parameters: Any) -> Mapping[str, Any]:
+        """What is known of the model that made the maps, its tests' verdict among it."""
+        facts = results.facts(parameters.result)
+        return (facts or {}).get("model") or {}
 
     def mapIds(self, parameters: Any) -> tuple[str, ...]:
         """Ids of the maps that there are: the views are laid anew when they change."""

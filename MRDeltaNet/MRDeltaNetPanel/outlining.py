@@ -10,8 +10,20 @@ import SimpleITK as sitk
 from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.imaging import measures
 from MRDeltaNetLib.mrml import alignment, hierarchy, outlines
+from MRDeltaNetLib.mrml.nodes import ROLE
 from MRDeltaNetLib.workflow import Outline
 from MRDeltaNetPanel import inputs as given
+
+
+def outlinesOf(volume: Any, role: str) -> list[Any]:
+    """Our segmentations of a scan: its outlines, and what lies beside them.
+
+    volume  volume node or None; role  "pre" or "post"
+    """
+    if volume is None:
+        return []
+    return [node for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+            if (node.GetAttribute(ROLE) or "").startswith(f"{role} ") and node.GetNodeReference("MRDeltaNet.scan") is volume]
 
 
 class Outlining:
@@ -36,9 +48,18 @@ class Outlining:
 
         views  slice nodes, before and after; none: every view shows both
         """
-        for place, node in enumerate((parameters.preSegmentation, parameters.postSegmentation)):
-            if node is not None and node.GetDisplayNode() is not None:
-                outlines.show_only_in(node, views[place:place + 1])
+        for place, (role, volume) in enumerate((("pre", parameters.preVolume), ("post", parameters.postVolume))):
+            for node in outlinesOf(volume, role):
+                if node.GetDisplayNode() is not None:
+                    outlines.show_only_in(node, views[place:place + 1])
+
+    def uncertainBorders(self, parameters: Any, role: str) -> list[Any]:
+        """Segmentation nodes beside a scan's outlines: where the program that drew was not sure.
+
+        role  "pre" or "post"
+        """
+        volumeName, segmentationName, _segmentId = given.OUTLINES[role]
+        return [node for node in outlinesOf(getattr(parameters, volumeName), role) if node is not getattr(parameters, segmentationName)]
 
     def setMask(self, parameters: Any, role: str, mask: sitk.Image) -> None:
         """Put a mask into an outline.

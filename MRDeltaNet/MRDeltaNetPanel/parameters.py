@@ -12,8 +12,9 @@ import slicer
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Default, WithinRange, parameterNodeWrapper
 
+from MRDeltaNetLib import workflow
 from MRDeltaNetLib.colours import OVERLAY_OPACITY, OVERLAY_THRESHOLD
-from MRDeltaNetLib.response.attribution import METHODS
+from MRDeltaNetLib.mrml.overlays import MAPS
 from MRDeltaNetPanel.translating import libraryText
 
 
@@ -60,36 +61,17 @@ class Grade(enum.Enum):
                 4: _("4: mostly tumour"), 5: _("5: no regression, or regrowth")}[self.value]
 
 
-class Map(enum.Enum):
-    """Which map is shown; values are the names of result files. Offered are those that there are."""
-
-    ATTENTION_POST = "attention_post"
-    ATTENTION_PRE = "attention_pre"
-    CHANGE_POST = "change_post"
-    GRADCAM_POST = "gradcam_post"
-    GRADCAM_PRE = "gradcam_pre"
-    RELEVANCE_POST = "relevance_post"
-    RELEVANCE_PRE = "relevance_pre"
-    INTEGRATED_GRADIENTS_POST = "integrated_gradients_post"
-    INTEGRATED_GRADIENTS_PRE = "integrated_gradients_pre"
-    OCCLUSION_POST = "occlusion_post"
-    OCCLUSION_PRE = "occlusion_pre"
-    ROI_SHELLS_POST = "roi_shells_post"
-    ROI_SHELLS_PRE = "roi_shells_pre"
-    COUNTERFACTUAL_POST = "counterfactual_post"
-    GUIDED_GRADCAM_POST = "guided_gradcam_post"
-    GUIDED_GRADCAM_PRE = "guided_gradcam_pre"
-    NULL_POST = "null_post"
-    NULL_PRE = "null_pre"
-    NONE = "none"
+class _Named(enum.Enum):
+    """What every member of Map can do."""
 
     def label(self) -> str:
         """The text in the panel: what the method is called, and on which scan it lies."""
-        if self is Map.NONE:
-            return _("No map")
-        method, visit = self.value.rsplit("_", 1)
-        when = {"pre": _("{map}, before treatment"), "post": _("{map}, after treatment")}[visit]
-        return when.format(map=libraryText(METHODS[method].label))
+        return {"none": _("No map"), "default": _("What the model's tests chose")}.get(self.value) or workflow.map_label(self.value, libraryText)
+
+
+Map = _Named("Map", {name.upper(): name for name in (*MAPS, "none", "default")}, module=__name__)
+"""Which map is shown: names of result files, "none", or "default", nobody's choice (workflow.shown_by_itself). A method that is new
+has its maps here as soon as mrml.overlays knows them. Offered are those that there are."""
 
 
 @parameterNodeWrapper
@@ -108,6 +90,7 @@ class MRDeltaNetParameterNode:
     mrtrg                              the reader's regression grade: an opinion, kept and shown, never computed
     outlineStepMm                      how far outlines are moved for the range of P(pCR), mm
     allMembers                         whether every network of an ensemble answers, or the first alone
+    shownMap                           the map that the reader chose; until then what the model's tests chose
     mapThreshold                       fraction of the map's largest value below which it is not shown
     mapOpacity                         of the map over the scan
 
@@ -131,7 +114,7 @@ class MRDeltaNetParameterNode:
     device: Annotated[Device, Default(Device.AUTO)]
     outlineStepMm: Annotated[float, WithinRange(0.5, 10.0)] = 2.0
     allMembers: bool = True
-    shownMap: Annotated[Map, Default(Map.ATTENTION_POST)]
+    shownMap: Annotated[Map, Default(Map.DEFAULT)]
     mapThreshold: Annotated[float, WithinRange(0.0, 1.0)] = OVERLAY_THRESHOLD
     mapOpacity: Annotated[float, WithinRange(0.0, 1.0)] = OVERLAY_OPACITY
     legend: bool = True

@@ -119,6 +119,9 @@ def _predicted(logic: Any, parameters: Any) -> None:
         _holds(same_grid(scan_from_node(node, node.GetParentTransformNode()), scan_from_node(base, base.GetParentTransformNode())),
                f"the map {key} lies on its scan")
     _holds(len(results.maps(parameters)) == 3, "there are three maps")
+    logic.makeMaps(parameters, ("gradcam", "null"))
+    _holds(len(results.maps(parameters)) == 7 and logic.resultFacts(parameters)["p_pcr"] == facts["p_pcr"], "further maps come in and change no number")
+    _holds(not logic.situation(parameters).prediction.stale, "the prediction is as fresh as before")
 
 
 def _savedAndRead(logic: Any, parameters: Any) -> None:

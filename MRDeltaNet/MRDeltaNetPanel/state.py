@@ -10,10 +10,10 @@ from MRDeltaNetLib.errors import MRDeltaNetError, Notice
 from MRDeltaNetLib.mrml.kept import Kept
 from MRDeltaNetLib.workflow import Situation
 from MRDeltaNetPanel import inputs as given
-from MRDeltaNetPanel import packages, results
+from MRDeltaNetPanel import automatic, packages, results
 from MRDeltaNetPanel.reading import Reading
 
-RUNNING = {"align": "align", "predict": "predict", "report": "report"}
+RUNNING = {"align": "align", "predict": "predict", "report": "report", "maps": "explain"}
 """Runs of the logic -> steps of the workflow; the sample pair is none of them."""
 
 
@@ -30,6 +30,7 @@ def situation(logic: Any, parameters: Any, reading: Reading, kept: Kept) -> Situ
                      interval_days=findings.interval_days, scan_errors=findings.problems, scan_notices=findings.notices,
                      **_alignment(logic, parameters, reading.pair, kept),
                      pre_outline=outlined.drawn["pre"], post_outline=outlined.drawn["post"], residual_outline=outlined.drawn["residual"],
+                     drawn_by_program=tuple(role for role in automatic.STEPS if logic.drawnByProgram(parameters, role)),
                      complete_response=parameters.completeResponse, outline_notices=outlined.notices,
                      outline_errors=tuple(Notice(error.code, error.what, error.fix) for error in outlined.errors),
                      missing_packages=packages.missing(), packages_fit=packages.canBeInstalled(), **_model(logic), **_results(logic, parameters, reading.pair),
@@ -85,7 +86,7 @@ def _results(logic: Any, parameters: Any, pair: given.Inputs | None) -> dict[str
     now = None if pair is None else logic.fingerprint("predict" if facts["p_pcr"] is not None else "report", pair, parameters)
     parts = tuple(workflow.PARTS) if now is None else workflow.changed(known, now)
     found: dict[str, Any] = {"report_written": parameters.report is not None, "report_outdated": bool(parts),
-                             "maps": tuple(sorted(results.maps(parameters)))}
+                             "maps": tuple(sorted(results.maps(parameters))), "result_files": logic.resultFolder(parameters) is not None}
     if facts["p_pcr"] is not None:
         notices = tuple(Notice(entry["code"], entry["text"], entry.get("fix", "")) for entry in facts["warnings"])
         found["prediction"] = workflow.Prediction(facts["p_pcr"], facts["p_pcr_low"], facts["p_pcr_high"], facts["predicted_class"], facts["threshold"],

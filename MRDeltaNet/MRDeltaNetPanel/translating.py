@@ -10,7 +10,7 @@ from string import Formatter
 
 from slicer.i18n import translate
 
-CONTEXTS = ("workflow.steps", "workflow.standing", "workflow.blocks", "workflow.changes", "workflow.scans")
+CONTEXTS = ("workflow.steps", "workflow.standing", "workflow.blocks", "workflow.changes", "workflow.scans", "workflow.maps")
 """Files of MRDeltaNetLib that hold texts for people, as Slicer names them: folder.file."""
 
 

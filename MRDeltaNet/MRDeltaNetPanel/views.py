@@ -12,8 +12,9 @@ from typing import Any
 import qt
 import slicer
 
-from MRDeltaNetLib.mrml import comparing, outlines
+from MRDeltaNetLib.mrml import comparing
 from MRDeltaNetLib.mrml.nodes import ROLE
+from MRDeltaNetPanel.outlining import outlinesOf
 
 LAYOUT = 72077
 """The number of our layout; a scene keeps it, so it never changes."""
@@ -57,7 +58,7 @@ def showOutlinesOf(pre: Any, post: Any) -> None:
 
     pre, post  volume nodes or None
     """
-    chosen = [outlines.find_segmentation(volume, role) for role, volume in (("pre", pre), ("post", post)) if volume is not None]
+    chosen = [*outlinesOf(pre, "pre"), *outlinesOf(post, "post")]
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
         display = node.GetDisplayNode()
         if display is None or node.GetAttribute(ROLE) is None:

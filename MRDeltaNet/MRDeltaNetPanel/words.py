@@ -7,6 +7,7 @@ from typing import Any, Iterable, Mapping, Sequence
 
 from slicer.i18n import tr as _
 
+from MRDeltaNetLib.imaging.nnunet import HIGH, LOW
 from MRDeltaNetLib.response.uncertainty import probability
 
 ROWS = (("volume_ml", _("Volume (mL)"), "{:.1f}"), ("longest_in_plane_diameter_mm", _("Longest in plane (mm)"), "{:.0f}"),
@@ -80,6 +81,19 @@ def sizesLine(sizes: Mapping[str, Any]) -> str:
         if role == "post" and (change := sizes.get("volume_change_percent")) is not None:
             parts[-1] += f" ({change:+.0f} %)"
     return html.escape(", ".join(parts))
+
+
+def drawnByProgram(remarks: Mapping[str, Any]) -> str:
+    """What has to be said of an outline that a program drew: how much of it is certain, and its warnings; nothing without any.
+
+    remarks  volumes in mL and warnings, as segmenting.as_summary tells them
+    """
+    lines = []
+    if all(isinstance(remarks.get(name), (int, float)) for name in ("volume_ml", "certain_volume_ml", "possible_volume_ml")):
+        text = _("Drawn by a program: {volume:.1f} mL; certain {certain:.1f} mL, possible {possible:.1f} mL (probability {high:g}, {low:g}).")
+        lines.append(html.escape(text.format(volume=remarks["volume_ml"], certain=remarks["certain_volume_ml"], possible=remarks["possible_volume_ml"], high=HIGH, low=LOW)))
+    lines += warningLines(remarks.get("warnings") or ())
+    return "<br>".join(lines)
 
 
 def probabilities(facts: Mapping[str, Any]) -> tuple[str, str]:

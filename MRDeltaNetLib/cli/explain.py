@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated, Optional
 
 import typer
 from typer.core import TyperGroup
 
 from MRDeltaNetLib.cli.options import Device, DeviceChoice, Progress, ProgressChoice, Seed, Workers, guarded, listed, tell
 from MRDeltaNetLib.config import EXPLAIN_METHODS
-
-if TYPE_CHECKING:
-    from MRDeltaNetLib.explainer import Explained
 
 DEFAULT = "maps"
 """The command that is meant when no command's name comes first."""
@@ -36,18 +33,11 @@ def maps(folder: Annotated[str, typer.Argument(metavar="RESULT_DIR", help="Outpu
     """Ask the network again about what it saw, and add the maps to the result. Goes on where it was stopped."""
 
     def ask() -> int:
-        from MRDeltaNetLib.doorway import progress_for, settled, stoppable
-        from MRDeltaNetLib.explainer import explain_result
-        with progress_for(progress.value) as bar:
-            done = explain_result(Path(folder), methods.strip() if methods.strip() in ("all", "offered") else listed(methods), model=model, device=device.value, again=again,
-                                  progress=stoppable(bar))
-        settled()
-        if progress.value == "json":
-            typer.echo(_as_json(done))
-        else:
-            tell(done.notices)
-            typer.echo(_in_words(done, Path(folder)))
-        return 0
+        from MRDeltaNetLib.doorway import explain_and_tell
+        from MRDeltaNetLib.io.explain_jobs import WORDS, explain_job
+        wanted = methods.strip()
+        return explain_and_tell(explain_job({"result": folder, "methods": wanted if wanted in WORDS else listed(methods), "model": model, "again": again,
+                                             "device": device.value, "progress": progress.value}))
 
     raise typer.Exit(guarded(ask, progress.value))
 
@@ -80,18 +70,3 @@ def verify(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The mo
         return 0
 
     raise typer.Exit(guarded(judge, progress.value))
-
-
-def _in_words(done: "Explained", folder: Path) -> str:
-    lines = [f"Written: {folder / name}" for name in done.files]
-    lines += [f"There already: {key}" for key in done.kept] + [f"Left out: {key} ({why})" for key, why in done.left_out.items()]
-    for name, numbers in done.numbers.items():
-        lines.append(f"{name}: " + ", ".join(f"{key} {value:+.2f}" for key, value in numbers.items()))
-    return "\n".join(lines)
-
-
-def _as_json(done: "Explained") -> str:
-    import json
-    warnings = [{"code": notice.code, "text": notice.text, "fix": notice.fix} for notice in done.notices]
-    return json.dumps({"finished": {"files": list(done.files), "kept": list(done.kept), "left_out": dict(done.left_out),
-                                    "numbers": {name: dict(numbers) for name, numbers in done.numbers.items()}, "warnings": warnings}})

@@ -57,15 +57,15 @@ def check(pre: Pre = None, post: Post = None, pre_series: PreSeries = None, post
 
 
 def demo(out: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder for the simulated scans and the result.")],
-         seed: Seed = 1, device: Device = DeviceChoice("auto"), progress: Progress = ProgressChoice("bar")) -> None:
-    """Simulate one pelvis pair and run the whole job on it with the demo model."""
+         seed: Annotated[int, typer.Option("--seed", metavar="N", help="Which patient: same seed, same pair.")] = 1, device: Device = DeviceChoice("auto"), progress: Progress = ProgressChoice("bar")) -> None:
+    """Simulate one pelvis pair and run the whole job on it with the demo model; the seed is the patient's, the job's own stays as it is."""
 
     def simulate_and_run() -> int:
         from MRDeltaNetLib.cohort.simulation import write_pair
         scans = write_pair(Path(out) / "scans", seed=seed, setting="controlled")
         return _run(_job({"pre": scans["pre"], "post": scans["post"], "pre_mask": scans["pre_mask"], "post_mask": scans["post_mask"],
                           "residual_mask": scans["residual_mask"], "out": str(Path(out) / "result"), "device": device,
-                          "seed": seed, "progress": progress}, "demo"))
+                          "progress": progress}, "demo"))
 
     raise typer.Exit(guarded(simulate_and_run, progress.value))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from decimal import Decimal
 from typing import Any, Mapping
 
 import numpy as np
@@ -22,6 +24,9 @@ BASE_ATTRIBUTE = "MRDeltaNet.base"
 
 TOP_ATTRIBUTE = "MRDeltaNet.scaleTop"
 """End of an overlay's scale, which both scans' maps of one method share."""
+
+TITLE_CHARACTERS = 24
+"""A longer title of a legend stands on two lines."""
 
 _VIEWS = (("Red", "Axial", "R", (0.9529, 0.2902, 0.2)), ("Yellow", "Sagittal", "Y", (0.9294, 0.8353, 0.298)),
           ("Green", "Coronal", "G", (0.4314, 0.6902, 0.2941)))
@@ -123,7 +128,8 @@ def show_as_overlay(node: Any, colours: Any, base: Any, role: str, title: str, t
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID(colours.GetID())
     display.AutoWindowLevelOff()
-    display.SetWindowLevelMinMax(-top if signed else 0.0, top)
+    end = kept_by_files(top)
+    display.SetWindowLevelMinMax(-end if signed else 0.0, end)
     if signed:
         display.ApplyThresholdOff()
     else:
@@ -133,10 +139,28 @@ def show_as_overlay(node: Any, colours: Any, base: Any, role: str, title: str, t
     node.SetNodeReferenceID(BASE_ROLE, base.GetID())
     node.SetAttribute(BASE_ATTRIBUTE, role)
     legend = slicer_module().vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
-    legend.SetTitleText(title)
+    legend.SetTitleText(in_two_lines(title))
     legend.SetLabelFormat("%.2g")
     legend.SetNumberOfLabels(3)
     legend.SetSize(0.12, 0.4)
+
+
+def in_two_lines(title: str) -> str:
+    """A legend's title with its unit on a second line where both are too long for one in a narrow view; once more it changes nothing.
+
+    A scene file gives the line break back as a blank, so this is asked again after reading.
+    """
+    return title.replace(" (", "\n(", 1) if len(title) > TITLE_CHARACTERS else title
+
+
+def kept_by_files(top: float) -> float:
+    """The end of a scale, rounded up so that window and level come back from a scene file as they were.
+
+    A file keeps six significant digits of both. With five of the end, the window (the end, or twice it) and the level (half of it) have no more, and half
+    of the window read back is exactly the level: a scale from 0 begins at 0 and not at -5e-07.
+    """
+    digits = 5 - 1 - math.floor(math.log10(top))
+    return float(Decimal(math.ceil(Decimal(top).scaleb(digits))).scaleb(-digits))
 
 
 def set_threshold(display: Any, fraction: float, top: float) -> None:

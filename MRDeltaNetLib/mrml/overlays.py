@@ -128,6 +128,7 @@ def remake_legend(volume: Any) -> Any:
     legend = logic.AddDefaultColorLegendDisplayNode(volume)
     if copy is not None:
         legend.CopyContent(copy)
+        legend.SetTitleText(display.in_two_lines(legend.GetTitleText()))
     return legend
 
 

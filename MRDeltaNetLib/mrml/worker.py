@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Mapping, Sequence
 
 from MRDeltaNetLib.io.atomic import output_problem
+from MRDeltaNetLib.io.explain_jobs import ExplainJob, read_explain_job, write_explain_job
 from MRDeltaNetLib.io.jobs import Job, read_job, write_job
 from MRDeltaNetLib.io.segment_jobs import SegmentJob, read_segment_job, write_segment_job
 from MRDeltaNetLib.processes.conversation import PATIENCE_S, Conversation, Event, Failed, Finished, Progressed, Stopped
@@ -53,6 +54,14 @@ class Worker(Conversation):
         write_segment_job(replace(job, progress="json"), path)
         read_segment_job(path)
         self.begin([*module_command("MRDeltaNetLib", "segment", python=self._python), str(path)], child_environment(self._environment))
+
+    def start_explaining(self, job: ExplainJob) -> None:
+        """The same for more maps of a finished run (`explain JOB.json`); Finished tells what explainer.as_summary gives. raises as start"""
+        self._refuse_second()
+        path = self._folder / JOB
+        write_explain_job(replace(job, progress="json"), path)
+        read_explain_job(path)
+        self.begin([*module_command("MRDeltaNetLib", "explain", python=self._python), str(path)], child_environment(self._environment))
 
     def start_command(self, command: Sequence[str]) -> None:
         """Start another program that talks as the runner does: progress as JSON lines, then {"finished": ...} or {"error": ...}.

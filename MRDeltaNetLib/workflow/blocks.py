@@ -33,6 +33,19 @@ def predict(s: Situation) -> Text | None:
     return report(s) or _packages(s) or _model(s)
 
 
+def further_maps(s: Situation) -> Text | None:
+    """Further maps are asked of the network about what it saw: that wants a fresh prediction whose files are still there."""
+    if s.running is not None:
+        return say(_("Wait for the run to end, or cancel it."))
+    if s.prediction is None:
+        return say(_("First predict; further maps are made of the prediction."))
+    if s.prediction.stale:
+        return say(_("The prediction is outdated. First predict again."))
+    if not s.result_files:
+        return say(_("The prediction's files are gone. First predict again."))
+    return _packages(s)
+
+
 def carrying(s: Situation) -> Text | None:
     """Carrying over needs the alignment and a tumour, and never writes over what a person drew."""
     if s.post_outline is Outline.DRAWN:

@@ -85,6 +85,7 @@ class Situation:
     pre_outline              tumour before treatment: NONE, EMPTY or DRAWN
     post_outline             tumour bed after treatment
     residual_outline         viable tumour after treatment: NONE, EMPTY or DRAWN
+    drawn_by_program         roles ("pre", "post") whose outline is as a program drew it
     complete_response        the reader states that no viable tumour is left: a choice of its own, never read off an empty outline
     outline_errors           why outlines are refused, outline_notices their warnings
     missing_packages         Python packages that prediction needs and that are not there
@@ -92,6 +93,7 @@ class Situation:
     model                    the chosen bundle, None if none is; model_problem why it cannot be used, empty if it can
     prediction               what is shown, None without one
     maps                     names of the maps that are shown
+    result_files             the files of the prediction are at hand, so that the network can be asked again about what it saw
     report_written           there is a report; report_outdated: something that it tells has changed since
     running                  key of the step that works now, one of RUNNABLE, or None
     """
@@ -111,6 +113,7 @@ class Situation:
     pre_outline: Outline = Outline.NONE
     post_outline: Outline = Outline.NONE
     residual_outline: Outline = Outline.NONE
+    drawn_by_program: tuple[str, ...] = ()
     complete_response: bool = False
     outline_errors: tuple[Notice, ...] = ()
     outline_notices: tuple[Notice, ...] = ()
@@ -120,6 +123,7 @@ class Situation:
     model_problem: str = ""
     prediction: Prediction | None = None
     maps: tuple[str, ...] = ()
+    result_files: bool = False
     report_written: bool = False
     report_outdated: bool = False
     running: str | None = None

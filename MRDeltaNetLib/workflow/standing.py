@@ -93,6 +93,8 @@ def tumour(s: Situation, blocked: Text | None) -> Standing:
         return StepState.TO_DO, say(_("Outline the tumour bed after treatment, or carry it over."))
     if s.post_outline is Outline.CARRIED:
         return StepState.WARNING, say(_("The bed is only carried over. Correct it on the scan."))
+    if s.drawn_by_program:
+        return StepState.WARNING, say(_("A program drew an outline. Check it, and correct it."))
     if s.residual_outline is Outline.EMPTY and not s.complete_response:
         return StepState.WARNING, say(_("No residual tumour is drawn. State complete response, or draw it."))
     if s.outline_notices:

@@ -97,7 +97,7 @@ def test_a_second_run_replaces_the_maps_of_the_first_and_keeps_their_nodes(scene
     assert all(second[key] is first[key] for key in MAP_KEYS)
     assert {name: scene.GetNumberOfNodesByClass(name) for name in counts} == counts
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image_from_node(second["attention_pre"])), sitk.GetArrayFromImage(new))
-    assert second["attention_pre"].GetDisplayNode().GetWindowLevelMax() == pytest.approx(float(sitk.GetArrayFromImage(new).max()))
+    assert second["attention_pre"].GetDisplayNode().GetWindowLevelMax() == display.kept_by_files(float(sitk.GetArrayFromImage(new).max()))
 
 
 def test_a_map_that_the_new_run_did_not_make_does_not_stay_behind(scene, case, tmp_path):
@@ -272,4 +272,28 @@ def test_a_legend_says_how_fine_the_map_really_is(scene, case, resolution, endin
     result, _, pre, _ = case()
     facts = {} if resolution is None else {"resolution_mm": resolution}
     node = show_map(scene, result.images["attention_pre"], "gradcam_pre", pre, "pre", "map", MAPS["gradcam_pre"][2], facts=facts)
-    assert legend_of(node).GetTitleText().startswith("Grad-CAM (share of the largest)") and legend_of(node).GetTitleText().endswith(ending)
+    assert legend_of(node).GetTitleText().startswith("Grad-CAM\n(share of the largest)") and legend_of(node).GetTitleText().endswith(ending)
+
+
+@pytest.mark.parametrize("top, signed", [(1.0, False), (0.123457, False), (12.3456789, True), (99999.9, False), (1.23456e-7, True), (0.1 + 0.2, False)])
+def test_a_scale_is_read_from_a_scene_as_it_was_saved_and_begins_at_zero(scene, load, tmp_path, top, signed):
+    """A file keeps six digits of window and level: a map's lowest label read -5e-07."""
+    scan = image_to_node(empty_image("straight"), scene, "scan")
+    node = show_map(scene, like(np.full(scan.GetImageData().GetDimensions()[::-1], top, np.float32), empty_image("straight")), "change_post", scan, "post", "a map", "title",
+                    facts={"scale_top": top, "signed": signed})
+    shown = node.GetDisplayNode()
+    assert top <= shown.GetWindowLevelMax() <= 1.0001 * top and shown.GetWindowLevelMin() == (-shown.GetWindowLevelMax() if signed else 0.0)
+    save_bundle(scene, tmp_path / "scene.mrb")
+    again = load(tmp_path / "scene.mrb").GetFirstNodeByName("a map").GetDisplayNode()
+    assert (again.GetWindowLevelMin(), again.GetWindowLevelMax()) == (shown.GetWindowLevelMin(), shown.GetWindowLevelMax())
+
+
+@pytest.mark.parametrize("title, shown", [("Attention (weight)", "Attention (weight)"), ("Regions taken away (% points)", "Regions taken away\n(% points)"),
+                                          ("A long title without any unit", "A long title without any unit")])
+def test_a_long_title_of_a_legend_stands_on_two_lines_after_reading_too(scene, load, tmp_path, title, shown):
+    scan = image_to_node(empty_image("straight"), scene, "scan")
+    node = show_map(scene, empty_image("straight"), "change_post", scan, "post", "a map", title)
+    assert legend_of(node).GetTitleText() == shown and display.in_two_lines(shown) == shown
+    save_bundle(scene, tmp_path / "scene.mrb")
+    again = load(tmp_path / "scene.mrb").GetFirstNodeByName("a map")
+    assert remake_legend(again).GetTitleText() == shown

@@ -78,6 +78,75 @@ def test_a_drawing_comes_in_as_a_suggestion_that_a_reader_makes_his_own(applicat
     assert name().endswith(outlines.AUTOMATIC)
 
 
+def test_a_programs_drawing_is_a_warning_until_a_reader_changes_it_and_says_how_sure_it_was(application, panel, scans, wait, nnunet, tmp_path):
+    nnunet()
+    panel.go("tumour")
+    page = panel.pages["tumour"].ui
+    page.postButton.click()
+    ask(application, panel, model_folder(tmp_path / "model"))
+    wait(lambda: not panel.logic.running)
+    assert panel.logic.situation(panel.parameters).drawn_by_program == ("post",)
+    volume = bright(scans[1]).sum() * np.prod(scans[1].GetSpacing()) / 1000
+    assert f"Drawn by a program: {volume:.1f} mL; certain" in page.automaticLabel.text and page.automaticLabel.visible
+    assert "MRD-W370" in page.automaticLabel.text                     # no program draws reliably after treatment
+    page.preButton.click()
+    panel.refresh()
+    assert page.automaticLabel.text == "" and not page.automaticLabel.visible
+    page.postButton.click()
+    less = outlines.mask_from_segment(panel.parameters.postSegmentation, "post_mask", scans[1])
+    voxels = sitk.GetArrayFromImage(less)
+    voxels[tuple(np.argwhere(voxels)[0])] = 0
+    edited = sitk.GetImageFromArray(voxels)
+    edited.CopyInformation(less)
+    panel.logic.setMask(panel.parameters, "post", edited)
+    panel.refresh()
+    assert panel.logic.situation(panel.parameters).drawn_by_program == () and page.automaticLabel.text == ""
+
+
+def test_undo_brings_back_what_was_drawn_while_the_program_drew(application, panel, scans, wait, nnunet, tmp_path):
+    nnunet()
+    panel.go("tumour")
+    own = np.zeros(scans[0].GetImageData().GetDimensions()[::-1], np.uint8)
+    own[5:8, 40:50, 40:50] = 1
+    image = sitk.GetImageFromArray(own)
+    image.CopyInformation(scan_from_node(scans[0]))
+    ask(application, panel, model_folder(tmp_path / "model"))
+    panel.logic.setMask(panel.parameters, "pre", image)
+    wait(lambda: not panel.logic.running)
+    panel.pages["tumour"].ui.editor.undo()
+    assert np.array_equal(sitk.GetArrayFromImage(outlines.mask_from_segment(panel.parameters.preSegmentation, "pre_mask", scans[0])), own)
+
+
+def test_what_lies_beside_an_outline_is_shown_with_its_scan_in_its_own_view_and_can_be_hidden(application, panel, scans, simulated):
+    """The uncertain border, whoever made it: a segmentation of ours that belongs to the scan."""
+    import slicer
+
+    from MRDeltaNetLib.mrml.nodes import make_ours, segmentation_to_node
+    from MRDeltaNetLib.mrml.terminology import SEGMENTS
+    panel.go("tumour")
+    page = panel.pages["tumour"].ui
+    assert not page.borderBox.visible
+    border = make_ours(segmentation_to_node([(SEGMENTS["pre_mask"], simulated.pre_mask)], slicer.mrmlScene, "border", scans[0]), "pre uncertain border", scan=scans[0])
+    panel.placeScans()
+    panel.refresh()
+    shown = border.GetDisplayNode()
+    assert shown.GetVisibility() and [shown.GetNthViewNodeID(index) for index in range(shown.GetNumberOfViewNodeIDs())] == [panel.views.sliceNodes()[0].GetID()]
+    assert page.borderBox.visible and page.borderBox.checked and panel.parameters.preSegmentation is not border
+    page.borderBox.click()
+    assert not shown.GetVisibility()
+    panel.placeScans()
+    panel.refresh()
+    assert not shown.GetVisibility() and not page.borderBox.checked
+    page.borderBox.click()
+    assert shown.GetVisibility()
+    panel.pages["scans"].ui.preSelector.setCurrentNode(None)
+    panel.refresh()
+    assert not shown.GetVisibility()
+    panel.pages["scans"].ui.preSelector.setCurrentNode(scans[0])
+    panel.refresh()
+    assert shown.GetVisibility()
+
+
 def test_trust_is_asked_for_once_and_again_when_a_byte_changed(application, panel, scans, wait, nnunet, tmp_path):
     nnunet()
     panel.go("tumour")

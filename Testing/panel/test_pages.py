@@ -158,6 +158,8 @@ def test_what_a_run_would_say_of_an_outline_stands_on_the_page(application, pane
     panel.logic.setMask(panel.parameters, "post", simulated.post_mask)
     codes = lambda: {notice.code for notice in panel.logic.situation(panel.parameters).outline_notices}
     assert not {"MRD-W308", "MRD-W309", "MRD-W311"} & codes()
+    panel.refresh()
+    assert not any(code in ui(panel, "tumour").remarksLabel.text for code in ("MRD-W308", "MRD-W309", "MRD-W311"))
     values = sitk.GetArrayFromImage(simulated.pre_mask)
     drawn = np.flatnonzero(values.any(axis=(1, 2)))
     values[[index for index in drawn if index not in (drawn[1], drawn[3])]] = 0
@@ -166,6 +168,9 @@ def test_what_a_run_would_say_of_an_outline_stands_on_the_page(application, pane
     panel.logic.setMask(panel.parameters, "pre", thin)
     panel.logic.setMask(panel.parameters, "post", sitk.BinaryDilate(simulated.post_mask, (4, 4, 1)))
     assert {"MRD-W308", "MRD-W309", "MRD-W311"} <= codes()
+    panel.refresh()
+    remarks = ui(panel, "tumour").remarksLabel
+    assert all(code in remarks.text for code in codes()) and remarks.visible
 
 
 def test_the_readers_grade_goes_into_the_job_and_ages_the_report_not_the_prediction(application, panel, scans, simulated):
@@ -316,14 +321,13 @@ def test_every_map_that_a_result_can_hold_has_a_name_and_only_those_that_are_the
     from MRDeltaNetLib.mrml import overlays
     from MRDeltaNetPanel import results
     from MRDeltaNetPanel.parameters import Map
-    assert {each.value for each in Map} == {*overlays.MAPS, "none"} and "fails sanity checks" in Map.GUIDED_GRADCAM_POST.label()
+    assert {each.value for each in Map} == {*overlays.MAPS, "none", "default"} and "fails sanity checks" in Map.GUIDED_GRADCAM_POST.label()
     assert Map.ATTENTION_POST.label() == "Attention, after treatment" and Map.ROI_SHELLS_PRE.label() == "Regions taken away, before treatment"
     panel.go("explain")
     box, before = ui(panel, "explain").mapBox, panel.views.compositeNodes()[0]
     offered = [box.itemData(index) for index in range(box.count)]
     assert set(offered) == {*results.maps(case), "none"} and "gradcam_pre" not in offered and box.currentText == Map.ATTENTION_POST.label()
-    image, (role, name, legend) = overlays.image_from_node(results.maps(case)["attention_pre"], None), overlays.MAPS["gradcam_pre"]
-    made = overlays.show_map(slicer.mrmlScene, image, "gradcam_pre", case.preVolume, role, name, legend)
+    made = another_map(case, "gradcam_pre")
     panel.refreshSoon()
     application.process_events(0.5)
     assert "gradcam_pre" in [box.itemData(index) for index in range(box.count)] and box.currentText == Map.ATTENTION_POST.label()
@@ -334,6 +338,94 @@ def test_every_map_that_a_result_can_hold_has_a_name_and_only_those_that_are_the
     panel.refreshSoon()
     application.process_events(0.5)
     assert box.currentText == Map.NONE.label() and before.GetForegroundVolumeID() is None
+
+
+def another_map(case, key):
+    """One more map in the scene, with the voxels of attention."""
+    import slicer
+
+    from MRDeltaNetLib.mrml import overlays
+    from MRDeltaNetPanel import results
+    role, name, legend = overlays.MAPS[key]
+    image = overlays.image_from_node(results.maps(case)[f"attention_{role}"], results.maps(case)[f"attention_{role}"].GetParentTransformNode())
+    return overlays.show_map(slicer.mrmlScene, image, key, case.preVolume if role == "pre" else case.postVolume, role, name, legend)
+
+
+def judge(case, **maps):
+    """Let the result's model have this verdict: default, passed, failed."""
+    import json
+    facts = json.loads(case.result.GetText())
+    facts["model"]["maps"] = {"default": None, "passed": [], "failed": []} | maps
+    case.result.SetText(json.dumps(facts))
+
+
+def lines_of(box):
+    """Text, data, and whether it can be chosen, of each line."""
+    from MRDeltaNetPanel.pages.grouped import FLAGS_ROLE
+    return [(box.itemText(index), box.itemData(index), box.itemData(index, FLAGS_ROLE) is None) for index in range(box.count)]
+
+
+def test_maps_stand_in_the_order_of_the_verdict_and_what_failed_is_never_shown_by_itself(application, panel, case):
+    from MRDeltaNetPanel.parameters import Map
+    another_map(case, "gradcam_post")
+    judge(case, default="gradcam", passed=["change", "gradcam"], failed=["attention"])
+    panel.go("explain")
+    application.process_events(0.4)
+    box = ui(panel, "explain").mapBox
+    texts = [text for text, _key, _free in lines_of(box)]
+    assert [key for _text, key, _free in lines_of(box)] == ["", "gradcam_post", "change_post", "", "attention_post", "attention_pre", "none"]
+    assert texts[1] == "Grad-CAM, after treatment (default)" and "Passed" in texts[0] and "Failed" in texts[3]
+    assert [free for _text, _key, free in lines_of(box)] == [False, True, True, False, True, True, True]
+    assert case.shownMap is Map.DEFAULT and box.currentText == texts[1] and panel.logic.chosenMap(case) is Map.GRADCAM_POST
+    judge(case, failed=["attention", "change", "gradcam"])
+    panel.refresh()
+    assert panel.logic.chosenMap(case) is Map.NONE and panel.views.compositeNodes()[1].GetForegroundVolumeID() is None
+    assert box.currentText == Map.NONE.label() and "No map passed every test" in ui(panel, "explain").mapLabel.text
+    pick(box, Map.ATTENTION_POST)
+    application.process_events(0.4)
+    assert "Caution" in ui(panel, "explain").mapLabel.text and "did not pass the tests" in ui(panel, "explain").mapLabel.text
+
+
+def test_a_default_that_was_not_made_is_named_and_a_heading_cannot_be_picked(application, panel, case):
+    from MRDeltaNetPanel.parameters import Map
+    judge(case, default="occlusion", passed=["occlusion"], failed=["attention", "change"])
+    panel.go("explain")
+    assert panel.logic.chosenMap(case) is Map.NONE and "ask for Occlusion below" in ui(panel, "explain").mapLabel.text
+    box = ui(panel, "explain").mapBox
+    heading = [index for index, (_text, key, _free) in enumerate(lines_of(box)) if not key][0]
+    box.activated(heading)
+    assert case.shownMap is Map.DEFAULT
+
+
+def test_further_maps_are_offered_by_verdict_with_their_cautions_and_reasons(application, panel, case, monkeypatch):
+    from MRDeltaNetLib.workflow import maps as shared
+    monkeypatch.setattr(shared, "missing_package", lambda key: "captum" if key == "integrated_gradients" else None)
+    judge(case, default="occlusion", passed=["occlusion", "roi_shells"], failed=["gradcam"])
+    (panel.logic.lastResult / "result.json").write_text(case.result.GetText(), encoding="utf-8")
+    panel.go("explain")
+    box, button, label = (getattr(ui(panel, "explain"), name) for name in ("furtherBox", "furtherButton", "furtherLabel"))
+    keys = [key for _text, key, _free in lines_of(box)]
+    assert keys[:3] == ["offered", "", "occlusion"] and keys[-1] == "gradcam" and not {"attention", "change"} & set(keys)
+    captum = next(line for line in lines_of(box) if line[1] == "integrated_gradients")
+    assert captum[0].endswith("(needs captum)") and not captum[2]
+    assert button.enabled and box.enabled
+    box.currentIndex = keys.index("gradcam")
+    assert button.enabled and "did not pass the tests" in label.text and label.visible
+    box.currentIndex = keys.index("guided_gradcam")
+    assert "fails published sanity checks" in label.text
+
+
+def test_further_maps_wait_for_a_fresh_prediction_whose_files_are_there(application, panel, case):
+    panel.go("explain")
+    page = ui(panel, "explain")
+    assert page.furtherButton.enabled
+    panel.logic.lastResult = None
+    panel.refresh()
+    assert not page.furtherButton.enabled and page.furtherButton.toolTip == "The prediction's files are gone. First predict again."
+    assert "files are gone. First predict again." in page.furtherLabel.text
+    case.outlineStepMm = 3.0
+    panel.refresh()
+    assert page.furtherButton.toolTip == "The prediction is outdated. First predict again." and not page.furtherBox.enabled
 
 
 def test_the_report_opens_in_the_browser_and_its_page_shows_the_number_and_the_sizes(application, panel, case):
@@ -374,3 +466,19 @@ def test_texts_are_translated_on_buttons_hints_and_tooltips(tmp_path):
         assert ui(panel, "align").alignButton.toolTip == "Nejdriv dva snimky." and ui(panel, "align").methodBox.itemText(0) == "Tuhe"
         panel.go("report")
         assert "Zatim nic." in ui(panel, "report").summary.text
+
+
+def test_an_outline_that_cannot_be_used_is_told_on_the_page_with_its_remedy(application, panel, scans, simulated):
+    """Half of it reaches beyond its scan."""
+    import SimpleITK as sitk
+    panel.go("tumour")
+    values = np.zeros(simulated.pre.GetSize()[::-1], np.uint8)
+    values[5:9, 20:30, :10] = 1
+    mask = sitk.GetImageFromArray(values)
+    mask.CopyInformation(simulated.pre)
+    mask.SetOrigin(simulated.pre.TransformIndexToPhysicalPoint((-5, 0, 0)))
+    panel.logic.setMask(panel.parameters, "pre", mask)
+    panel.refresh()
+    remarks = ui(panel, "tumour").remarksLabel
+    assert [error.code for error in panel.logic.situation(panel.parameters).outline_errors] == ["MRD-E304"]
+    assert "MRD-E304" in remarks.text and "erase what lies outside" in remarks.text.casefold() and remarks.visible

@@ -205,3 +205,104 @@ def test_a_report_without_prediction_writes_table_and_report_and_saves_them_whol
     panel.logic.setMask(aligned, "post", simulated.residual_mask)
     panel.refresh()
     assert "Out of date" in page.summary.text
+
+
+def explained_run(bundle, folder, pair):
+    """A run's folder by the demo model on its stored example, laid over the middle of the simulated pair: the network can be asked again."""
+    import torch
+
+    from MRDeltaNetLib.case import NetworkInput, Result
+    from MRDeltaNetLib.io.bundle import load_network
+    from MRDeltaNetLib.io.results import write_results
+    from MRDeltaNetLib.models import registry
+    from MRDeltaNetLib.report.html import write_report
+    from MRDeltaNetLib.response.attribution import Readout
+    values = bundle.golden["input"].numpy()
+    with torch.inference_mode():
+        p_pcr = Readout.of(bundle.own).p_pcr(float(load_network(bundle, registry.build)(bundle.golden["input"].float()[None]).logit))
+    grid = sitk.Image([int(size) for size in values.shape[:1:-1]], sitk.sitkUInt8)
+    grid.SetSpacing((0.75, 0.75, 3.0))
+    middle = np.array(pair.pre.TransformContinuousIndexToPhysicalPoint([size / 2 for size in pair.pre.GetSize()]))
+    grid.SetOrigin((middle - np.array(grid.GetSize()) * grid.GetSpacing() / 2).tolist())
+    flat = {role: sitk.Cast(image, sitk.sitkFloat32) * 0 + 1 for role, image in (("pre", pair.pre), ("post", pair.post))}
+    facts = {"formula": "f", "unit": "a share of one", "resolution_mm": (6.0, 6.0, 6.0), "sees_image_content": True}
+    maps = {"attention_pre": flat["pre"], "attention_post": flat["post"], "change_post": flat["post"]}
+    common = {"pre_common": pair.pre, "post_common": sitk.Resample(pair.post, pair.pre)}
+    light = {"light": "unknown", "reasons": (), "parts": {}}
+    result = Result(p_pcr=p_pcr, p_pcr_low=p_pcr, p_pcr_high=p_pcr, predicted_class="pCR", threshold=bundle.own["threshold"], model=bundle.public_facts(),
+                    transform=sitk.TranslationTransform(3), images={"pre": pair.pre, "post": pair.post, "pre_mask": pair.pre_mask, "post_mask": pair.post_mask} | common | maps,
+                    map_facts=dict.fromkeys(maps, facts), network_input=NetworkInput(values, grid), familiarity=light, registration={"method": "none"}, history=({"step": "explain", "parameters": {}},))
+    write_results(result, folder, manifest={"device": "cpu", "seconds": {"steps": {}}}, also=lambda unfinished: [write_report(result, unfinished / "report.html").name])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def demo_bundle():
+    pytest.importorskip("torch", reason="needs torch (pip install 'mrdeltanet')")
+    from MRDeltaNetLib.io.bundle import read_bundle
+    from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
+    return read_bundle(resource(DEMO_BUNDLE))
+
+
+@pytest.fixture
+def predicted(application, panel, scans, simulated, demo_bundle, tmp_path):
+    """A prediction in the scene whose folder is at hand; the panel on its page Explain."""
+    from MRDeltaNetPanel import results
+    folder, parameters = explained_run(demo_bundle, tmp_path / "run", simulated), panel.parameters
+    for role in ("pre", "post"):
+        panel.logic.setMask(parameters, role, getattr(simulated, f"{role}_mask"))
+    results.bringAlignment(parameters, folder, panel.logic.fingerprint("align", panel.logic.inputs(parameters), parameters))
+    results.bringResult(parameters, folder, panel.logic.fingerprint("predict", panel.logic.inputs(parameters), parameters))
+    panel.logic.lastResult = folder
+    panel.go("explain")
+    return parameters
+
+
+def ask_for(panel, key):
+    """A further map, as a person asks for it."""
+    page = panel.pages["explain"].ui
+    page.furtherBox.currentIndex = [page.furtherBox.itemData(index) for index in range(page.furtherBox.count)].index(key)
+    assert page.furtherButton.enabled, page.furtherButton.toolTip
+    page.furtherButton.click()
+    assert panel.logic.running, "it did not start"
+
+
+def test_a_further_map_is_made_in_a_child_shown_at_once_and_stands_in_the_report(application, panel, predicted, wait):
+    from MRDeltaNetPanel import results
+    from MRDeltaNetPanel.parameters import Map
+    before = panel.logic.resultFacts(predicted)
+    ask_for(panel, "gradcam")
+    assert panel.ui.runRow.visible and not panel.pages["explain"].ui.furtherButton.enabled
+    assert panel.pages["explain"].ui.furtherButton.toolTip == "Wait for the run to end, or cancel it."
+    assert panel.ui.hintLabel.text == "Working. Cancel stops it; earlier results stay."
+    wait(lambda: not panel.logic.running)
+    assert not application.dialogs and {"gradcam_pre", "gradcam_post"} <= set(results.maps(predicted)) and predicted.shownMap is Map.GRADCAM_POST
+    assert panel.views.compositeNodes()[1].GetForegroundVolumeID() == results.maps(predicted)["gradcam_post"].GetID()
+    after = panel.logic.resultFacts(predicted)
+    assert {name: value for name, value in after.items() if name not in ("maps", "files", "history")} == {
+        name: value for name, value in before.items() if name not in ("maps", "files", "history")}
+    assert "Grad-CAM, on the scan after treatment" in predicted.report.GetText() and not panel.logic.situation(predicted).prediction.stale
+    assert "gradcam" not in [panel.pages["explain"].ui.furtherBox.itemData(index) for index in range(panel.pages["explain"].ui.furtherBox.count)]
+    assert "It shows what speaks for the class" in panel.pages["explain"].ui.mapLabel.text
+    assert panel.logic.methodsToRepeat(predicted) == ("gradcam",)
+    pair = panel.logic.inputs(predicted)
+    assert panel.logic._job("predict", pair, predicted, panel.logic.session.path("x"))["explain_methods"] == ["gradcam"]
+
+
+def test_a_further_map_that_is_cancelled_leaves_what_was_there_and_what_was_done(application, panel, predicted, wait):
+    from MRDeltaNetPanel import results
+    ask_for(panel, "offered")
+    wait(lambda: "occlusion" in panel.ui.runLabel.text.casefold() and panel.ui.progressBar.value > 0)
+    panel.ui.cancelButton.click()
+    wait(lambda: not panel.logic.running)
+    there = {name.rsplit("_", 1)[0] for name in results.maps(predicted)}
+    assert {"attention", "change", "gradcam"} <= there and "occlusion" not in there and not application.dialogs
+    assert set(panel.logic.resultFacts(predicted)["maps"]) == set(results.maps(predicted)) and panel.logic.resultFolder(predicted) is not None
+    assert panel.pages["explain"].ui.furtherButton.enabled
+
+
+def test_a_further_map_of_a_damaged_result_is_refused_in_one_dialog(application, panel, predicted, wait):
+    (panel.logic.lastResult / "network_input.safetensors").write_bytes(b"damaged")
+    ask_for(panel, "null")
+    wait(lambda: not panel.logic.running)
+    assert len(application.dialogs) == 1 and "MRD-E884" in application.dialogs[0].text and "null_post" not in panel.logic.resultFacts(predicted)["maps"]

@@ -27,6 +27,7 @@ FOR_HELPERS = {"MRDeltaNetPanel/selftest.py": "what a developer's console shows"
 NO_TEXTS = {"MRDeltaNet.py": {"Segmentations", "Volumes", "Markups", "SubjectHierarchy", "The MRDeltaNet developers", "Button"},
             "MRDeltaNetPanel/editor.py": {"Paint", "Draw", "Erase", "Threshold", "Scissors", "Islands", "Smoothing", "Fill between slices"},
             "MRDeltaNetPanel/inputs.py": {"mask digest"},
+            "MRDeltaNetPanel/parameters.py": {"Map"},
             "MRDeltaNetPanel/packages.py": {"SimpleITK", "Pillow", "Resources"},
             "MRDeltaNetPanel/results.py": {"alignment result"},
             "MRDeltaNetPanel/sample.py": {"MRDeltaNet simulated pair"},

@@ -227,6 +227,8 @@ def test_a3_deleting_an_outline_does_not_put_the_other_scan_s_outline_under_the_
 
 def test_a3_deleting_a_map_does_not_lay_another_one_over_both_scans(application, panel, case):
     from MRDeltaNetPanel import results
+    from MRDeltaNetPanel.parameters import Map
+    case.shownMap = Map.ATTENTION_POST
     panel.go("explain")
     application.process_events(0.5)
     scans, shown = [case.preVolume.GetID(), case.postVolume.GetID()], results.maps(case)[case.shownMap.value]
@@ -296,7 +298,7 @@ def test_a5_every_choice_with_named_members_is_looked_after(panel):
 
 def test_a5_names_of_choices_that_scenes_hold_are_never_renamed(panel):
     from MRDeltaNetPanel.parameters import ENUMS
-    kept = {"registration": "RIGID AFFINE DEFORMABLE NONE", "device": "AUTO CPU CUDA MPS", "shownMap": "ATTENTION_POST ATTENTION_PRE CHANGE_POST NONE",
+    kept = {"registration": "RIGID AFFINE DEFORMABLE NONE", "device": "AUTO CPU CUDA MPS", "shownMap": "ATTENTION_POST ATTENTION_PRE CHANGE_POST NONE DEFAULT",
             "mrtrg": "NOT_GIVEN ONE TWO THREE FOUR FIVE"}
     assert {name: set(names.split()) <= set(ENUMS[name].__members__) for name, names in kept.items()} == dict.fromkeys(kept, True)
 

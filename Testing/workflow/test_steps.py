@@ -310,3 +310,10 @@ def test_a_door_may_translate_templates_before_they_are_filled():
 def test_what_cannot_be_is_refused(wrong):
     with pytest.raises(ValueError):
         Situation(**wrong)
+
+
+@pytest.mark.parametrize("roles", [("pre",), ("post",), ("pre", "post")])
+def test_an_outline_that_a_program_drew_is_a_warning_and_stops_nothing(roles):
+    views = look(Situation(**READY, drawn_by_program=roles))
+    assert views["tumour"].state is StepState.WARNING and views["tumour"].line == "A program drew an outline. Check it, and correct it."
+    assert views["predict"].can_run and look(Situation(**READY))["tumour"].state is StepState.DONE

@@ -8,13 +8,16 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from MRDeltaNetLib import workflow
+from MRDeltaNetPanel.pages.grouped import choices, fill, select
 from MRDeltaNetPanel.pages.page import Page
 from MRDeltaNetPanel.parameters import Map
+from MRDeltaNetPanel.translating import libraryText
 from MRDeltaNetPanel.words import sentence
 
 
 class ExplainPage(Page):
-    """One map at a time as a volume of its own, with legend, threshold and opacity; the point query."""
+    """One map at a time as a volume of its own, with legend, threshold and opacity; further maps; the point query."""
 
     key, uiFile = "explain", "Explain.ui"
 
@@ -22,7 +25,9 @@ class ExplainPage(Page):
         self.ui.pointButton.connect("clicked(bool)", lambda checked=False: self.guarded(self.pick))
         self.ui.restoreButton.connect("clicked(bool)", lambda checked=False: self.restore())
         self.ui.mapBox.connect("activated(int)", self.mapChosen)
-        self._offered: tuple[Map, ...] = ()
+        self.ui.furtherBox.connect("currentIndexChanged(int)", lambda index=0: self._tellFurther())
+        self.ui.furtherButton.connect("clicked(bool)", lambda checked=False: self.askFurther())
+        self._whyNoFurther, self._tellWhy = "", False
         self._shown: tuple[Any, ...] | None = None
         interaction = slicer.app.applicationLogic().GetInteractionNode()
         self.panel.addObserver(interaction, interaction.InteractionModeChangedEvent, self._interactionChanged)
@@ -53,8 +58,15 @@ class ExplainPage(Page):
 
     def mapChosen(self, index: int) -> None:
         """The map of that line of the list."""
-        self.parameters.shownMap = Map(self.ui.mapBox.itemData(index))
+        if key := self.ui.mapBox.itemData(index):
+            self.parameters.shownMap = Map(key)
         self.panel.refreshSoon()
+
+    def askFurther(self) -> None:
+        """Make the further map that is chosen, or all that are offered, in a process of its own."""
+        key = self.ui.furtherBox.currentData
+        if key:
+            self.panel.follow(lambda: self.logic.startMaps(self.parameters, key if key == workflow.OFFERED else (key,)))
 
     def restore(self) -> None:
         """Both scans as they were, without map; choosing a map shows it again."""
@@ -97,9 +109,11 @@ class ExplainPage(Page):
 
     def refresh(self, situation: Any, step: Any) -> None:
         parameters = self.parameters
-        self._offerMaps(parameters)
+        fill(self.ui.mapBox, (*self.logic.offeredMaps(parameters), workflow.MapGroup("", (workflow.MapLine(Map.NONE.value, Map.NONE.label()),))))
+        select(self.ui.mapBox, self.logic.chosenMap(parameters).value)
         for widget in (self.ui.mapBox, self.ui.thresholdSlider, self.ui.opacitySlider, self.ui.legendBox):
             widget.enabled = bool(situation.maps)
+        self._offerFurther(situation)
         why = self.logic.whyNoPoint(parameters)
         self.ui.pointButton.enabled = why is None
         self.ui.pointButton.toolTip = why or _("Click a place on the scan after treatment: where did the model look on the first scan?")
@@ -108,15 +122,23 @@ class ExplainPage(Page):
             self.panel.showMap()
         self.write(self.ui.mapLabel, self._describe(parameters))
 
-    def _offerMaps(self, parameters: Any) -> None:
-        """The list holds the maps that there are, and stands on the one that is shown."""
-        offered, box = self.logic.offeredMaps(parameters), self.ui.mapBox
-        if offered != self._offered:
-            self._offered = offered
-            box.clear()
-            for each in offered:
-                box.addItem(each.label(), each.value)
-        box.currentIndex = offered.index(parameters.shownMap if parameters.shownMap in offered else Map.NONE)
+    def _offerFurther(self, situation: Any) -> None:
+        """What can still be asked, with the reason why not now."""
+        groups = self.logic.furtherMethods(self.parameters)
+        fill(self.ui.furtherBox, groups)
+        self._whyNoFurther = workflow.why_not_more(situation, translate=libraryText) or ("" if choices(groups) else _("Every map that can be made is there."))
+        self._tellWhy = bool(self._whyNoFurther) and situation.prediction is not None and situation.running is None
+        self.ui.furtherBox.enabled = not self._whyNoFurther
+        self._tellFurther()
+
+    def _tellFurther(self) -> None:
+        """The button and the caution of the further map that is chosen."""
+        line = choices(self.logic.furtherMethods(self.parameters) if self.parameters is not None else ()).get(self.ui.furtherBox.currentData)
+        why = self._whyNoFurther or ("" if line is None else line.why_not)
+        self.ui.furtherButton.enabled = line is not None and not why
+        self.ui.furtherButton.toolTip = why or _("Ask the network again about what it saw, in a process of its own; seconds to a minute each")
+        said = self._whyNoFurther if self._tellWhy else "" if line is None or why else line.caution
+        self.write(self.ui.furtherLabel, html.escape(said))
 
     def showStrength(self) -> None:
         """Threshold and opacity as chosen now, on the map that is shown: at once, while a slider moves."""
@@ -127,14 +149,16 @@ class ExplainPage(Page):
     def _wanted(self) -> tuple[Any, ...]:
         """Everything that the map over the scans depends on."""
         parameters = self.parameters
-        return parameters.shownMap, parameters.mapThreshold, parameters.mapOpacity, parameters.legend, self.logic.mapIds(parameters)
+        return self.logic.chosenMap(parameters), parameters.mapThreshold, parameters.mapOpacity, parameters.legend, self.logic.mapIds(parameters)
 
     def _describe(self, parameters: Any) -> str:
-        facts = self.logic.resultFacts(parameters)
-        known = None if facts is None or parameters.shownMap is Map.NONE else facts["maps"].get(parameters.shownMap.value)
-        if known is None:
+        """What has to be said with the map that is shown; without one, why there is none."""
+        facts, shown = self.logic.resultFacts(parameters), self.logic.chosenMap(parameters)
+        if facts is None:
             return ""
-        size = " x ".join(f"{value:g}" for value in known["resolution_mm"])
-        lines = [_("True resolution {size} mm; {unit}.").format(size=size, unit=known["unit"])]
-        lines += [known["caution"] + "."] if known.get("caution") else []
+        if shown is Map.NONE:
+            untouched = parameters.shownMap is Map.DEFAULT
+            return html.escape(workflow.why_none_by_itself(facts["maps"], self.logic.judged(parameters), libraryText)) if untouched else ""
+        known = facts["maps"].get(shown.value)
+        lines = () if known is None else workflow.map_described(shown.value, known, self.logic.judged(parameters), libraryText)
         return "<br>".join(html.escape(line) for line in lines)

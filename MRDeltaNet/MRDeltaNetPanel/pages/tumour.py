@@ -15,7 +15,7 @@ from MRDeltaNetPanel import inputs as given
 from MRDeltaNetPanel.editor import Editor
 from MRDeltaNetPanel.pages.page import Page
 from MRDeltaNetPanel.translating import libraryText
-from MRDeltaNetPanel.words import sizesLine, sizesTable
+from MRDeltaNetPanel.words import drawnByProgram, listed, noticeLines, sizesLine, sizesTable
 
 
 class TumourPage(Page):
@@ -26,10 +26,12 @@ class TumourPage(Page):
     def connect(self) -> None:
         self.role = "pre"
         self.editor = Editor(self.ui.editor)
+        self.logic.beforeDrawing = self.editor.keepForUndo
         self.oneOf(self.ui.preButton, self.ui.postButton)
         self.ui.preButton.connect("clicked(bool)", lambda checked=False: self.edit("pre"))
         self.ui.postButton.connect("clicked(bool)", lambda checked=False: self.edit("post"))
         self.ui.carryButton.connect("clicked(bool)", lambda checked=False: self.guarded(self.carryOver))
+        self.ui.borderBox.connect("clicked(bool)", self.showBorder)
         self.ui.automaticButton.connect("clicked(bool)", lambda checked=False: self.guarded(self.automatic))
 
     def enter(self) -> None:
@@ -69,7 +71,7 @@ class TumourPage(Page):
     def carryOver(self) -> None:
         """The first outline on the second scan, as a suggestion that can be undone."""
         self.edit("post")
-        self.editor.keepForUndo()
+        self.editor.keepForUndo(self.parameters.postSegmentation)
         self.logic.carryOver(self.parameters)
 
     def automatic(self) -> None:
@@ -77,8 +79,12 @@ class TumourPage(Page):
         if not self._modelIsTrusted():
             return
         self.edit(self.role)
-        self.editor.keepForUndo()
         self.panel.follow(lambda: self.logic.startAutomatic(self.parameters, self.role))
+
+    def showBorder(self, shown: bool) -> None:
+        """Show or hide where the program that drew was not sure."""
+        for border in self.logic.uncertainBorders(self.parameters, self.role) if self.parameters is not None else ():
+            border.GetDisplayNode().SetVisibility(shown)
 
     def _modelIsTrusted(self) -> bool:
         """Ask which model, beginning with that of last time, and for trust if its bytes are not those that were approved."""
@@ -109,6 +115,12 @@ class TumourPage(Page):
         self.ui.completeResponseBox.enabled = parameters.completeResponse or not drawn
         self.ui.completeResponseBox.toolTip = (_("Residual tumour is outlined: clear that outline first") if drawn else
                                                _("A statement of the reader: no viable tumour is left on the second scan"))
+        borders = self.logic.uncertainBorders(parameters, self.role)
+        self.ui.borderBox.visible = bool(borders)
+        if borders and self.ui.borderBox.checked != bool(borders[0].GetDisplayNode().GetVisibility()):
+            self.ui.borderBox.checked = bool(borders[0].GetDisplayNode().GetVisibility())
+        self.write(self.ui.remarksLabel, listed(noticeLines((*situation.outline_errors, *situation.outline_notices))))
+        self.write(self.ui.automaticLabel, drawnByProgram(self.logic.remarks(parameters, self.role)))
         sizes = self.logic.sizes(self.parameters) or {}
         self.write(self.ui.measuresLabel, sizesLine(sizes))
         self.ui.measuresLabel.toolTip = sizesTable(sizes)
