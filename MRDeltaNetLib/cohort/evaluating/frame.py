@@ -193,7 +193,8 @@ def _no_value(values: pandas.Series) -> str | None:
     if not len(known):
         return "it is empty"
     if values.dtype == float:
-        steps = np.diff(known.to_numpy())
+        with np.errstate(over="ignore"):
+            steps = np.diff(known.to_numpy())
         if len(known) == len(values) >= LEAST_COUNTED and (steps == steps[0]).all() and steps[0] > 0 and (known % 1 == 0).all():
             return "it counts the rows"
         return None
@@ -288,7 +289,7 @@ def _flag(cell: str, what: str, fix: str, code: str) -> float:
 
 
 def _sets(frame: pandas.DataFrame, reasons: list[str | None], config: EvaluationConfig) -> list[str | None]:
-    """The set of each row. raises InputError MRD-E451 for an evaluated case without one"""
+    """The set of each row. raises InputError MRD-E451 for an evaluated case without one, or a set that is a known one but for capitals"""
     if config.set not in frame.columns:
         return [ALL] * len(frame)
     sets = frame[config.set].tolist()
@@ -296,6 +297,11 @@ def _sets(frame: pandas.DataFrame, reasons: list[str | None], config: Evaluation
     if lost:
         raise InputError(f"The column '{short(config.set)}' does not say of every case which set it belongs to", code="MRD-E451", found=f"{lost} cases without a set",
                          fix="write train, internal or external, or set = \"\" in the settings to evaluate all cases as one set")
+    known = {*SETS, config.train_set}
+    for name in dict.fromkeys(sets):
+        if name is not None and name not in known and name.casefold() in known:
+            raise InputError(f"The column '{short(config.set)}' holds a set that is a known one but for capitals, and would not count as it", code="MRD-E451",
+                             found=f"'{short(name)}'", fix=f"write '{name.casefold()}'")
     return sets
 
 

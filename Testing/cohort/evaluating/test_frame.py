@@ -269,6 +269,12 @@ def test_a_column_that_the_settings_name_has_to_be_there(config):
     assert refused(InputError, PREDICTIONS, config=config).code == "MRD-E438"
 
 
+def test_a_known_set_in_capitals_is_refused_because_nothing_would_be_learned_from_it():
+    problem = refused(InputError, PREDICTIONS | {"set": ["Train", "external", "Train", "external"]})
+    assert problem.code == "MRD-E451" and problem.found == "'Train'" and "'train'" in problem.fix
+    assert list(found(PREDICTIONS | {"set": ["Train", "external", "Train", "external"]}, config=EvaluationConfig(train_set="Train")).subsets) == ["external", "Train"]
+
+
 @pytest.mark.parametrize("config", [{"covariates": ("id",)}, {"subgroups": ("id",)}, {"scores": ("id",)}, {"table_one": TableOneConfig(by="id")},
                                     {"endpoints": {"os": EndpointConfig("age", "outcome", groups=("id",))}}])
 def test_ids_are_no_values(config):
