@@ -60,10 +60,10 @@ def _tell(found, folder: Path) -> None:
     for notice in found.facts["notices"]:
         typer.echo(f"Warning {notice['code']}: {notice['text']}." + (f"\nWhat to do: {notice['fix']}." if notice["fix"] else ""))
     counts = found.facts["sets"][found.main_set]
-    typer.echo(f"{found.main_set}: {counts['n']} cases, {counts['events']} with pCR, {counts['non_events']} without" +
+    typer.echo(f"{found.main_set}: {counts['n']} case{'' if counts['n'] == 1 else 's'}, {counts['events']} with pCR, {counts['non_events']} without" +
                (f", {counts['unknown']} not known" if counts["unknown"] else ""))
     for name, values in found.sets[found.main_set]["discrimination"].values.items():
-        lo, hi = values["auc_ci"] if "auc_ci" in values else values["auc_ci_logit"]
+        lo, hi = values["auc_ci"]
         typer.echo(f"{name}: AUC {values['auc']:.3f} ({lo:.3f} to {hi:.3f})")
     omitted = sum(len(section.omissions) for parts in found.sets.values() for section in parts.values())
     typer.echo((f"{omitted} parts are left out; the report says why\n" if omitted else "") + f"Report:  {folder / PAGE}\nNumbers: {folder / EVALUATION}")

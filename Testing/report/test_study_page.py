@@ -19,6 +19,7 @@ from MRDeltaNetLib.report.study import write_study  # noqa: E402
 from MRDeltaNetLib.report.study.aids import BLANK  # noqa: E402
 from MRDeltaNetLib.report.study.numbers import bounds, interval, p_value, plain  # noqa: E402
 from MRDeltaNetLib.report.study.page import HEADINGS  # noqa: E402
+from MRDeltaNetLib.report.study.summary import summary  # noqa: E402
 from MRDeltaNetLib.report.study.tables import html_table, shown_columns  # noqa: E402
 from Testing import made_up_evaluation as made_up  # noqa: E402
 
@@ -143,6 +144,14 @@ def test_the_answer_stands_at_the_top_and_in_one_table(written):
     assert "In the set external (n = 181, 31 with pCR), P(pCR) by the model told pCR from residual tumour with AUC 0.81 (0.73 to 0.88)" in words
     assert "Sensitivity at the threshold 0.410 (locked)" in words and "0.812 (0.735 to 0.878)" in words
     assert words.index("Summary") < words.index("Limits") < words.index("Discrimination AUC" if "Discrimination AUC" in words else "Whether cases with pathological")
+
+
+def test_the_answer_tells_the_score_s_concordance_apart_from_that_of_the_model_fitted_to_these_cases():
+    told = {"cox": [{"term": "age"}], "harrell_c": 0.687, "harrell_c_lo": 0.6, "harrell_c_hi": 0.76, "scores": {"p_pcr": {"harrell": {"c": 0.577, "lo": 0.5, "hi": 0.65}}}}
+    shown = lambda values: summary(Evaluation("all", {"all": {"survival": Part({"os": values})}}, {"model": "p_pcr", "scores": {"p_pcr": "P(pCR)"}}, {}), 1)
+    rows = re.findall(r"C of (.*?)</th>.*?>([0-9.]+) ", shown(told))
+    assert rows == [("P(pCR)", "0.577"), ("the Cox model of all covariates, on the cases it was fitted to", "0.687")]
+    assert "Cox model" not in shown(told | {"cox": [], "harrell_c": 0.577})                          # then it is the score's again
 
 
 def test_limits_say_what_the_facts_say(written):

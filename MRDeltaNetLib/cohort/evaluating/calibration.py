@@ -13,6 +13,7 @@ import numpy as np
 
 from MRDeltaNetLib.cohort.calibration import platt
 from MRDeltaNetLib.cohort.evaluating.subset import Score, Subset
+from MRDeltaNetLib.cohort.evaluating.thresholds import why_not_probable
 from MRDeltaNetLib.cohort.statistics import brier, expected_over_observed, in_the_large, scaled_brier, sigmoid, slope_of
 from MRDeltaNetLib.cohort.statistics.bootstrap import affordable, interval
 from MRDeltaNetLib.cohort.statistics.smooth_calibration import distances, distances_bootstrap, expected_calibration_error, smooth_curve
@@ -42,7 +43,7 @@ class Recalibrated:
 
 @dataclass(frozen=True)
 class Stage:
-    """Probabilities as given or recalibrated: in words which, their measures, and their smooth curve for the figure (None: too few cases)."""
+    """Probabilities as given or recalibrated (words), their measures, and their smooth curve for the figure (None: too few cases)."""
 
     words: str
     told: dict[str, Any]
@@ -58,7 +59,7 @@ def section(subset: Subset) -> Part:
         omissions.append(Omission(SECTION, "calibration", "no score is a probability", "name columns of probabilities p_..."))
     for score in chances:
         outcome, (probability,) = subset.judged(score.name)
-        problem = _why_not(outcome, probability)
+        problem = why_not_probable(outcome, probability)
         if problem is not None:
             omissions.append(Omission(SECTION, f"calibration of {score.label}", *problem))
             continue
@@ -66,7 +67,7 @@ def section(subset: Subset) -> Part:
         values[score.name] = stages[0].told
         moved = _recalibrated(subset, score, outcome, probability, omissions)
         if moved is not None:
-            stages.append(_stage(subset, score, f"recalibrated ({moved.method})", outcome, moved.probability, omissions))
+            stages.append(_stage(subset, score, "recalibrated", outcome, moved.probability, omissions, f" ({moved.method})"))
             values[score.name] = values[score.name] | {"recalibrated": {"method": moved.method, "learned_on": moved.learned_on, "line": moved.line} | stages[1].told}
             notes.add(_how(moved))
         tables[f"calibration_{score.name}"] = _table(score, stages)
@@ -74,10 +75,14 @@ def section(subset: Subset) -> Part:
     return Part(values, tables, figures, tuple(sorted(notes)), tuple(omissions))
 
 
-def _stage(subset: Subset, score: Score, words: str, outcome: np.ndarray, probability: np.ndarray, omissions: list[Omission]) -> Stage:
-    """Every measure of MEASURES with its interval (<measure>_ci, None where there is none); what cannot be had is None and told in omissions."""
-    label = f"{score.label} {words}"
-    smooth, curve = _smooth(subset, label, words, outcome, probability, omissions)
+def _stage(subset: Subset, score: Score, words: str, outcome: np.ndarray, probability: np.ndarray, omissions: list[Omission],
+           method: str = "") -> Stage:
+    """Every measure of MEASURES with its interval (<measure>_ci, None where there is none); what cannot be had is None and told in omissions.
+
+    words stand in the table, where sets with their own methods stand side by side; method is added in the figure and in omissions
+    """
+    label = f"{score.label} {words}{method}"
+    smooth, curve = _smooth(subset, label, f"{words}{method}", outcome, probability, omissions)
     return Stage(words, _by_regression(label, outcome, probability, omissions) | smooth | _binned(subset, label, outcome, probability, omissions), curve)
 
 
@@ -125,15 +130,6 @@ def rising(outcome: np.ndarray, logit: np.ndarray) -> tuple[float, float]:
     if slope <= 0:
         raise ValueError("the probabilities do not rise with the outcome, and a line that turned them round would be another model")
     return slope, intercept
-
-
-def _why_not(outcome: np.ndarray, probability: np.ndarray) -> tuple[str, str] | None:
-    if not 0 < outcome.sum() < len(outcome):
-        return (f"{int(outcome.sum())} cases with pCR and {int(len(outcome) - outcome.sum())} without have this probability; both kinds are needed",
-                "add cases, or look whether outcome and probability are filled in")
-    if not ((probability >= 0) & (probability <= 1)).all():
-        return "it holds values outside 0 and 1", "name it in `scores` and not p_..., if it is no probability"
-    return None
 
 
 def _smooth(subset: Subset, label: str, words: str, outcome: np.ndarray, probability: np.ndarray,
@@ -207,7 +203,8 @@ def _figure(score: Score, outcome: np.ndarray, probability: np.ndarray, stages: 
     edges, told = np.linspace(0, 1, HISTOGRAM_BINS + 1), stages[0].told
     count = lambda one: np.histogram(probability[outcome == one], edges)[0].tolist()
     named = {"intercept": "intercept", "slope": "slope", "brier": "Brier", "ici": "ICI"}
-    text = [f"{words} {told[name]:.2f}" + (f" ({told[f'{name}_ci'][0]:.2f} to {told[f'{name}_ci'][1]:.2f})" if told.get(f"{name}_ci") else "")
+    short = lambda value: f"{round(value, 2) + 0.0:.2f}"                          # never "-0.00"
+    text = [f"{words} {short(told[name])}" + (" ({} to {})".format(*map(short, told[f"{name}_ci"])) if told.get(f"{name}_ci") else "")
             for name, words in named.items() if told[name] is not None]
     return Figure("calibration", f"Calibration of {score.label}",
                   {"curves": [stage.curve for stage in stages if stage.curve], "histogram": {"edges": edges.tolist(), "pcr": count(1), "non_pcr": count(0)}, "text": text})

@@ -61,7 +61,7 @@ def column(frame: pandas.DataFrame, name: str, *, as_text: bool, as_number: bool
         flags = np.fromiter((_is_number(cell) for cell in cells), bool, len(cells))
         if as_number or (not may_mix and 2 * (flags & there).sum() >= there.sum()):
             at = int(np.argmax(there & ~flags))
-            raise _not_a_number(frame, name, at, seen(cells[at]), cells[at])
+            raise _not_a_number(frame, name, at, seen(cells[at]), cells[at], needed=as_number)
     found = np.array(cells, dtype=object)
     found[~there] = None
     return found
@@ -104,9 +104,10 @@ def _text(cell: Any) -> str:
     return str(cell).strip()
 
 
-def _not_a_number(frame: pandas.DataFrame, name: str, position: int, found: str, cell: str = "") -> InputError:
+def _not_a_number(frame: pandas.DataFrame, name: str, position: int, found: str, cell: str = "", needed: bool = False) -> InputError:
     fix = "correct it; write numbers with a decimal point, without unit or sign, and leave unknown cells empty"
     if cell.casefold() in MISSING_CODES:
         fix = "leave the cell empty, or write NA, if the value is unknown"
     return InputError(f"{place(frame, position)}, column '{short(name)}': a text stands in a column of numbers", code="MRD-E444", found=found,
-                      fix=f"{fix}; or name the column in [table_one] categorical if it holds categories")
+                      fix=fix + ("; if the column is no score, time or other number, name those that are in the settings" if needed else
+                                 "; or name the column in [table_one] categorical if it holds categories"))

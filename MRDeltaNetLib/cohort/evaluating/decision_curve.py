@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from MRDeltaNetLib.cohort.evaluating.subset import Score, Subset
+from MRDeltaNetLib.cohort.evaluating.thresholds import why_not_probable
 from MRDeltaNetLib.cohort.statistics.bootstrap import interval
 from MRDeltaNetLib.cohort.statistics.net_benefit import decision_curve, net_benefit_bootstrap, threshold_grid
 from MRDeltaNetLib.evaluation import Figure, Omission, Part, Table
@@ -29,7 +30,7 @@ def section(subset: Subset) -> Part:
     chances = [score for score in subset.scores.values() if score.probability]
     for score in chances:
         outcome, (probability,) = subset.judged(score.name)
-        problem = _why_not(outcome, probability)
+        problem = why_not_probable(outcome, probability)
         if problem is not None:
             omissions.append(Omission(SECTION, f"decision curve of {score.label}", *problem))
             continue
@@ -43,15 +44,6 @@ def section(subset: Subset) -> Part:
         omissions.append(Omission(SECTION, "bands of decision curves", f"{subset.config.bootstrap} samples are too few for a 95 % interval", "set bootstrap to 2000"))
     cases = {len(subset.judged(name)[0]) for name in values}
     return Part(values, tables, figures, (DIFFERENT_CASES,) if len(cases) > 1 else (), tuple(omissions))
-
-
-def _why_not(outcome: np.ndarray, probability: np.ndarray) -> tuple[str, str] | None:
-    if not 0 < outcome.sum() < len(outcome):
-        return (f"{int(outcome.sum())} cases with pCR and {int(len(outcome) - outcome.sum())} without have this probability; both kinds are needed",
-                "add cases, or look whether outcome and probability are filled in")
-    if not ((probability >= 0) & (probability <= 1)).all():
-        return "it holds values outside 0 and 1", "name it in `scores` and not p_..., if it is no probability"
-    return None
 
 
 def _curve(subset: Subset, outcome: np.ndarray, probability: np.ndarray, thresholds: np.ndarray) -> list[dict[str, Any]]:

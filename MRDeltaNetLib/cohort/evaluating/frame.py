@@ -141,7 +141,7 @@ def outcome_of(frame: pandas.DataFrame, config: EvaluationConfig) -> np.ndarray:
 
 
 def scores_of(frame: pandas.DataFrame, probabilities: tuple[str, ...], config: EvaluationConfig) -> dict[str, Score]:
-    """Name -> score, the study's model first. raises InputError MRD-E496; UsageError MRD-E485 for a model that is no score"""
+    """Name -> score, the study's model first. raises InputError MRD-E496; UsageError MRD-E485 for a model that is no score, and a threshold beyond probabilities"""
     found = {name: Score(name, label_of(name), frame[name].to_numpy(), True) for name in probabilities}
     found |= {name: Score(name, label_of(name), frame[name].to_numpy(), False) for name in config.scores}
     for name in probabilities:
@@ -154,6 +154,9 @@ def scores_of(frame: pandas.DataFrame, probabilities: tuple[str, ...], config: E
     if first is not None and first not in found:
         raise UsageError("The model that the study is about is no score of the table", code="MRD-E485", found=f"'{short(first)}'",
                          fix=f"choose one of {', '.join(map(short, found)) or 'the columns, and name it among probabilities or scores'}")
+    if config.threshold is not None and first in probabilities and not 0 <= config.threshold <= 1:
+        raise UsageError("The locked threshold lies outside 0 and 1, but the model's score is a probability", code="MRD-E485", found=f"{config.threshold:g}",
+                         fix="write it as a probability, 0.35 for 35 %")
     return {name: found[name] for name in sorted(found, key=lambda name: name != first)}
 
 
@@ -190,7 +193,8 @@ def _no_value(values: pandas.Series) -> str | None:
     if not len(known):
         return "it is empty"
     if values.dtype == float:
-        steps = np.diff(known.to_numpy())
+        with np.errstate(over="ignore"):
+            steps = np.diff(known.to_numpy())
         if len(known) == len(values) >= LEAST_COUNTED and (steps == steps[0]).all() and steps[0] > 0 and (known % 1 == 0).all():
             return "it counts the rows"
         return None
@@ -208,7 +212,7 @@ def _described(cohort: pandas.DataFrame, dictionary: Mapping[str, Column]) -> pa
 
 
 def _refuse_missing(header: list[str], config: EvaluationConfig) -> None:
-    """Every column that the settings name has to be there; the usual centre and set need not."""
+    """Every column that the settings name has to be there, and to be no id; the usual centre and set need not be there."""
     named = {"outcome": [config.outcome] if config.outcome else [], "probabilities": config.probabilities or (), "scores": config.scores, "keep": config.keep,
              "excluded": [config.excluded] if config.excluded is not None else [], "subgroups": config.subgroups or (), "cuts": config.cuts,
              "covariates": config.covariates, "references": config.references, "variables of [table_one]": config.table_one.variables,
@@ -219,6 +223,9 @@ def _refuse_missing(header: list[str], config: EvaluationConfig) -> None:
         named[f"endpoint {short(name)}"] = [endpoint.time, endpoint.event, *endpoint.groups, *endpoint.covariates]
     for key, columns in named.items():
         for column in columns:
+            if column == config.id and key != "keep":
+                raise UsageError(f"The column of ids is named as a value ({key})", code="MRD-E486", found=f"'{short(column)}'",
+                                 fix="take it out: an id tells nothing about a patient, and may not be shown")
             if column not in header:
                 near = difflib.get_close_matches(column, header, 1, 0.6)
                 no_outcome = ', or write outcome = "" if no outcome is known' if key == "outcome" else ""
@@ -282,7 +289,7 @@ def _flag(cell: str, what: str, fix: str, code: str) -> float:
 
 
 def _sets(frame: pandas.DataFrame, reasons: list[str | None], config: EvaluationConfig) -> list[str | None]:
-    """The set of each row. raises InputError MRD-E451 for an evaluated case without one"""
+    """The set of each row. raises InputError MRD-E451 for an evaluated case without one, or a set that is a known one but for capitals"""
     if config.set not in frame.columns:
         return [ALL] * len(frame)
     sets = frame[config.set].tolist()
@@ -290,6 +297,11 @@ def _sets(frame: pandas.DataFrame, reasons: list[str | None], config: Evaluation
     if lost:
         raise InputError(f"The column '{short(config.set)}' does not say of every case which set it belongs to", code="MRD-E451", found=f"{lost} cases without a set",
                          fix="write train, internal or external, or set = \"\" in the settings to evaluate all cases as one set")
+    known = {*SETS, config.train_set}
+    for name in dict.fromkeys(sets):
+        if name is not None and name not in known and name.casefold() in known:
+            raise InputError(f"The column '{short(config.set)}' holds a set that is a known one but for capitals, and would not count as it", code="MRD-E451",
+                             found=f"'{short(name)}'", fix=f"write '{name.casefold()}'")
     return sets
 
 

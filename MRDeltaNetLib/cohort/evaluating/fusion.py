@@ -66,7 +66,7 @@ def section(subset: Subset) -> Part:
     problem = _problem(here, there, code, learnt is subset)
     if problem:
         return Part({}, omissions=(*omissions, Omission(SECTION, "Fusion with clinical values", problem,
-                                                        "name fewer covariates in the settings, or complete the table")))
+                                                        "see the score's column, name fewer covariates in the settings, or complete the table")))
     try:
         logits = _by_training(here, there) if learnt is not subset else _by_folds(here, subset.config.seed)
     except ValueError as none:

@@ -55,7 +55,7 @@ def section(subset: Subset) -> Part:
                        "two cases of each are needed", [])
     code, dropped = coding(subset.frame, names, subset.config.references, known)
     omissions = dropped_omissions(SECTION, "logistic regression", dropped) + unknown_references(SECTION, subset, dict(code.levels))
-    alone = {name: _alone(subset, Coding({name: levels})) for name, levels in code.levels.items()}
+    alone = {name: _model(subset, Coding({name: levels})) for name, levels in code.levels.items()}
     together = _model(subset, code)
     omissions += tuple(Omission(SECTION, f"{name} alone", found, "see the column's values") for name, found in alone.items() if isinstance(found, str))
     if isinstance(together, str):
@@ -120,10 +120,6 @@ def _model(subset: Subset, code: Coding) -> Model | str:
     except ValueError as none:
         return str(none)
     return Model(rows, terms, method, len(outcome), counts[0], sigmoid(design @ fitted.coefficients), outcome, fitted.log_likelihood, dropped)
-
-
-def _alone(subset: Subset, code: Coding) -> Model | str:
-    return _model(subset, code)
 
 
 def _values(whole: Model | None, alone: dict[str, Model]) -> list[dict[str, Any]]:

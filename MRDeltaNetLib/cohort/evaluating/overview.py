@@ -7,7 +7,7 @@ from typing import Any, Mapping
 import numpy as np
 
 from MRDeltaNetLib.cohort.evaluating.subset import Score, Subset
-from MRDeltaNetLib.cohort.statistics.packages import package
+from MRDeltaNetLib.cohort.statistics.differences import wilcoxon
 from MRDeltaNetLib.evaluation import Figure, Omission, Part, Table
 
 SECTION = "overview"
@@ -50,8 +50,8 @@ def _spread(subset: Subset, score: Score) -> dict[str, Any]:
     outcome, (values,) = subset.judged(score.name)
     test = None
     if 0 < outcome.sum() < len(outcome):
-        found = package("scipy.stats").mannwhitneyu(values[outcome == 1], values[outcome == 0], alternative="two-sided")
-        test = {"u": float(found.statistic), "p": float(found.pvalue) if np.ptp(values) else 1.0}
+        u, p = wilcoxon(values[outcome == 1], values[outcome == 0])
+        test = {"u": u, "p": p}
     return {"cases": int(there.sum()), "by_outcome": told, "mann_whitney": test}
 
 

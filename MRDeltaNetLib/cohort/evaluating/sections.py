@@ -70,8 +70,9 @@ def _of_all(subsets: Mapping[str, Subset], together: Subset, name: str) -> Part:
     if name != together.config.main_set:
         return own
     whole = part("table_one", replace(together, config=by_set))
-    tables = {f"{key}{OF_ALL_SETS}": table for key, table in whole.tables.items()}
-    return replace(own, tables={**own.tables, **tables}, notes=tuple(dict.fromkeys((*own.notes, *whole.notes))), omissions=(*own.omissions, *whole.omissions))
+    of_all = tuple(note for note in whole.notes if note not in own.notes)               # below their own table, as they are not of the main set
+    tables = {f"{key}{OF_ALL_SETS}": replace(table, notes=(*table.notes, *of_all)) for key, table in whole.tables.items()}
+    return replace(own, tables={**own.tables, **tables}, omissions=(*own.omissions, *whole.omissions))
 
 
 def as_problem(error: BaseException) -> MRDeltaNetError:

@@ -15,7 +15,7 @@ from MRDeltaNetLib.evaluation import Omission, Part, Table
 
 SECTION = "table_one"
 SET_ORDER = ("train", "internal", "external")
-PCR, NON_PCR = "pCR", "non-pCR"
+PCR, NON_PCR, ALL_CASES = "pCR", "non-pCR", "all cases"
 MOST_GROUPS = 12
 NUMBER_LEVEL = "median (quartiles; range)"
 COUNTED_TABLES = 200_000
@@ -47,13 +47,15 @@ def section(subset: Subset) -> Part:
 
 
 def _groups(subset: Subset) -> tuple[str | None, dict[str, np.ndarray]]:
-    """The column that groups, and group -> (n,) bool."""
+    """The column that groups, and group -> (n,) bool; None and one group of all where nothing groups: there is no outcome, and none was named."""
     config = subset.config
     by = config.table_one.by
     if by is None:
         several = config.set in subset.frame.columns and subset.frame[config.set].nunique() > 1
-        by = config.set if several else config.outcome
-    if by == config.outcome:
+        by = config.set if several else config.outcome or None
+    if by is None:
+        groups = {ALL_CASES: np.ones(len(subset.frame), dtype=bool)}
+    elif by == config.outcome:
         groups = {PCR: subset.outcome == 1, NON_PCR: subset.outcome == 0}
     elif by in subset.frame.columns:
         words = np.array([None if value is None or value != value else level_text(value) for value in subset.frame[by]], dtype=object)

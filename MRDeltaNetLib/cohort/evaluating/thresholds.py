@@ -45,6 +45,17 @@ def why_not_ranked(outcome: np.ndarray, score: np.ndarray) -> tuple[str, str] | 
     return None
 
 
+def why_not_probable(outcome: np.ndarray, probability: np.ndarray) -> tuple[str, str] | None:
+    """Why these cases (n,) have no calibration and no decision curve: what was found, and what to do; None where they have them."""
+    with_pcr, without = int(outcome.sum()), int(len(outcome) - outcome.sum())
+    if not min(with_pcr, without):
+        return (f"{with_pcr} cases with pCR and {without} without have this probability; both kinds are needed",
+                "add cases, or look whether outcome and probability are filled in")
+    if not ((probability >= 0) & (probability <= 1)).all():
+        return "it holds values outside 0 and 1", "name it in `scores` and not p_..., if it is no probability"
+    return None
+
+
 def cuts(subset: Subset, name: str) -> list[Cut]:
     """The locked threshold of the model's score, if there is one, then those by rule; without cases to learn from the locked one alone."""
     config, found = subset.config, []

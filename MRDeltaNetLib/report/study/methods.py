@@ -41,7 +41,7 @@ def _of_data(evaluation: Evaluation) -> list[str]:
                      "made with them look better than they are")
     elif at and at.get("rule") != "locked":
         lines.append(f"No threshold was locked before the study; the one that is told first was chosen by {at['rule']} on the set {at['learned_on']}")
-    return lines + [str(line) for line in evaluation.facts.get("groups_chosen_on_same_data") or []]
+    return lines
 
 
 def _of_sets(evaluation: Evaluation) -> list[str]:
@@ -156,7 +156,7 @@ def provenance(evaluation: Evaluation) -> str:
     return f'<section id="provenance"><h2>Provenance</h2><dl class="facts">{rows}</dl>{settings}</section>'
 
 
-_ELSEWHERE = ("title", "simulated", "failed", "notices", "versions", "settings", "groups_chosen_on_same_data")
+_ELSEWHERE = ("title", "simulated", "failed", "notices", "versions", "settings")
 
 
 def _settings(settings: Mapping[str, Any]) -> str:

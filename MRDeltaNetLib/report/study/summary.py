@@ -148,9 +148,18 @@ def _survival(evaluation: Evaluation) -> list[tuple[str, dict[str, str]]]:
     for name in endpoints:
         rows.append(_row(evaluation, f"{name}: log-rank p{_grouped(evaluation, name)}",
                          lambda parts, name=name: p_value(found(parts, "survival", name, "logrank", "p"))))
-        rows.append(_row(evaluation, f"{name}: Harrell\N{RIGHT SINGLE QUOTATION MARK}s C",
-                         lambda parts, name=name: _harrell(found(parts, "survival", name) or {})))
+        rows += _concordance(evaluation, name)
     return rows
+
+
+def _concordance(evaluation: Evaluation, endpoint: str) -> list[tuple[str, dict[str, str]]]:
+    """Harrell's C of the score that the study is about, and apart from it that of the Cox model, which knows these cases and more than the score."""
+    of = f"{endpoint}: Harrell\N{RIGHT SINGLE QUOTATION MARK}s C of"
+    score = _row(evaluation, f"{of} {model_label(evaluation)}",
+                 lambda parts: _c(found(parts, "survival", endpoint, "scores", str(evaluation.facts.get("model")), "harrell") or {}))
+    cox = _row(evaluation, f"{of} the Cox model of all covariates, on the cases it was fitted to",
+               lambda parts: _harrell(found(parts, "survival", endpoint) or {}))
+    return [score, cox]
 
 
 def _grouped(evaluation: Evaluation, endpoint: str) -> str:
@@ -160,5 +169,11 @@ def _grouped(evaluation: Evaluation, endpoint: str) -> str:
     return f" by {title}" if title else ""
 
 
+def _c(told: Mapping[str, Any]) -> str:
+    return interval(told.get("c"), told.get("lo"), told.get("hi"), 3)
+
+
 def _harrell(told: Mapping[str, Any]) -> str:
+    if not told.get("cox"):                                       # then it is the score's, which has a row of its own
+        return NOT_KNOWN
     return interval(told.get("harrell_c"), told.get("harrell_c_lo"), told.get("harrell_c_hi"), 3)

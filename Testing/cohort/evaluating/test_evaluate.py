@@ -75,6 +75,9 @@ def test_table_1_compares_the_sets_on_all_cases_beside_the_outcomes_in_each(usua
     counts = usual.facts["sets"]
     assert {f"{name} (n = {counts[name]['n']})" for name in ("train", "external")} <= set(table.columns)
     assert "table_one_by_set" not in usual.sets["train"]["table_one"].tables
+    found = evaluate(*made_up(150, sets=("train", "internal", "external")), EvaluationConfig(**FAST)).sets["external"]["table_one"]
+    pairs = "largest of all pairs"                                                       # of three sets, and not of the main set's two outcomes
+    assert any(pairs in note for note in found.tables["table_one_by_set"].notes) and not any(pairs in note for note in found.notes)
     assert any(column.startswith("pCR") for column in usual.sets["train"]["table_one"].tables["table_one"].columns)
 
 

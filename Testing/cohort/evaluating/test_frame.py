@@ -269,6 +269,27 @@ def test_a_column_that_the_settings_name_has_to_be_there(config):
     assert refused(InputError, PREDICTIONS, config=config).code == "MRD-E438"
 
 
+def test_a_known_set_in_capitals_is_refused_because_nothing_would_be_learned_from_it():
+    problem = refused(InputError, PREDICTIONS | {"set": ["Train", "external", "Train", "external"]})
+    assert problem.code == "MRD-E451" and problem.found == "'Train'" and "'train'" in problem.fix
+    assert list(found(PREDICTIONS | {"set": ["Train", "external", "Train", "external"]}, config=EvaluationConfig(train_set="Train")).subsets) == ["external", "Train"]
+
+
+@pytest.mark.parametrize("config", [{"covariates": ("id",)}, {"subgroups": ("id",)}, {"scores": ("id",)}, {"table_one": TableOneConfig(by="id")},
+                                    {"endpoints": {"os": EndpointConfig("age", "outcome", groups=("id",))}}])
+def test_ids_are_no_values(config):
+    problem = refused(UsageError, PREDICTIONS | {"age": [1, 2, 3, 4]}, config=EvaluationConfig(**config))
+    assert problem.code == "MRD-E486" and "ids" in problem.what
+    assert found(PREDICTIONS, config=EvaluationConfig(keep={"id": tuple(PREDICTIONS["id"])})).enrolled == 4          # to choose rows by it is fine
+
+
+def test_a_threshold_in_percent_is_refused_for_a_probability_and_right_for_a_marker():
+    problem = refused(UsageError, PREDICTIONS, config=EvaluationConfig(threshold=35.0))
+    assert problem.code == "MRD-E485" and problem.found == "35"
+    marker = EvaluationConfig(threshold=35.0, probabilities=(), scores=("age",))
+    assert found(PREDICTIONS | {"age": [10, 30, 40, 50]}, config=marker).config.threshold == 35.0
+
+
 def test_what_is_no_table_is_refused():
     assert refused(InputError, {name: [] for name in PREDICTIONS}).code == "MRD-E432"
     with pytest.raises(InputError) as caught:

@@ -56,7 +56,8 @@ def test_a_trial_is_told_as_r_tells_it(colon):
 
 def test_tables_and_figures_are_what_the_page_draws(colon):
     table = colon.tables["survival_recurrence_rx_groups"]
-    assert dict(zip(table.columns, table.rows[2]))["Median, days"] == "not reached" and "Log-rank" in table.notes[0]
+    assert dict(zip(table.columns, table.rows[2]))["Median, days"] == "not reached" and table.notes[0] == "Log-rank: chi-square 23.06, 2 degrees of freedom, p < 0.001."
+    assert table.notes[2].startswith("Restricted mean, rx=Lev+5FU less rx=Obs: 234 days (122 to 345)")
     assert [dict(zip(table.columns, row))["Hazard ratio"] for row in table.rows][0] == "reference"
     figure = colon.figures["survival_recurrence_rx_km"]
     assert figure.kind == "kaplan_meier" and figure.data["risk_times"] == [0, 365, 1095, 1825] and figure.data["groups"][0]["n_risk"] == [315, 227, 155, 128]

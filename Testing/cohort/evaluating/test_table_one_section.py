@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas
@@ -39,6 +40,15 @@ def test_groups_are_the_outcome_unless_there_are_several_sets():
     frame = made_up().frame.assign(set=np.array(["external", "train", "internal"], dtype=object)[np.arange(240) % 3])
     part = section(subset(frame, made_up().outcome, clinical=("age", "stage", "set")))
     assert list(by_variable(part)["age"]["groups"]) == ["train", "internal", "external"] and "set" not in by_variable(part)
+
+
+def test_without_an_outcome_all_cases_are_told_in_one_column():
+    one = made_up()
+    none = replace(one, outcome=np.full(240, np.nan), config=replace(one.config, outcome=""))
+    part = section(none)
+    assert part.tables["table_one"].columns[2] == "all cases (n = 240)" and part.tables["table_one"].title == "Table 1"
+    assert by_variable(part)["age"]["groups"]["all cases"]["median"] == one.frame["age"].median() and by_variable(part)["age"]["p"] is None
+    assert [entry.what for entry in part.omissions] == ["Tests of Table 1"]
 
 
 def test_numbers_get_wilcoxon_and_missing_values_are_counted_by_group():

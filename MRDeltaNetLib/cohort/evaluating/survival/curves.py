@@ -118,9 +118,9 @@ def tables(cases: FollowUp, grouping: Grouping, values: dict[str, Any]) -> dict[
     columns = ("Group", "Cases", "Events", *with_bounds(f"Median, {unit}"), *with_bounds("Hazard ratio"), "p (Wald)",
                *with_bounds(f"Mean time{until}, {unit}"))
     test = values["logrank"]
-    notes = [f"Log-rank: chi-square {test['chisq']:.4g}, {test['df']} degrees of freedom, p = {test['p']:.4g}."] if test else []
-    notes += [f"Restricted mean, {one['group']} less {one['reference']}: {one['difference']:.4g} {unit} "
-              f"({one['lo']:.4g} to {one['hi']:.4g}), p = {one['p']:.4g}."
+    notes = [f"Log-rank: chi-square {test['chisq']:.4g}, {test['df']} degree{'s' if test['df'] > 1 else ''} of freedom, {_p(test['p'])}."] if test else []
+    notes += [f"Restricted mean, {one['group']} less {one['reference']}: {_number(one['difference'])} {unit} "
+              f"({_number(one['lo'])} to {_number(one['hi'])}), {_p(one['p'])}."
               for one in (means["differences"] if means else [])]
     at = tuple((label, float(mark), told["n_risk"], told["surv"], told["lo"], told["hi"], told["log_log_lo"], told["log_log_hi"])
                for label, one in values["km"].items() for mark, told in one["at"].items())
@@ -129,6 +129,15 @@ def tables(cases: FollowUp, grouping: Grouping, values: dict[str, Any]) -> dict[
         found["at"] = Table(f"{grouping.heading(cases.name)}: survival at times",
                             ("Group", f"Time, {unit}", "At risk", *with_bounds("Survival"), "Log-log low", "Log-log high"), at, (LOG_NOTE,))
     return found
+
+
+def _p(p: float) -> str:
+    """As a journal prints it; evaluation.json has all digits."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def _number(value: float) -> str:
+    return (f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}").replace("-", "\N{MINUS SIGN}")
 
 
 def thinned(values: np.ndarray) -> np.ndarray:
