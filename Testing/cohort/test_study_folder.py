@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("lightning.pytorch", reason="training needs the 'cohort' extra")
 
 from MRDeltaNetLib.cohort.study import folder as folders, members, shipping  # noqa: E402
-from MRDeltaNetLib.cohort.training import locking  # noqa: E402
+from MRDeltaNetLib.io import locking  # noqa: E402
 from MRDeltaNetLib.config import StudyConfig  # noqa: E402
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError  # noqa: E402
 from MRDeltaNetLib.io.bundle import read_bundle  # noqa: E402

@@ -33,7 +33,7 @@ OURS = frozenset({"ablation.json", "ablation.md", "bundle", "cache.json", "card.
 """Names that commands of this package give: a refusal may say them, while any other name may be a patient's."""
 
 BEAT_EVERY_S = 60.0
-"""How often the lock of a folder is renewed; another computer takes the folder after SILENT_S (training/locking) without."""
+"""How often the lock of a folder is renewed; another computer takes the folder after SILENT_S (io/locking) without."""
 
 NAMED = 3
 """Names that one refusal says."""

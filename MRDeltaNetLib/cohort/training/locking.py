@@ -1,104 +1,29 @@
-"""One training a folder: a lock that a killed process does not leave behind."""
+"""One training a folder: io.locking's lock, and what is said where another training holds it."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import platform
-import time
 from pathlib import Path
-from typing import IO, Callable, Iterator
+from typing import Callable, Iterator
 
 from MRDeltaNetLib.errors import EnvironmentProblem
-from MRDeltaNetLib.io.atomic import output_problem
+from MRDeltaNetLib.io import locking
+from MRDeltaNetLib.io.locking import LOCK
 
-LOCK = ".lock"
-BEAT_S = 10.0
-"""How often the owner renews the lock's time."""
-
-SILENT_S = 900.0
-"""A lock of another computer that was not renewed for so long belongs to nobody."""
+__all__ = ["LOCK", "folder_lock"]
 
 
 @contextlib.contextmanager
 def folder_lock(folder: Path) -> Iterator[Callable[[], None]]:
-    """Hold the folder for one process; yields a function to call often, which shows other computers that the owner is alive.
+    """Hold the folder for one training; see io.locking.folder_lock.
 
-    The lock is the operating system's on the file .lock, which it takes back when its owner ends, however it ends. So a killed training on
-    this computer leaves nothing behind. Where a shared disk does not carry locks between computers, the file says which computer
-    holds it, and its time how long ago that was last heard of: another computer's lock counts until SILENT_S after that.
     raises  EnvironmentProblem MRD-E763 if somebody else holds it, E810 to E813 if the file cannot be written
     """
-    path = Path(folder) / LOCK
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        stream = open(path, "a+", encoding="utf-8")
-    except OSError as problem:
-        raise output_problem(problem) from problem
-    with stream:
-        if not _take(stream):
-            raise _held("another process")
-        owner, here = _owner(stream), platform.node()
-        quiet_s = time.time() - os.fstat(stream.fileno()).st_mtime
-        if owner not in ("", here) and quiet_s < SILENT_S:
-            raise _held("another computer", f"; it was last heard of {max(0, quiet_s):.0f} s ago, and gives the folder up when it is silent "
-                                            f"for {SILENT_S / 60:.0f} minutes")
-        _write(stream, json.dumps({"host": here, "process": os.getpid()}))
-        last = time.monotonic()
-
-        def beat() -> None:
-            nonlocal last
-            if time.monotonic() - last > BEAT_S:
-                last = time.monotonic()
-                with contextlib.suppress(OSError):        # a share that is gone will be told by the next checkpoint
-                    os.utime(path)
-
-        try:
-            yield beat
-        finally:
-            with contextlib.suppress(OSError):
-                _write(stream, "")                        # emptied, not removed: a process that waits on the old file would lock nothing
+    with locking.folder_lock(folder, _held) as beat:
+        yield beat
 
 
-def _held(who: str, more: str = "") -> EnvironmentProblem:
+def _held(who: str, more: str) -> EnvironmentProblem:
     return EnvironmentProblem(f"{who[:1].upper()}{who[1:]} is training in this folder", code="MRD-E763", found=f"a lock held by {who}{more}",
                               fix="wait until it has ended, stop it, or choose another output folder; if that computer is surely off, "
                                   "remove the file .lock in the folder")
-
-
-def _owner(stream: IO[str]) -> str:
-    """The computer that the file names; "" if it was given back, or is not readable as a lock."""
-    stream.seek(0)
-    try:
-        return str(json.loads(stream.read(4096) or "{}").get("host", ""))
-    except (ValueError, AttributeError):
-        return ""
-
-
-def _write(stream: IO[str], text: str) -> None:
-    stream.seek(0)
-    stream.truncate()
-    stream.write(text)
-    stream.flush()
-
-
-if os.name == "nt":
-    import msvcrt
-
-    def _take(stream: IO[str]) -> bool:
-        stream.seek(1 << 20)                              # one byte far behind the text, which others must be able to read
-        try:
-            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-else:
-    import fcntl
-
-    def _take(stream: IO[str]) -> bool:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
