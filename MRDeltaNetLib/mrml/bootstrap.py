@@ -45,6 +45,13 @@ def is_whole() -> bool:
     return all(hasattr(slicer, name) for name in NEEDED)
 
 
+def quiet_for_good() -> None:
+    """Keep VTK's remarks away from the console for the rest of the process: what fails is seen from return values, and told as an error."""
+    core = require("vtkmodules.vtkCommonCore", FEATURE, INSTALL)
+    core.vtkOutputWindow.SetInstance(core.vtkStringOutputWindow())
+    core.vtkLogger.SetStderrVerbosity(core.vtkLogger.VERBOSITY_OFF)
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Keep VTK's remarks away from the console; failures are seen from return values. Restores what was set before."""
@@ -59,6 +66,15 @@ def quiet() -> Iterator[None]:
         core.vtkLogger.SetStderrVerbosity(cutoff)
 
 
+def register_classes(scene: Any) -> None:
+    """Make the classes known to a scene that no Slicer application made: nodes of theirs can be added by name and read from files then."""
+    slicer = slicer_module()
+    for node_class in (slicer.vtkMRMLColorLegendDisplayNode, slicer.vtkMRMLMarkupsFiducialNode, slicer.vtkMRMLMarkupsFiducialDisplayNode,
+                       slicer.vtkMRMLMarkupsJsonStorageNode):
+        if not scene.GetTagByClassName(node_class.__name__):
+            scene.RegisterNodeClass(node_class())
+
+
 @contextlib.contextmanager
 def own_scene() -> Iterator[Any]:
     """A fresh vtkMRMLScene of our own, beside whatever scene a running Slicer shows; emptied at the end."""
@@ -69,9 +85,7 @@ def own_scene() -> Iterator[Any]:
         colours = application.GetColorLogic()
         colours.SetMRMLScene(scene)
         colours.AddDefaultColorNodes()
-        for node_class in (slicer.vtkMRMLColorLegendDisplayNode, slicer.vtkMRMLMarkupsFiducialNode, slicer.vtkMRMLMarkupsFiducialDisplayNode,
-                           slicer.vtkMRMLMarkupsJsonStorageNode):
-            scene.RegisterNodeClass(node_class())
+        register_classes(scene)
         segmentations = slicer.vtkSlicerSegmentationsModuleLogic()      # registers the labelmap converters
         segmentations.SetMRMLApplicationLogic(application)
         segmentations.SetMRMLScene(scene)

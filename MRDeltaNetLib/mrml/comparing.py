@@ -98,6 +98,34 @@ def jump_to(views: Sequence[Any], point_lps_mm: Sequence[float], *, centre: bool
             view.JumpSliceByOffsetting(right, anterior, superior)
 
 
+def zoom(views: Sequence[Any], width_mm: float) -> None:
+    """Show so many mm along the shorter side of every view, one scale for all."""
+    sizes = [np.maximum(view.GetDimensions()[:2], 1) for view in views]
+    pixel_mm = max(width_mm / min(size) for size in sizes)
+    for view, size in zip(views, sizes):
+        view.SetXYZOrigin(0, 0, 0)
+        view.SetFieldOfView(*(size * pixel_mm).tolist(), view.GetFieldOfView()[2])
+
+
+def copy_place(source: Any, target: Any) -> None:
+    """Show in one slice node what another shows: the same plane, the same middle, the same scale whatever the views' sizes."""
+    width, height, depth = source.GetFieldOfView()
+    sizes = [np.maximum(node.GetDimensions()[:2], 1) for node in (source, target)]
+    pixel_mm = max(width / sizes[0][0], height / sizes[0][1])
+    target.GetSliceToRAS().DeepCopy(source.GetSliceToRAS())
+    target.SetXYZOrigin(*source.GetXYZOrigin())
+    target.SetFieldOfView(*(sizes[1] * pixel_mm).tolist(), target.GetFieldOfView()[2])
+    target.UpdateMatrices()
+
+
+def meeting_place(views: Sequence[Any]) -> tuple[float, float, float]:
+    """Where the slices of three views meet: LPS, mm, as the scene shows it. views: slice nodes of three planes, none parallel to another"""
+    planes = [matrix_from_vtk(view.GetSliceToRAS()) for view in views]
+    normals = np.array([plane[:3, 2] for plane in planes])
+    right, anterior, superior = np.linalg.solve(normals, [normal @ plane[:3, 3] for normal, plane in zip(normals, planes)])
+    return -float(right), -float(anterior), float(superior)
+
+
 def keep_out_of_files(*nodes: Any) -> None:
     """Leave nodes (our slice nodes and their layers) out of saved scenes: somebody without MRDeltaNet would get grey views."""
     for node in nodes:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from MRDeltaNetLib.mrml.bootstrap import slicer_module
+from MRDeltaNetLib.errors import require
+from MRDeltaNetLib.mrml.bootstrap import FEATURE, INSTALL, slicer_module
 
 CASE = "MRDeltaNet case"
 STUDIES = {"pre": "Before treatment", "post": "After treatment"}
@@ -76,6 +77,17 @@ def file_under_patient(scene: Any, node: Any, like: Any) -> None:
     hierarchy = hierarchy_of(scene)
     parent = _parent(hierarchy, like)
     place(scene, node, hierarchy.GetItemAncestorAtLevel(hierarchy.GetItemByDataNode(like), "Patient") or parent)
+
+
+def remove_empty(scene: Any) -> None:
+    """Take away our cases and studies that hold nothing any more."""
+    hierarchy = hierarchy_of(scene)
+    for roles in (STUDIES, ("case",)):
+        found = require("vtkmodules.vtkCommonCore", FEATURE, INSTALL).vtkIdList()
+        hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), found, True)
+        for item in [found.GetId(number) for number in range(found.GetNumberOfIds())]:
+            if hierarchy.GetItemAttribute(item, _ROLE) in roles and not hierarchy.GetNumberOfItemChildren(item):
+                hierarchy.RemoveItem(item, False, False)
 
 
 def _parent(hierarchy: Any, volume: Any) -> int:

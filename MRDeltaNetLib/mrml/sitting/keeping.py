@@ -1,0 +1,118 @@
+"""A sitting written into a case folder, and taken up from one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Mapping
+
+import SimpleITK as sitk
+
+from MRDeltaNetLib.config import DEVICES, REGISTRATION_METHODS
+from MRDeltaNetLib.errors import InputError
+from MRDeltaNetLib.io.case_folder import KeptCase, read_case_folder, write_case_folder
+from MRDeltaNetLib.io.images import read_image, read_mask
+from MRDeltaNetLib.mrml import hierarchy
+from MRDeltaNetLib.mrml.nodes import image_to_node
+from MRDeltaNetLib.mrml.sitting import inputs as given
+from MRDeltaNetLib.mrml.sitting import outlining, results, standing
+from MRDeltaNetLib.mrml.sitting.choices import SCANS
+
+
+def _number(low: float, high: float) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
+
+
+_TRUTH = (True, False).__contains__
+PLAIN: Mapping[str, Callable[[Any], bool]] = {
+    "registration": REGISTRATION_METHODS.__contains__, "complete_response": _TRUTH, "mrtrg": lambda value: value is None or type(value) is int and 1 <= value <= 5,
+    "device": DEVICES.__contains__, "outline_step_mm": _number(0.1, 50), "all_members": _TRUTH, "shown_map": lambda value: value is None or isinstance(value, str),
+    "map_threshold": _number(0, 1), "map_opacity": _number(0, 1), "legend": _TRUTH}
+"""Choices that are plain values, and what each may be."""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Everything of a sitting that is worth keeping, taken out of the scene. Images are shared with it and not to be written into.
+
+    scans, masks   role -> (image, its digest)
+    headers        role -> one DICOM file
+    alignment, result, choices, rests_on  as in io.case_folder.KeptCase
+    """
+
+    scans: Mapping[str, tuple[sitk.Image, str]] = field(default_factory=dict)
+    masks: Mapping[str, tuple[sitk.Image, str]] = field(default_factory=dict)
+    headers: Mapping[str, Path] = field(default_factory=dict)
+    alignment: Path | None = None
+    result: Path | None = None
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    rests_on: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def state(self) -> Any:
+        """Equal for two collections exactly if nothing that is kept differs."""
+        return ({role: digest for role, (_, digest) in self.scans.items()}, {role: digest for role, (_, digest) in self.masks.items()},
+                self.headers, self.alignment, self.result, self.choices, self.rests_on)
+
+
+def collected(sitting: Any) -> Collected:
+    """What is worth keeping now; a run that goes on is not. Belongs on the scene's thread, and costs little where nothing has changed."""
+    choices, look = sitting.choices, sitting.look()
+    scans = {role: (scan.image, scan.digest) for role, name in SCANS.items() if getattr(choices, name) is not None for scan in [given.scan(look, role)]}
+    found = given.outlined(look)
+    headers = {role: path for role in scans if (path := look.header_of(getattr(choices, SCANS[role]))) is not None}
+    alignment = sitting.last_alignment if choices.alignment is not None else None
+    result = sitting.last_result if choices.result is not None else None
+    rests_on = {name: standing.rests_on(node) or {} for name, node, kept in (("alignment", choices.alignment_result, alignment), ("result", choices.result, result))
+                if kept is not None}
+    return Collected(scans, {role: (mask, found.digests[role]) for role, mask in found.masks.items()}, headers, alignment, result,
+                     {name: getattr(choices, name) for name in PLAIN}, rests_on)
+
+
+def write(kept: Collected, session: Any, folder: Path) -> None:
+    """Bring a case folder up to date; may be done on any thread, one at a time.
+
+    session  folder.Session for files on their way
+    raises   EnvironmentProblem MRD-E810 to E813
+    """
+    as_files = lambda found, form: {role: session.write(f"{form.format(role)}-{digest[:12]}", image, digest) for role, (image, digest) in found.items()}
+    write_case_folder(folder, KeptCase(as_files(kept.scans, "kept-{}"), kept.headers, as_files(kept.masks, "kept-{}-mask"), kept.alignment, kept.result,
+                                       kept.choices, kept.rests_on))
+
+
+def take_up(sitting: Any, folder: Path, scene: Any, names: Mapping[str, str], note_header: Callable[[Any, Path], None]) -> None:
+    """Fill a fresh sitting from a case folder; a new or empty folder gives nothing.
+
+    names        "pre", "post" -> name of the volume node
+    note_header  called with a volume node and the DICOM file of its series
+    raises       what read_case_folder and the gate raise; InputError MRD-E921 for choices that nobody could have made
+    """
+    case, choices = read_case_folder(folder), sitting.choices
+    for name, value in case.choices.items():
+        if name not in PLAIN or not PLAIN[name](value):
+            raise InputError("The case folder cannot be taken up again", code="MRD-E921", found="a choice that cannot be made",
+                             fix="name a new folder and load the scans again")
+        setattr(choices, name, value)
+    images = {}
+    for role, path in case.scans.items():
+        images[role] = read_image(path, role=role).image
+        node = image_to_node(images[role], scene, scene.GenerateUniqueName(names[role]))
+        setattr(choices, SCANS[role], node)
+        if role in case.headers:
+            note_header(node, case.headers[role])
+    hierarchy.file_scans(scene, {role: getattr(choices, SCANS[role]) for role in images})
+    for role, path in case.masks.items():
+        scan = "pre" if role == "pre" else "post"
+        if scan in images:
+            outlining.set_mask(choices, role, read_mask(path, images[scan], role=role, may_be_empty=role == "residual")[0])
+    if set(images) == set(SCANS):
+        _take_up_results(sitting, case)
+
+
+def _take_up_results(sitting: Any, case: KeptCase) -> None:
+    choices = sitting.choices
+    if case.alignment is not None:
+        results.bring_alignment(choices, case.alignment, case.rests_on.get("alignment", {}))
+        sitting.last_alignment = case.alignment
+    if case.result is not None:
+        results.bring_result(choices, case.result, case.rests_on.get("result", {}))
+        sitting.last_result = case.result
