@@ -35,7 +35,7 @@ endef
 $(STAMP): constraints.txt pyproject.toml Makefile
 	$(call make_venv,$(VENV))
 	$(BIN)/python $(PIP) torch
-	$(BIN)/python $(PIP) --editable '.[scene,cohort,dicom,explain,test]'
+	$(BIN)/python $(PIP) --editable '.[scene,cohort,dicom,explain,web,test]'
 	@touch $(STAMP)
 
 setup-nnunet: $(VENV_NNUNET)/.up-to-date  ## make .venv-nnunet with nnU-Net v2, for automatic segmentation (optional)
@@ -49,6 +49,7 @@ $(VENV_NNUNET)/.up-to-date: constraints.txt Makefile
 
 demo: env  ## simulate one pelvis pair and run the whole job on it, into demo-out/ (OUT=folder)
 	$(BIN)/mrdeltanet demo --out $(OUT)
+	@echo "The same by hand, in a browser: $(BIN)/mrdeltanet serve"
 
 test: env  ## run every test (TESTS=path for some, WORKERS=processes)
 	$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)

@@ -19,7 +19,7 @@ FLOORS = {"errors": 0, "progress": 0, "case": 0, "config": 0, "resources": 0, "c
 """Package or module -> floor. Imports go down; packages of one floor do not import each other (floor 0 and the doors may:
 a door is one package that has several files)."""
 
-DOORS = {"cli", "__main__", "doorway", "sample"}
+DOORS = {"cli", "__main__", "doorway", "sample", "web"}
 ONLY_IN = {"slicer": {"mrml"}, "vtk": {"mrml"}, "vtkmodules": {"mrml"}, "qt": set(), "ctk": set(), "trame": {"web"},
            "trame_slicer": {"web"}, "lightning": {"cohort"}, "matplotlib": {"cohort", "report"}, "pickle": set(), "torch.jit": set(),
            "nnunetv2": {"imaging", "cohort"}}

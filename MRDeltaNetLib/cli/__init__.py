@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import typer
 
-from MRDeltaNetLib.cli import agree, cohort, dicom, evaluate, explain, model, patient, query, segment, study
+from MRDeltaNetLib.cli import agree, cohort, dicom, evaluate, explain, model, patient, query, segment, serve, study
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
                   help="Treatment response from MRI before and after neoadjuvant treatment. Research use only.")
-for command in (patient.run, patient.check, patient.demo, patient.simulate, query.query, study.train, study.pretrain, study.ablate, study.controls, study.predict, evaluate.evaluate, model.info):
+for command in (patient.run, patient.check, patient.demo, patient.simulate, serve.serve, query.query, study.train, study.pretrain, study.ablate, study.controls, study.predict, evaluate.evaluate, model.info):
     app.command()(command)
 app.command("dicom-seg")(dicom.dicom_seg)
 

@@ -1,0 +1,120 @@
+"""Outlining in the page: Slicer's segmentation effects as trame-slicer brings them, on one scan's outlines at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from MRDeltaNetLib.errors import require
+from MRDeltaNetLib.web.views import FEATURE, INSTALL, ROLES
+
+UNDO_STEPS = 20
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One tool. effect: class of trame_slicer.segmentation; hint: what a person does with it"""
+
+    title: str
+    effect: str
+    hint: str
+
+
+TOOLS = {"look": Tool("Look", "SegmentationEffectNoTool", "Choose a tool to draw. Each outline is drawn in the views of its own scan."),
+         "paint": Tool("Paint", "SegmentationEffectPaint", "Draw with the left button held down."),
+         "erase": Tool("Erase", "SegmentationEffectErase", "Rub out with the left button held down."),
+         "threshold": Tool("Threshold", "SegmentationEffectThreshold",
+                           "Apply replaces the outline by all voxels between these grey values: cut it back with the scissors."),
+         "scissors": Tool("Scissors", "SegmentationEffectScissors", "Draw around a part; the cut goes through all slices."),
+         "islands": Tool("Islands", "SegmentationEffectIslands", "Apply keeps the largest piece alone."),
+         "smoothing": Tool("Smoothing", "SegmentationEffectSmoothing", "Apply smooths the border (median of what lies within reach).")}
+
+CUTS = {"erase_inside": ("takes away what is inside", "ERASE_INSIDE"), "erase_outside": ("takes away what is outside", "ERASE_OUTSIDE"),
+        "fill_inside": ("fills what is inside", "FILL_INSIDE")}
+"""What scissors do -> for people, and for trame-slicer."""
+
+
+class Editing:
+    """The editor on the outlines of one scan."""
+
+    def __init__(self, slicer_app: Any, changed: Callable[..., None]) -> None:
+        """changed: called after every change of an outline"""
+        self._effects = require("trame_slicer.segmentation", FEATURE, INSTALL)
+        self.editor = slicer_app.segmentation_editor
+        self.undo_stack = require("undo_stack", FEATURE, INSTALL).UndoStack(undo_limit=UNDO_STEPS)
+        self.editor.set_undo_stack(self.undo_stack)
+        self._role = "pre"
+        self.editor.segmentation_modified.connect(changed)
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is an outline to edit."""
+        node = self.editor.active_segmentation_node
+        return node is not None and node.GetScene() is not None
+
+    def edit(self, segmentation: Any, volume: Any, segment_id: str, role: str) -> None:
+        """Edit one segment. role: "pre" or "post", whose views alone take strokes"""
+        if self.editor.active_segmentation_node is not segmentation or self.editor.active_volume_node is not volume:
+            self.editor.set_active_segmentation(segmentation, volume)
+        self.editor.set_active_segment_id(segment_id)
+        self._role = role
+        self._keep_apart()
+
+    def use(self, tool: str) -> None:
+        """Take up a tool: a key of TOOLS."""
+        self.editor.set_active_effect_type(getattr(self._effects, TOOLS[tool].effect))
+        self._keep_apart()
+
+    def set_brush(self, diameter_mm: float, sphere: bool) -> None:
+        """Size and form of the brush."""
+        mode = require("trame_slicer.segmentation.paint_effect_parameters", FEATURE, INSTALL).BrushDiameterMode.Absolute
+        self.editor.active_effect.set_brush_diameter(diameter_mm, mode)
+        self.editor.active_effect.set_use_sphere_brush(sphere)
+
+    def set_kernel(self, size_mm: float) -> None:
+        """How far smoothing reaches."""
+        self.editor.active_effect.set_kernel_size(size_mm)
+
+    def set_cut(self, cut: str) -> None:
+        """What scissors do: a key of CUTS."""
+        modes = require("trame_slicer.segmentation.scissors_effect_parameters", FEATURE, INSTALL).ScissorsEffectFillMode
+        self.editor.active_effect.set_fill_mode(modes[CUTS[cut][1]])
+
+    def grey_range(self) -> tuple[float, float]:
+        """Smallest and largest grey value of the scan."""
+        low, high = self.editor.active_volume_node.GetImageData().GetScalarRange()
+        return low, high if high > low else low + 1
+
+    def grey_window(self) -> tuple[float, float]:
+        """The threshold's grey values: at first what is brighter than half of the largest, later as they were left, inside this scan's."""
+        least, most = self.grey_range()
+        low, high = self.editor.active_effect.get_threshold_min_max_values()
+        if not least <= low < high <= most or (low, high) == (0, 1):
+            low, high = (least + most) / 2, most
+        return low, high
+
+    def set_grey_window(self, low: float, high: float) -> None:
+        """The threshold's grey values; the smaller one counts as the lower end."""
+        self.editor.active_effect.set_threshold_min_max_values((min(low, high), max(low, high)))
+
+    def apply(self) -> None:
+        """Do at once what the tool in use does."""
+        effect = self.editor.active_effect
+        (effect.apply_smoothing if hasattr(effect, "apply_smoothing") else effect.apply)()
+
+    def put_down(self) -> None:
+        """Put the tool down: no stroke changes anything."""
+        self.editor.deactivate_effect()
+
+    def forget(self) -> None:
+        """Nothing can be undone any more: the outlines leave, or became others."""
+        self.undo_stack.clear()
+
+    def _keep_apart(self) -> None:
+        """A tool works in every view; strokes in the other scan's views would paint where nobody looks."""
+        group = ROLES.index(self._role)
+        effect = self.editor.active_effect
+        for weak in [] if effect is None else effect.pipelines:
+            pipeline = weak()
+            if pipeline is not None and pipeline.GetViewNode() is not None:
+                pipeline.SetActive(effect.is_active and pipeline.GetViewNode().GetViewGroup() == group)

@@ -1,0 +1,45 @@
+"""What lies over a view: which scan and plane it shows, and a slider for its slice, which is also the way for the keyboard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from MRDeltaNetLib.workflow.telling import SCANS
+
+SAME_PLACE_MM = 1e-3
+
+
+class Slices:
+    """Labels and slice sliders of the six views."""
+
+    def __init__(self, page: Any) -> None:
+        self._page, self._state = page, page.state
+
+    def markup(self, role: str, plane: str) -> str:
+        """What is drawn over one view."""
+        name, title = _name(role, plane), f"{SCANS[role]}, {plane.lower()}"
+        self._state.update({name: 0.0, f"{name}_low": -1.0, f"{name}_high": 1.0})
+        self._page.on_change(lambda: self._moved(role, plane), name)
+        return (f'<span class="label {role}" aria-hidden="true">{title}</span>'
+                f'<input type="range" class="slice" aria-label="Slice, {title.lower()}" :aria-valuetext="{name} + \' mm\'" :min="{name}_low" :max="{name}_high" '
+                f'step="any" :disabled="!has_pre && !has_post" :value="{name}" @input="{name} = Number($event.target.value)">')
+
+    def watch(self, role: str, plane: str, view: Any) -> None:
+        """Follow the view's slice, however it was moved."""
+        view.modified.connect(lambda *_event: self._show(role, plane, view))
+
+    def _moved(self, role: str, plane: str) -> None:
+        view, offset = self._page.views.view(role, plane), float(self._state[_name(role, plane)])
+        if abs(view.get_slice_value() - offset) > SAME_PLACE_MM:
+            view.set_slice_value(offset)
+
+    def _show(self, role: str, plane: str, view: Any) -> None:
+        name, (low, high) = _name(role, plane), view.get_slice_range()
+        now = {name: round(view.get_slice_value(), 3), f"{name}_low": round(low, 3), f"{name}_high": round(high, 3)}
+        if any(self._state[key] != value for key, value in now.items()):
+            with self._state as state:
+                state.update(now)
+
+
+def _name(role: str, plane: str) -> str:
+    return f"slice_{role}_{plane}".lower()

@@ -1,0 +1,155 @@
+"""Step 5: where the score comes from, over the scans; and where in the first scan a place of the second one was compared with."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Iterable
+
+from MRDeltaNetLib import workflow
+from MRDeltaNetLib.colours import CIVIDIS, SIGNED
+from MRDeltaNetLib.mrml import overlays
+from MRDeltaNetLib.mrml.sitting import asking, further, mapping, results
+from MRDeltaNetLib.web.steps.step import Base
+from MRDeltaNetLib.workflow import telling
+
+KEY = "explain"
+STOPS = 9
+"""Colours of a scale that are told to the browser, which fills in between."""
+
+
+class Step(Base):
+    """One map at a time with its scale, threshold and opacity; further maps; the point query."""
+
+    key = KEY
+
+    def __init__(self, page: Any) -> None:
+        super().__init__(page)
+        self._watched: tuple[Any, int] | None = None
+        self.state.update({"map_groups": [], "shown_map": None, "map_facts": {}, "why_no_map": "", "more_groups": [], "more": None,
+                           "more_caution": "", "why_not_more": "",
+                           "can_ask": False, "picking": False, "point_lines": []})
+        self.taken_up()
+        page.on_change(self._chosen, "shown_map")
+        page.on_change(self._strength, "map_threshold", "map_opacity")
+        page.on_change(self._more_chosen, "more")
+        page.on_button("make_maps", self.make)
+        page.on_button("pick", self.pick)
+        page.on_button("ask_here", self.ask_here)
+
+    def refresh(self, situation: Any, seen: Any) -> None:
+        found = results.maps(self.choices)
+        more = _plain(further.methods(self.sitting))
+        self.state.update({"map_groups": _plain(mapping.offered_maps(self.choices)), "shown_map": mapping.chosen_map(self.choices), "map_facts": self._facts(),
+                           "why_no_map": workflow.why_none_by_itself(found, mapping.judged(self.choices)), "more_groups": more,
+                           "why_not_more": workflow.why_not_more(situation), "can_ask": asking.can_ask(self.sitting.last_result)})
+        if self.state.more not in _open(more):
+            self.state.more = next(iter(_open(more)), None)
+        self._more_chosen()
+
+    def enter(self) -> None:
+        self._show()
+        self._go_there()
+
+    def leave(self) -> None:
+        self._stop_picking()
+        mapping.hide_legends(self.choices)
+        self.page.views.show_over({}, 0.0)
+
+    def taken_up(self) -> None:
+        self.state.update({"map_threshold": self.choices.map_threshold, "map_opacity": self.choices.map_opacity})
+
+    def make(self) -> None:
+        """Make the further maps that were asked for."""
+        asked = self.state.more
+        self.page.follow(lambda: further.start(self.sitting, asked if asked == workflow.OFFERED else (asked,)))
+
+    def pick(self) -> None:
+        """Wait for a click that sets the point, on the scan after treatment."""
+        point = self._fresh_point()
+        self._watched = (point, point.AddObserver(point.PointPositionDefinedEvent, lambda *_event: self.page.guarded(self._placed)))
+        self.page.slicer_app.markups_logic.place_node(point)
+        with self.state as state:
+            state.picking = True
+
+    def ask_here(self) -> None:
+        """Ask about the place where the slices meet: the way without a mouse."""
+        place = self.page.views.meeting_place()
+        self._fresh_point()
+        asking.place_point(self.choices, place)
+        self._ask()
+
+    def _fresh_point(self) -> Any:
+        self._stop_picking()
+        with self.state as state:
+            state.point_lines = []
+        return asking.clear_points(self.choices, self.page.views.nodes("pre"), self.page.views.nodes("post"))
+
+    def _placed(self) -> None:
+        self._stop_picking()
+        self._ask()
+
+    def _ask(self) -> None:
+        found = asking.ask(self.choices, self.sitting.last_result)
+        self.page.views.jump_row("pre", tuple(found.peak_lps_mm))
+        with self.state as state:
+            state.point_lines = list(telling.compared(found))
+
+    def _stop_picking(self) -> None:
+        if self._watched is not None:
+            point, watch = self._watched
+            self._watched = None
+            point.RemoveObserver(watch)
+            self.page.slicer_app.markups_logic.disable_place_mode()
+        with self.state as state:
+            state.picking = False
+
+    def _chosen(self) -> None:
+        if self.state.shown_map == mapping.chosen_map(self.choices):
+            return
+        self.choices.shown_map = self.state.shown_map
+        with self.state as state:
+            state.map_facts = self._facts()
+        self._show()
+        self._go_there()
+        self.page.keep()
+
+    def _strength(self) -> None:
+        now = float(self.state.map_threshold), float(self.state.map_opacity)
+        if now != (self.choices.map_threshold, self.choices.map_opacity):
+            self.choices.map_threshold, self.choices.map_opacity = now
+            self._show()
+            self.page.refresh_soon()
+
+    def _more_chosen(self) -> None:
+        with self.state as state:
+            state.more_caution = next((line["caution"] for group in state.more_groups for line in group["lines"] if line["key"] == state.more), "")
+
+    def _show(self) -> None:
+        if self.chosen:
+            self.page.views.show_over(mapping.shown_map(self.choices), self.choices.map_opacity)
+
+    def _go_there(self) -> None:
+        """To the middle of where the shown map is largest."""
+        if self.chosen and (place := mapping.strongest_place(self.choices)) is not None:
+            self.page.views.close_up(self.choices.pre_volume, place)
+
+    def _facts(self) -> dict[str, Any]:
+        """What the shown map's scale says."""
+        key, result = mapping.chosen_map(self.choices), self.sitting.result_facts()
+        facts = None if key is None or result is None else (result.get("maps") or {}).get(key)
+        if facts is None:
+            return {}
+        top, signed = float(facts.get("scale_top") or 1.0), bool(facts.get("signed"))
+        table = SIGNED if signed else CIVIDIS
+        colours = ", ".join("rgb({}, {}, {})".format(*table[round(index * 255 / (STOPS - 1))]) for index in range(STOPS))
+        return {"title": overlays.MAPS[key][2], "bottom": f"{-top:.2g}" if signed else "0", "top": f"{top:.2g}", "gradient": f"linear-gradient(to right, {colours})",
+                "lines": list(workflow.map_described(key, facts, mapping.judged(self.choices)))}
+
+
+def _plain(groups: Iterable[workflow.MapGroup]) -> list[dict[str, Any]]:
+    return [{"heading": group.heading, "lines": [asdict(line) for line in group.lines]} for group in groups]
+
+
+def _open(groups: list[dict[str, Any]]) -> list[str]:
+    """Keys of the lines that can be chosen."""
+    return [line["key"] for group in groups for line in group["lines"] if not line["why_not"]]

@@ -1,0 +1,96 @@
+"""Step 1: which scans, and whether they can be compared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+
+from MRDeltaNetLib.case import Timepoint
+from MRDeltaNetLib.errors import Notice
+from MRDeltaNetLib.io.images import read_image
+from MRDeltaNetLib.io.uploads import Incoming, UploadLimits
+from MRDeltaNetLib.mrml import hierarchy
+from MRDeltaNetLib.mrml.nodes import image_to_node
+from MRDeltaNetLib.mrml.sitting import aligning, outlining
+from MRDeltaNetLib.mrml.sitting.choices import SCANS
+from MRDeltaNetLib.processes.launching import module_command
+from MRDeltaNetLib.web.scans import NAMES, receive
+from MRDeltaNetLib.web.steps.step import Base, remarks
+
+KEY = "scans"
+SAMPLE, SAMPLE_SEED = "sample", 1
+
+
+class Step(Base):
+    """Upload or simulate, swap; the findings stand below at once."""
+
+    key = KEY
+
+    def __init__(self, page: Any) -> None:
+        super().__init__(page)
+        self._notices: dict[str, tuple[Notice, ...]] = {}
+        self.state.update({"findings": [], "scan_errors": [], "scan_notices": [], "has_pre": False, "has_post": False, "uploading": "",
+                           "upload_limit": UploadLimits().max_sent_bytes // 1024**2})
+        page.on_button("sample", self.sample)
+        page.on_button("swap", self.swap)
+
+    def refresh(self, situation: Any, seen: Any) -> None:
+        found = seen.findings
+        own = tuple(notice for role in SCANS for notice in self._notices.get(role, ()))
+        self.state.update({"findings": list(found.lines), "scan_errors": remarks(found.errors), "scan_notices": remarks(own + found.notices),
+                           "has_pre": situation.pre_chosen, "has_post": situation.post_chosen})
+
+    def sample(self) -> None:
+        """Simulate the sample pair in a child process and load it."""
+        out = self.sitting.fresh_folder(SAMPLE)
+        command = module_command("MRDeltaNetLib.sample", str(out), "--seed", str(SAMPLE_SEED))
+        self.page.follow(lambda: self.sitting.start_other(SAMPLE, lambda worker: worker.start_command(command), out, self._bring_sample, of_this_pair=False))
+
+    async def load(self, role: str, incoming: Incoming) -> None:
+        """Take over an uploaded scan. raises what web.scans.receive raises; UsageError MRD-E843 if a run has begun meanwhile"""
+        scan, header = await receive(incoming, self.sitting.fresh_folder(f"upload-{role}"), role)
+        self.sitting.refuse_second_run()
+        self.choose(role, scan, header)
+        self._settled()
+
+    def choose(self, role: str, scan: Timepoint, header: Path | None = None) -> None:
+        """A scan in the place of another one, which leaves with all that was made of it."""
+        self.page.steps["tumour"].let_go()
+        if (former := getattr(self.choices, SCANS[role])) is not None:
+            self.page.headers.forget(former)
+            self.sitting.remove_scan(role)
+        node = image_to_node(scan.image, self.page.scene, self.page.scene.GenerateUniqueName(NAMES[role]))
+        setattr(self.choices, SCANS[role], node)
+        self._notices[role] = scan.notices
+        if header is not None:
+            self.page.headers.note(node, header)
+        self.page.strip.reset(role)
+        scans = {each: volume for each, name in SCANS.items() if (volume := getattr(self.choices, name)) is not None}
+        hierarchy.file_scans(self.page.scene, scans)
+
+    def swap(self) -> None:
+        """Exchange the scans; an alignment the other way round is none."""
+        self.page.steps["tumour"].let_go()
+        aligning.forget_alignment(self.choices)
+        self.choices.pre_volume, self.choices.post_volume = self.choices.post_volume, self.choices.pre_volume
+        self._notices = {"pre": self._notices.get("post", ()), "post": self._notices.get("pre", ())}
+        for role in SCANS:
+            self.page.strip.reset(role)
+        self._settled()
+
+    def _bring_sample(self, folder: Path) -> None:
+        """Both scans with the outlines that the simulation knows."""
+        for role in SCANS:
+            self.choose(role, read_image(folder / f"{role}.nrrd", role=role))
+        for role in ("pre", "post", "residual"):
+            mask = sitk.ReadImage(str(folder / f"{role}_mask.nrrd"))
+            outlining.set_mask(self.choices, role, mask)
+            if role == "residual" and not sitk.GetArrayViewFromImage(mask).any():
+                self.choices.complete_response = True     # the truth of the simulation; an empty outline alone states nothing
+
+    def _settled(self) -> None:
+        self.page.refresh()
+        self.page.place_scans()
+        self.page.steps[self.state.step].enter()

@@ -1,0 +1,73 @@
+"""The strip above the views: brightness and contrast of both scans, and how much of them is seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from MRDeltaNetLib.mrml.sitting.choices import SCANS
+from MRDeltaNetLib.report.pictures import display_window
+
+MIDDLE = 0.5
+"""Where a slider stands for the display window that the scan itself suggests."""
+
+CONTRAST_STEPS = 4.0
+"""From one end of the slider to its middle the window doubles or halves half as often."""
+
+CLOSER = 0.7
+
+
+class Strip:
+    """Brightness and contrast start at the scan's own display window."""
+
+    def __init__(self, page: Any) -> None:
+        self._page, self._state = page, page.state
+        self._windows: dict[str, tuple[str, float, float]] = {}
+        for role in SCANS:
+            self._state.update({f"brightness_{role}": MIDDLE, f"contrast_{role}": MIDDLE})
+            page.on_change(lambda role=role: self._set(role), f"brightness_{role}", f"contrast_{role}")
+        page.on_button("fit", self._fit)
+        page.on_button("closer", lambda: self._zoom(CLOSER))
+        page.on_button("wider", lambda: self._zoom(1 / CLOSER))
+
+    def reset(self, role: str) -> None:
+        """Begin again with the window of the scan that was just chosen."""
+        self._state.update({f"brightness_{role}": MIDDLE, f"contrast_{role}": MIDDLE})
+        self._set(role)
+
+    def _set(self, role: str) -> None:
+        volume = getattr(self._page.sitting.choices, SCANS[role])
+        if volume is None:
+            return
+        low, high = window(*self._own(role, volume), float(self._state[f"brightness_{role}"]), float(self._state[f"contrast_{role}"]))
+        display = volume.GetDisplayNode()
+        display.AutoWindowLevelOff()
+        display.SetWindowLevelMinMax(low, high)
+
+    def _own(self, role: str, volume: Any) -> tuple[float, float]:
+        """The scan's own window."""
+        kept = self._windows.get(role)
+        if kept is None or kept[0] != volume.GetID():
+            found = display_window(self._page.image_of(role))
+            kept = self._windows[role] = (volume.GetID(), found.low, found.high)
+        return kept[1:]
+
+    def _fit(self) -> None:
+        choices = self._page.sitting.choices
+        if (first := choices.pre_volume or choices.post_volume) is not None:
+            self._page.views.fit(first)
+
+    def _zoom(self, factor: float) -> None:
+        choices = self._page.sitting.choices
+        if (first := choices.pre_volume or choices.post_volume) is not None:
+            self._page.views.zoom(first, factor)
+
+
+def window(low: float, high: float, brightness: float, contrast: float) -> tuple[float, float]:
+    """The grey values shown black and white.
+
+    low, high             of the scan's own window
+    brightness, contrast  0 to 1, MIDDLE for the scan's own
+    """
+    width = (high - low) * 2 ** ((MIDDLE - contrast) * CONTRAST_STEPS)
+    middle = (low + high) / 2 - (brightness - MIDDLE) * 2 * (high - low)
+    return middle - width / 2, middle + width / 2

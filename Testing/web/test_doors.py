@@ -1,0 +1,305 @@
+"""Who gets in, what may come in, and what stays when the page is stopped."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import zipfile
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from Testing.web.conftest import REPOSITORY, STEPS, Server, do, press, sample, section, step, stroke, until, volume
+
+
+def status(address: str, **headers: str) -> int:
+    try:
+        return urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=20).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.mark.parametrize("path", ["", "index.html", "?token=", "?token=wrong", "?token=%C3%A4", "ws", "report.html", "download/result.zip", "upload/pre", "paraview/",
+                                  "mrdeltanet/page.js", "../../etc/passwd"])
+def test_nobody_gets_in_without_the_token(server, path):
+    assert status(server.root + path) == 403
+
+
+def test_a_foreign_host_name_or_origin_is_refused_even_with_the_token(server):
+    assert status(server.address, Host="evil.example") == 403
+    assert status(server.address, Origin="http://evil.example") == 403
+
+
+def test_a_wrong_token_shows_what_to_do(server, chromium):
+    tab = chromium.new_context().new_page()
+    assert tab.goto(server.root + "?token=wrong").status == 403
+    assert "Open the whole address" in tab.locator("body").inner_text()
+    tab.context.close()
+
+
+def test_the_token_leaves_the_address_for_a_cookie_that_scripts_and_other_sites_do_not_see(server, open_page):
+    tab = open_page(server.address)
+    assert "token" not in tab.url
+    cookie, = tab.context.cookies()
+    assert cookie["httpOnly"] and cookie["sameSite"] == "Strict"
+
+
+def test_only_this_machine_is_listened_to(server):
+    port = server.root.rstrip("/").rsplit(":", 1)[1]
+    listening = [line.split() for name in ("tcp", "tcp6") if os.path.exists(f"/proc/net/{name}") for line in open(f"/proc/net/{name}").readlines()[1:]]
+    if not listening:
+        pytest.skip("needs /proc/net")
+    addresses = {line[1].split(":")[0] for line in listening if line[3] == "0A" and int(line[1].split(":")[1], 16) == int(port)}
+    assert addresses == {"0100007F"}
+
+
+# What may come in
+
+def upload(tab, role: str, *files) -> None:
+    step(tab, "Scans")
+    tab.wait_for_selector(f"#upload-{role}:enabled")
+    tab.set_input_files(f"#upload-{role}", list(files))
+
+
+def refused(tab) -> str:
+    """The refusal that is shown; it is closed then."""
+    tab.wait_for_selector(".error")
+    text = tab.locator(".error").inner_text()
+    press(tab, "Close")
+    tab.wait_for_selector(".error", state="detached")
+    return text
+
+
+def as_file(name: str, content: bytes) -> dict:
+    return {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+
+
+def zipped(*members) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def by_series(folder: Path) -> dict[str, list[Path]]:
+    """Series UID -> its DICOM files."""
+    import pydicom
+    found = defaultdict(list)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            try:
+                found[str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SeriesInstanceUID"]).SeriesInstanceUID)].append(path)
+            except (pydicom.errors.InvalidDicomError, AttributeError):
+                continue
+    return found
+
+
+def test_a_series_of_a_real_pelvis_comes_in_as_dicom_and_its_words_stay_outside(server, open_page, real_data):
+    import pydicom
+    series = max(by_series(real_data("prostatex_dicom")).values(), key=len)
+    header = pydicom.dcmread(series[0], stop_before_pixels=True)
+    tab = open_page(server.address)
+    upload(tab, "pre", *map(str, series))
+    line = section(tab, "Scans").locator("li", has_text="Before:")
+    line.wait_for()
+    assert f"{header.Rows}" in line.inner_text() and "MR" in line.inner_text()
+    seen = tab.content() + "".join(server.lines) + "".join(path.name for path in server.base.rglob("*"))
+    for word in (str(header.PatientID), str(header.get("StudyDate", "")), str(header.SeriesInstanceUID), series[0].name if len(series[0].name) > 8 else ""):
+        assert not word or word not in seen
+    assert len([path for path in server.session.rglob("*.dcm")]) == 1, "of the series one file is kept, for its header"
+
+
+def test_two_series_in_one_upload_are_refused_with_what_to_do(server, open_page, tmp_path):
+    from Testing.io.dicom_files import write_series
+    files = []
+    for number in (1, 2):
+        folder = write_series(tmp_path / str(number), edit=lambda dataset, *_: setattr(dataset, "SeriesInstanceUID", f"1.2.3.{number}"))
+        files += sorted(path for path in (folder or tmp_path / str(number)).rglob("*") if path.is_file())
+    tab = open_page(server.address)
+    upload(tab, "pre", *({"name": f"{place}.dcm", "mimeType": "application/dicom", "buffer": path.read_bytes()} for place, path in enumerate(files)))
+    assert "series" in refused(tab)
+
+
+def test_a_hostile_zip_is_refused_and_the_page_goes_on(server, open_page):
+    tab = open_page(server.address)
+    upload(tab, "post", as_file("x.zip", zipped(("../../evil.dcm", b"x"))))
+    text = refused(tab)
+    assert "not to be trusted" in text and "MRD-E913" in text
+    assert not list(server.base.parent.rglob("evil*")) and not list(server.session.glob("upload-post*"))
+    step(tab, "Align")
+    assert tab.complaints == []
+
+
+def test_nonsense_is_refused_with_what_to_do_and_its_name_is_obeyed_nowhere(server, open_page):
+    tab = open_page(server.address)
+    upload(tab, "post", as_file("<img src=x onerror=alert(1)>.nrrd", b"NRRD0004\nnonsense"))
+    text = refused(tab)
+    assert "scan" in text and "onerror" not in tab.content() and "onerror" not in "".join(server.lines)
+
+
+def test_500_mb_are_refused_at_once_and_the_page_goes_on(server, open_page, tmp_path):
+    large = tmp_path / "large.nrrd"
+    with large.open("wb") as file:
+        file.truncate(500 * 1024**2)
+    tab = open_page(server.address)
+    upload(tab, "post", str(large))
+    assert "too large" in refused(tab) and not list(server.session.glob("upload-post*"))
+    step(tab, "Align")
+
+
+def test_one_nifti_and_one_nrrd_are_a_pair(server, open_page, tmp_path):
+    import SimpleITK as sitk
+    from Testing.simulated import small_pair
+    pair, tab = small_pair(), open_page(server.address)
+    for role, ending in (("pre", "nii.gz"), ("post", "nrrd")):
+        sitk.WriteImage(getattr(pair, role), str(tmp_path / f"{role}.{ending}"))
+        upload(tab, role, str(tmp_path / f"{role}.{ending}"))
+        section(tab, "Scans").locator("li", has_text="Before:" if role == "pre" else "After:").wait_for()
+        until(tab, lambda: "96 x 96 x 20" in section(tab, "Scans").inner_text())
+    tab.wait_for_selector("button:enabled:has-text('Swap before and after')")
+    press(tab, "Swap before and after")
+    tab.wait_for_timeout(500)
+    assert not tab.locator(".error").count() and tab.complaints == []
+
+
+@pytest.mark.slow
+def test_the_first_outline_is_carried_over_as_a_suggestion(server, open_page):
+    """On the pair of the test before: aligned, drawn on the first scan, carried to the second."""
+    tab = open_page(server.address)
+    do(tab, "Align", "Align")
+    step(tab, "Tumour")
+    tab.get_by_label("Tumour before treatment").check()
+    press(tab, "Paint")
+    tab.wait_for_timeout(500)
+    tab.locator("#brush").fill("20")
+    tab.get_by_label("A ball, through several slices").check()
+    tab.wait_for_timeout(400)
+    stroke(tab, 0)
+    until(tab, lambda: section(tab, "Tumour").locator("table").count())
+    before = volume(tab)
+    tab.wait_for_selector("button:enabled:has-text('Carry over')")
+    press(tab, "Carry over")
+    until(tab, lambda: "suggestion" in section(tab, "Tumour").inner_text().lower() or "carried" in section(tab, "Tumour").inner_text().lower())
+    assert tab.get_by_label("Tumour bed after treatment").is_checked() and volume(tab) == before and not tab.locator(".error").count()
+
+
+# Beginning and end
+
+def gone(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    state = Path(f"/proc/{process}/stat")
+    return state.is_file() and state.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+def children(process: int) -> list[int]:
+    return [int(number) for task in Path(f"/proc/{process}/task").glob("*") for number in (task / "children").read_text().split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_page_that_is_stopped_while_something_runs_leaves_no_file_and_no_child(tmp_path, open_page, number):
+    running = Server(tmp_path / "base")
+    tab = open_page(running.address)
+    press(tab, "Load a sample pair")
+    tab.wait_for_selector(".running", state="visible")
+    begun = children(running.process.pid)
+    assert begun and running.stop(number) == 0
+    assert list(running.base.iterdir()) == [] and all(gone(child) for child in begun)
+    assert "Traceback" not in "".join(running.lines)
+
+
+@pytest.mark.slow
+def test_a_page_that_was_killed_goes_on_from_its_case_folder_which_one_page_alone_has(tmp_path, open_page):
+    case = tmp_path / "case"
+    running = Server(tmp_path / "base", case)
+    tab = open_page(running.address)
+    sample(tab)
+    do(tab, "Align", "Align")
+    do(tab, "Predict", "Predict")
+    number = section(tab, "Predict").locator(".big").inner_text()
+    step(tab, "Tumour")
+    sizes = [volume(tab, column) for column in (1, 2)]
+    tab.select_option("#grade", "2")
+    until(tab, lambda: (case / "case.json").is_file() and '"mrtrg": 2' in (case / "case.json").read_text())
+    second = subprocess.run([sys.executable, "-m", "MRDeltaNetLib", "serve", "--case", str(case)], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert second.returncode == 4 and "MRD-E922" in second.stderr
+    running.stop(signal.SIGKILL)
+    again = Server(tmp_path / "other", case)
+    try:
+        tab = open_page(again.address)
+        step(tab, "Tumour")
+        assert [volume(tab, column) for column in (1, 2)] == sizes and tab.locator("#grade").input_value() == "2"
+        assert "done" in tab.locator("button.step", has_text="Align").inner_text()
+        step(tab, "Predict")
+        assert section(tab, "Predict").locator(".big").inner_text() == number
+        step(tab, "Explain")
+        tab.wait_for_selector("#map")
+    finally:
+        assert again.stop() == 0
+
+
+def test_a_case_folder_that_cannot_be_written_any_more_is_told(tmp_path, open_page):
+    case = tmp_path / "case"
+    running = Server(tmp_path / "base", case)
+    try:
+        tab = open_page(running.address)
+        shutil.rmtree(case)
+        case.write_text("a file stands where the folder was")
+        press(tab, "Load a sample pair")
+        tab.wait_for_selector(".error")
+        assert "MRD-E81" in refused(tab)
+        step(tab, "Align")
+    finally:
+        case.unlink()
+        running.stop()
+
+
+@pytest.mark.parametrize("options, code", [(("--case", "FILE"), "MRD-E920"), (("--model", "FOLDER"), "MRD-E50"), (("--port", "TAKEN"), "MRD-E924")])
+def test_what_cannot_be_served_is_told_before_an_address_is(server, tmp_path, options, code):
+    (tmp_path / "file").write_text("")
+    stands_for = {"FILE": str(tmp_path / "file"), "FOLDER": str(tmp_path), "TAKEN": server.root.rstrip("/").rsplit(":", 1)[1]}
+    done = subprocess.run([sys.executable, "-m", "MRDeltaNetLib", "serve", *(stands_for.get(each, each) for each in options)], cwd=REPOSITORY, capture_output=True,
+                          text=True, timeout=120)
+    assert done.returncode in (2, 3) and code in done.stderr and "http" not in done.stdout
+
+
+def test_without_torch_the_page_says_so_and_does_the_rest(tmp_path, open_page):
+    """A machine without torch is played by a finder that does not find it."""
+    (tmp_path / "sitecustomize.py").write_text("import importlib.util\nfound = importlib.util.find_spec\n"
+                                               "importlib.util.find_spec = lambda name, package=None: None if name == 'torch' else found(name, package)\n")
+    running = Server(tmp_path / "base", path=tmp_path)
+    try:
+        tab = open_page(running.address)
+        sample(tab)
+        do(tab, "Align", "Align")
+        step(tab, "Predict")
+        assert "Install torch first; all else works without." in section(tab, "Predict").inner_text()
+        assert tab.get_by_role("button", name="Predict", exact=True).is_disabled()
+        do(tab, "Report", "Write the report")
+        assert tab.get_by_role("button", name="Show the report").is_enabled()
+    finally:
+        running.stop()
+
+
+def test_empty_steps_say_what_to_do(tmp_path, open_page):
+    running = Server(tmp_path / "base")
+    try:
+        tab = open_page(running.address)
+        for title in STEPS:
+            step(tab, title)
+            text = section(tab, title).inner_text()
+            assert any(word in text for word in ("Load", "Choose", "First", "first", "Predict")), (title, text)
+        assert tab.complaints == []
+    finally:
+        running.stop()

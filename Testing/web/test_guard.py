@@ -1,0 +1,73 @@
+"""Who may speak to the server: asked of the guard itself, around an application that counts who got through."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+aiohttp = pytest.importorskip("aiohttp", reason="needs the packages of the page: pip install 'mrdeltanet[web]'")
+from aiohttp import web  # noqa: E402
+from aiohttp.test_utils import TestClient, TestServer  # noqa: E402
+
+from MRDeltaNetLib.web.guard import HEADERS, TOKEN, guard, new_token  # noqa: E402
+
+
+def answers(*requests):
+    """What the guarded server answers to requests one after another, by one browser: [(path, headers)] -> [(status, headers, cookies it has then)]"""
+
+    async def ask():
+        async def inside(_request):
+            return web.Response(text="inside")
+
+        app = web.Application(middlewares=[guard("the-token")])
+        app.router.add_get("/{any:.*}", inside)
+        found = []
+        async with TestClient(TestServer(app)) as client:
+            for path, headers in requests:
+                async with client.get(path, headers=headers, allow_redirects=False) as response:
+                    found.append((response.status, dict(response.headers), await response.text()))
+        return found
+
+    with ThreadPoolExecutor(1) as own:                   # a browser's tests in the same process have a loop of their own going
+        return own.submit(asyncio.run, ask()).result()
+
+
+def test_the_token_opens_once_and_the_cookie_goes_on():
+    first, second, other = answers((f"/?{TOKEN}=the-token", {}), ("/index.html", {}), ("/report.html", {}))
+    assert first[0] == 302 and first[1]["Location"] == "/index.html" and (second[0], second[2]) == (200, "inside") and other[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/", f"/?{TOKEN}=", f"/?{TOKEN}=the-toke", f"/?{TOKEN}=the-token2", f"/?{TOKEN}=THE-TOKEN", f"/?{TOKEN}=%00", f"/?{TOKEN}=t%C3%A4"])
+def test_without_the_very_token_nobody_gets_through(path):
+    (status, headers, text), = answers((path, {}))
+    assert status == 403 and "inside" not in text and "the-token" not in text and headers["Content-Security-Policy"] == HEADERS["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "evil.example:80", "", "[::2]:80", "localhost.evil"])
+def test_a_name_that_a_foreign_page_made_point_here_is_refused(host):
+    (status, _, _), = answers((f"/?{TOKEN}=the-token", {"Host": host}))
+    assert status in (400, 403)
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1", "http://127.0.0.1:1"])
+def test_another_origin_is_refused(origin):
+    (status, _, _), = answers((f"/?{TOKEN}=the-token", {"Origin": origin}))
+    assert status == 403
+
+
+def test_a_cookie_with_another_value_is_none():
+    found = answers(("/index.html", {"Cookie": "mrdeltanet-80=the-token"}), ("/index.html", {"Cookie": "mrdeltanet=the-token"}))
+    assert [status for status, _, _ in found] == [403, 403]
+
+
+def test_what_gets_through_carries_every_header():
+    _, (status, headers, _) = answers((f"/?{TOKEN}=the-token", {}), ("/index.html", {}))
+    assert status == 200 and HEADERS.items() <= headers.items()
+    assert "default-src 'self'" in headers["Content-Security-Policy"] and "http:" not in headers["Content-Security-Policy"]
+
+
+def test_tokens_are_long_and_never_twice_the_same():
+    tokens = {new_token() for _ in range(100)}
+    assert len(tokens) == 100 and min(map(len, tokens)) >= 32
