@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 CORES = 2
-NAMES = ("start", "job", "network", "maps", "explain", "registration", "attention", "throughput", "cohort", "statistics", "evaluation", "panel")
+NAMES = ("start", "job", "network", "maps", "explain", "registration", "attention", "throughput", "cohort", "statistics", "evaluation", "panel", "web")
 
 
 def main(arguments: list[str]) -> int:

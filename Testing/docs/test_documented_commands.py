@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -46,9 +47,23 @@ def test_every_command_on_the_page_works(page, tmp_path):
             done = subprocess.run(["make", "-n", *shlex.split(command)[1:]], cwd=REPOSITORY, capture_output=True, text=True)
         elif first in LONG:
             continue
+        elif command.startswith("mrdeltanet serve"):
+            done = served(command, tmp_path, environment)
         else:
             done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+
+
+def served(command: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess:
+    """Start a server, wait until it prints its address, and stop it as Ctrl-C does."""
+    pytest.importorskip("trame_slicer", reason="needs the packages of the page: pip install 'mrdeltanet[web]'")
+    process = subprocess.Popen(shlex.split(command), cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "token=" in line:
+            process.send_signal(signal.SIGINT)
+    return subprocess.CompletedProcess(command, process.wait(60), "".join(lines), "")
 
 
 def test_every_page_is_reachable_from_the_index():
