@@ -12,10 +12,11 @@ import SimpleITK as sitk
 from MRDeltaNetLib.errors import InputError, MRDeltaNetError, UsageError
 from MRDeltaNetLib.io.case_folder import FILE
 from MRDeltaNetLib.io.results import write_results
-from MRDeltaNetLib.mrml import alignment, hierarchy, outlines
+from MRDeltaNetLib.mrml import alignment, comparing, hierarchy, outlines
+from MRDeltaNetLib.mrml.bootstrap import slicer_module
 from MRDeltaNetLib.mrml.nodes import image_to_node
 from MRDeltaNetLib.mrml.scans import scan_from_node
-from MRDeltaNetLib.mrml.sitting import Choices, Door, Sitting, aligning, asking, belonging, keeping, leaving, mapping, outlining, results
+from MRDeltaNetLib.mrml.sitting import Choices, Door, Sitting, aligning, asking, belonging, further, keeping, leaving, mapping, outlining, results
 from MRDeltaNetLib.mrml.sitting.folder import Session
 from MRDeltaNetLib.mrml.worker import Failed, Finished
 from MRDeltaNetLib.report.html import write_report
@@ -186,6 +187,32 @@ def test_a_point_that_is_placed_by_numbers_lies_where_a_click_would_put_it(case)
     asking.place_point(sitting.choices, place)
     own = alignment.transform_from_node(sitting.choices.alignment, sitting.choices.post_volume).TransformPoint(place)
     assert findings.asked_point(sitting.choices.point) == pytest.approx(own, abs=1e-3)
+
+
+def test_further_maps_are_asked_of_the_predictions_own_files(case, tmp_path):
+    sitting, _ = case
+    assert {line.key for group in further.methods(sitting) for line in group.lines} >= {"occlusion", "gradcam"}
+    assert sitting.situation().result_files
+    sitting.last_result = tmp_path
+    assert not sitting.situation().result_files
+    with pytest.raises(UsageError) as caught:
+        further.start(sitting, ("occlusion",))
+    assert caught.value.code == "MRD-E847" and not sitting.running
+
+
+def test_without_a_prediction_no_map_is_chosen_and_none_can_be_asked_for(sitting):
+    assert mapping.chosen_map(sitting.choices) is None and further.methods(sitting) == () and mapping.offered_maps(sitting.choices) == ()
+
+
+@pytest.mark.parametrize("kind", GRIDS)
+def test_three_slices_meet_where_they_were_sent(scene, kind):
+    volume = image_to_node(complete_result(kind).images["pre"], scene, "one")
+    views = [scene.AddNode(slicer_module().vtkMRMLSliceNode()) for _ in comparing.PLANES]
+    for view, plane in zip(views, comparing.PLANES):
+        view.SetLayoutName(plane)
+        comparing.orient_alike([view], volume, plane)
+    comparing.jump_to(views, (11.0, -28.5, 40.25))
+    assert comparing.meeting_place(views) == pytest.approx((11.0, -28.5, 40.25), abs=1e-6)
 
 
 # A case folder
