@@ -248,11 +248,10 @@ def test_wilcoxon_is_exact_where_r_s_is():
 
 
 def test_standardised_differences_are_tableone_s():
-    from tableone import TableOne
+    """tableone 0.9.6 (TableOne(frame, columns=["x", "c"], categorical=["c"], groupby="group", smd=True)) says 0.498 and 0.236, which it rounds."""
     rng = np.random.default_rng(1)
     frame = pandas.DataFrame({"group": np.arange(90) % 2, "x": rng.normal(size=90) + 0.5 * (np.arange(90) % 2), "c": rng.choice(["u", "v", "w"], 90)})
-    told = TableOne(frame, columns=["x", "c"], categorical=["c"], groupby="group", smd=True, pval=False).tableone
-    smd = [float(value) for value in told.xs("Grouped by group", axis=1)["SMD (0,1)"] if value]
+    smd = [0.498, 0.236]
     parts = [frame[frame.group == group] for group in (0, 1)]
     ours = [standardised_difference([part["x"].to_numpy() for part in parts]),
             standardised_difference_of_shares(np.array([[int((part["c"] == level).sum()) for part in parts] for level in "uvw"]))]
