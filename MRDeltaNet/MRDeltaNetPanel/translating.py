@@ -10,8 +10,8 @@ from string import Formatter
 
 from slicer.i18n import translate
 
-CONTEXTS = ("workflow.steps", "workflow.standing", "workflow.blocks", "workflow.changes", "workflow.scans", "workflow.maps", "workflow.telling", "MRDeltaNetLib.coding",
-            "sitting.runs", "sitting.asking", "sitting.results", "sitting.further")
+CONTEXTS = ("workflow.steps", "workflow.standing", "workflow.blocks", "workflow.changes", "workflow.scans", "workflow.maps", "workflow.telling", "sitting.runs",
+            "sitting.asking", "sitting.results", "sitting.further", "sitting.drawing", "sitting.keeping", "MRDeltaNetLib.coding")
 """Files of MRDeltaNetLib that hold texts for people, as Slicer names them: folder.file."""
 
 
