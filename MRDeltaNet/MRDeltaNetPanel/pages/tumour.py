@@ -10,8 +10,8 @@ import slicer
 from slicer.i18n import tr as _
 
 from MRDeltaNetLib import workflow
+from MRDeltaNetLib.mrml.sitting.inputs import OUTLINES
 from MRDeltaNetLib.workflow import Outline
-from MRDeltaNetPanel import inputs as given
 from MRDeltaNetPanel.editor import Editor
 from MRDeltaNetPanel.pages.page import Page
 from MRDeltaNetPanel.translating import libraryText
@@ -58,14 +58,13 @@ class TumourPage(Page):
         """
         self.role = role
         (self.ui.preButton if role == "pre" else self.ui.postButton).checked = True
-        volumeName, _segmentationName, segmentId = given.OUTLINES[role]
-        volume = getattr(self.parameters, volumeName)
+        volume = self.parameters.preVolume if role == "pre" else self.parameters.postVolume
         if volume is None:
             self.editor.edit(None, None, None)
             return
         views = self.panel.views.sliceNodes()
         segmentation = self.logic.segmentation(self.parameters, role, () if not views else (views[0 if role == "pre" else 1],))
-        self.editor.edit(segmentation, volume, segmentId)
+        self.editor.edit(segmentation, volume, OUTLINES[role][2])
         self.panel.refreshSoon()
 
     def carryOver(self) -> None:
