@@ -327,7 +327,7 @@ def test_every_map_that_a_result_can_hold_has_a_name_and_only_those_that_are_the
     box, before = ui(panel, "explain").mapBox, panel.views.compositeNodes()[0]
     offered = [box.itemData(index) for index in range(box.count)]
     assert set(offered) == {*panel.logic.maps(case), "none"} and "gradcam_pre" not in offered and box.currentText == Map.ATTENTION_POST.label()
-    made = another_map(case, "gradcam_pre")
+    made = another_map(panel, case, "gradcam_pre")
     panel.refreshSoon()
     application.process_events(0.5)
     assert "gradcam_pre" in [box.itemData(index) for index in range(box.count)] and box.currentText == Map.ATTENTION_POST.label()
@@ -340,7 +340,7 @@ def test_every_map_that_a_result_can_hold_has_a_name_and_only_those_that_are_the
     assert box.currentText == Map.NONE.label() and before.GetForegroundVolumeID() is None
 
 
-def another_map(case, key):
+def another_map(panel, case, key):
     """One more map in the scene, with the voxels of attention."""
     import slicer
 
@@ -366,7 +366,7 @@ def lines_of(box):
 
 def test_maps_stand_in_the_order_of_the_verdict_and_what_failed_is_never_shown_by_itself(application, panel, case):
     from MRDeltaNetPanel.parameters import Map
-    another_map(case, "gradcam_post")
+    another_map(panel, case, "gradcam_post")
     judge(case, default="gradcam", passed=["change", "gradcam"], failed=["attention"])
     panel.go("explain")
     application.process_events(0.4)
