@@ -455,7 +455,7 @@ def test_texts_are_translated_on_buttons_hints_and_tooltips(tmp_path):
     pytest.importorskip("slicer", reason="needs slicer-core (pip install 'mrdeltanet[scene]')")
     from Testing.standins.application import standin_application
     words = {("workflow.steps", "Align"): "Zarovnat", ("workflow.standing", "Choose the scans before and after treatment."): "Vyberte oba snimky.",
-             ("workflow.blocks", "First choose two scans."): "Nejdriv dva snimky.", ("MRDeltaNetPanel.parameters", "Rigid (recommended)"): "Tuhe",
+             ("workflow.blocks", "First choose two scans."): "Nejdriv dva snimky.", ("workflow.telling", "Rigid (recommended)"): "Tuhe",
              ("pages.report", "No report yet."): "Zatim nic.", ("MRDeltaNet", "to do"): "zbyva"}
     with standin_application(tmp_path, translations=words) as application:
         panel = application.open_module(MODULE)
