@@ -24,7 +24,7 @@ from MRDeltaNetLib import workflow  # noqa: E402
 from MRDeltaNetPanel.following import Following  # noqa: E402
 from MRDeltaNetPanel.logic import MRDeltaNetLogic  # noqa: E402
 from MRDeltaNetPanel.pages.page import embolden  # noqa: E402
-from MRDeltaNetPanel.translating import libraryText  # noqa: E402
+from MRDeltaNetPanel.translating import errorText, libraryText  # noqa: E402
 from MRDeltaNetPanel.watching import Watching  # noqa: E402
 
 STATES = {"TO_DO": ("\u25cb", _("to do")), "DONE": ("\u2713", _("done")), "WARNING": ("!", _("needs a look"))}
@@ -194,7 +194,7 @@ class MRDeltaNetWidget(Following, Watching, ScriptedLoadableModuleWidget, VTKObs
         """What was refused or went wrong, in one dialog; what the user himself declined is no error."""
         from MRDeltaNetLib.errors import Cancelled
         display = slicer.util.infoDisplay if isinstance(error, Cancelled) else slicer.util.errorDisplay
-        display(error.text(), windowTitle=_("MRDeltaNet"), detailedText="\n".join(getattr(error, "tail", ())))
+        display(errorText(error), windowTitle=_("MRDeltaNet"), detailedText="\n".join(getattr(error, "tail", ())))
 
     def refreshSoon(self, caller: Any = None, event: Any = None) -> None:
         """Look at everything anew when the scene has come to rest."""

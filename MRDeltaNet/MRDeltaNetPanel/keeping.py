@@ -1,8 +1,7 @@
-"""The logic's part that keeps results: the report for the web browser, the result folder, the scene."""
+"""The logic's part that keeps results where Slicer does it: the report for the web browser, the scene."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from MRDeltaNetLib.io.atomic import write_text
 
 
 class Keeping:
-    """Mixed into the logic; `self.session` and `self.lastResult` are the logic's."""
+    """Mixed into the logic; `self.session` is the logic's."""
 
     def reportFile(self, parameters: Any) -> Path:
         """The report as a file that a web browser opens; written from the scene, so that it is there after a scene was loaded too.
@@ -27,22 +26,6 @@ class Keeping:
         path = self.session.path(files.REPORT)
         write_text(path, parameters.report.GetText())
         return path
-
-    def saveResult(self, folder: Path) -> tuple[str, ...]:
-        """Copy every file of the last result; the manifest comes last, so that a folder with it is whole.
-
-        folder   new, empty, or one that holds an earlier result
-        returns  the files' names
-        raises   UsageError MRD-E847 if the files are not at hand; what io.results.check_output_folder raises
-        """
-        if self.lastResult is None:
-            raise UsageError(_("The files of this result are not at hand any more"), code="MRD-E847", fix=_("run again, then save"))
-        files.check_output_folder(folder)
-        with files.staged(folder) as unfinished:
-            for path in sorted(self.lastResult.iterdir()):
-                shutil.copyfile(path, unfinished / path.name)
-            names = tuple(sorted(path.name for path in unfinished.iterdir()))
-        return names
 
     def saveScene(self, path: Path) -> None:
         """Save the scene as .mrb; numbers and what they rest on are in its text nodes.

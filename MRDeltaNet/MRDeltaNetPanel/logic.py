@@ -7,119 +7,83 @@
     logic.segmentation(parameters, "pre")            # draw into it, or: logic.setMask(parameters, "pre", mask)
     logic.runAndWait("predict")
     print(logic.resultFacts(parameters)["p_pcr"])
+
+The work itself is a sitting of the library (MRDeltaNetLib.mrml.sitting), the same as behind the page in the browser.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import deque
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Mapping
 
+import SimpleITK as sitk
 import slicer
-from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 from MRDeltaNetLib import workflow
-from MRDeltaNetLib.errors import InputError, MRDeltaNetError, UsageError
-from MRDeltaNetLib.io import results as files
-from MRDeltaNetLib.io.bundle import MANIFEST, Bundle, read_bundle
-from MRDeltaNetLib.io.jobs import job_from_mapping
-from MRDeltaNetLib.io.transforms import write_transform
-from MRDeltaNetLib.mrml.kept import Kept
-from MRDeltaNetLib.mrml.worker import Failed, Finished, Progressed, Worker
-from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
-from MRDeltaNetPanel import inputs as given
-from MRDeltaNetPanel import aligning, asking, automatic, belonging, furthermaps, keeping, mapping, outlining, reading, results, sample, state
-from MRDeltaNetPanel.parameters import MRDeltaNetParameterNode, wrapped
-from MRDeltaNetPanel.session import Session
+from MRDeltaNetLib.io.bundle import Bundle, read_bundle
+from MRDeltaNetLib.mrml import overlays
+from MRDeltaNetLib.mrml.sitting import Door, Run, Sitting, aligning, asking, drawing, further, mapping, outlining, reading, results
+from MRDeltaNetLib.mrml.sitting.folder import Session
+from MRDeltaNetLib.mrml.sitting.inputs import Inputs
+from MRDeltaNetPanel import automatic, headers, keeping, packages, sample
+from MRDeltaNetPanel.choices import SceneChoices
+from MRDeltaNetPanel.parameters import Map, MRDeltaNetParameterNode, wrapped
 from MRDeltaNetPanel.translating import libraryText
 
 MODEL_SETTING = "MRDeltaNet/ModelFolder"
-LOG_LINES = 200
+
+STRENGTH = ("mapThreshold", "mapOpacity")
+"""Parameters that say how strongly a map is shown: no step's state depends on them."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run that goes on.
-
-    step     "align", "predict", "report", "sample", furthermaps.STEP, or one of automatic.STEPS
-    out      where it writes
-    nodes    ids of both volumes: nothing else of the scene is held on to, because the user may close it meanwhile
-    restsOn  fingerprint of what it was given
-    asked    methods of explanation that were named
-    """
-
-    step: str
-    out: Path
-    nodes: tuple[str | None, ...] = ()
-    restsOn: Mapping[str, str] = field(default_factory=dict)
-    asked: tuple[str, ...] = ()
-
-
-class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Aligning, mapping.Maps, asking.Asking,
-                      furthermaps.FurtherMaps, automatic.Automatic, keeping.Keeping, ScriptedLoadableModuleLogic):
+class MRDeltaNetLogic(automatic.Automatic, keeping.Keeping, ScriptedLoadableModuleLogic):
     """One sitting with one pair of scans. Everything heavy happens in a child process; the scene is touched in poll() and in the other
-    public methods only, which belong on the main thread."""
+    public methods only, which belong on the main thread. Most methods take the parameter node whose choices they are about."""
 
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
-        self.session, self.kept = Session(), Kept()
-        self.run: Run | None = None
-        self.lastResult: Path | None = None
         self.beforeDrawing: Callable[[Any], None] = lambda segmentation: None
-        self.log: deque[str] = deque(maxlen=LOG_LINES)
-        self._worker: Worker | None = None
-        self._bundle: tuple[Path, float, Bundle] | None = None
-        self._runs = 0
+        door = Door(header_of=headers.dicomHeader, translate=libraryText, model_folder=lambda: self.modelFolder, job={"no_scene": True},
+                    packages=lambda: {"missing_packages": packages.missing(), "packages_fit": packages.canBeInstalled()})
+        self.sitting = Sitting(SceneChoices(self.getParameterNode), door, base=Path(slicer.app.temporaryPath))
 
     def getParameterNode(self) -> MRDeltaNetParameterNode:
         """The choices and nodes of this sitting, made if need be."""
         return wrapped(ScriptedLoadableModuleLogic.getParameterNode(self))
 
+    def sittingWith(self, parameters: MRDeltaNetParameterNode | None) -> Sitting:
+        """The sitting, looking at these choices from now on. parameters: None for those of the scene"""
+        self.sitting.choices = SceneChoices(self.getParameterNode if parameters is None else lambda: parameters)
+        return self.sitting
+
     # What is there
 
-    def inputs(self, parameters: MRDeltaNetParameterNode, withAlignment: bool = True) -> given.Inputs:
-        """The pair as it is in the scene, read anew whatever is kept; see inputs.read.
-
-        raises  UsageError MRD-E842 unless both scans are chosen; InputError if one cannot be used
-        """
-        if parameters.preVolume is None or parameters.postVolume is None:
-            raise UsageError(_("Two scans are needed"), code="MRD-E842", fix=_("choose the scan before and the scan after treatment"))
-        self.kept.forget()                               # voxels may have been written without a word to VTK: a run rests on what is there
-        return given.read(parameters, Kept(), withAlignment)
+    def inputs(self, parameters: MRDeltaNetParameterNode, withAlignment: bool = True) -> Inputs:
+        """The pair as it is in the scene, read anew whatever is kept. raises as Sitting.inputs"""
+        return self.sittingWith(parameters).inputs(withAlignment)
 
     def reading(self, parameters: MRDeltaNetParameterNode) -> reading.Reading:
         """One look at the chosen pair, for everything that is shown of it; what has not changed since the last look is not read again."""
-        return reading.readScene(parameters, self.kept)
+        return self.sittingWith(parameters).reading()
 
     def findings(self, parameters: MRDeltaNetParameterNode) -> workflow.Findings:
         """What the two scans say about each other, in words: order, interval, modality, geometry."""
-        return reading.findings(parameters, self.kept)
+        return reading.findings(self.sittingWith(parameters).look())
 
     def situation(self, parameters: MRDeltaNetParameterNode, seen: reading.Reading | None = None) -> workflow.Situation:
-        """Everything that the steps' states depend on.
-
-        seen  what a look just found; None: look now
-        """
-        return state.situation(self, parameters, seen or self.reading(parameters), self.kept)
+        """Everything that the steps' states depend on. seen: what a look just found; None: look now"""
+        return self.sittingWith(parameters).situation(seen or self.reading(parameters))
 
     def look(self, situation: workflow.Situation) -> dict[str, workflow.StepView]:
         """Step -> its state, what to do next, and whether its run may start."""
-        return workflow.look(situation, translate=libraryText)
+        return self.sitting.steps(situation)
 
     def bundle(self) -> Bundle:
-        """What the chosen model says of itself; its weights are read and checked by the run.
-
-        raises  InputError if the folder holds no whole bundle
-        """
-        folder = self.modelFolder or resource(DEMO_BUNDLE)
-        manifest = folder / MANIFEST
-        changed = manifest.stat().st_mtime if manifest.is_file() else 0.0
-        if self._bundle is None or self._bundle[:2] != (folder, changed):
-            self._bundle = (folder, changed, read_bundle(folder, weights=False))
-        return self._bundle[2]
+        """What the chosen model says of itself. raises InputError if the folder holds no whole bundle"""
+        return self.sitting.bundle()
 
     @property
     def modelFolder(self) -> Path | None:
@@ -139,195 +103,219 @@ class MRDeltaNetLogic(belonging.Belonging, outlining.Outlining, aligning.Alignin
 
     def resultFacts(self, parameters: MRDeltaNetParameterNode) -> dict[str, Any] | None:
         """result.json of the last prediction or report; None before there is one."""
-        return results.facts(parameters.result)
+        return self.sittingWith(parameters).result_facts()
 
     def alignmentFacts(self, parameters: MRDeltaNetParameterNode) -> dict[str, Any] | None:
         """result.json of the run that made the alignment; None before there is one."""
-        return None if parameters.alignment is None else results.facts(parameters.alignmentResult)
+        return self.sittingWith(parameters).alignment_facts()
 
-    def fingerprint(self, step: str, pair: given.Inputs, parameters: MRDeltaNetParameterNode) -> dict[str, str]:
+    def fingerprint(self, step: str, pair: Inputs, parameters: MRDeltaNetParameterNode) -> dict[str, str]:
         """What a step's result rests on now: the same parts as workflow.PARTS."""
-        if step == "align":
-            return pair.fingerprint(options={"registration": parameters.registration.value})
-        if step == "report":
-            return pair.fingerprint(completeResponse=parameters.completeResponse, options={"mrtrg": parameters.mrtrg.value} if parameters.mrtrg.value else None)
-        return pair.fingerprint(completeResponse=parameters.completeResponse, model=self._modelDigest(),
-                                options={"outlineStepMm": parameters.outlineStepMm, "allMembers": parameters.allMembers})
+        return self.sittingWith(parameters).fingerprint(step, pair)
+
+    def settleOutlines(self, parameters: MRDeltaNetParameterNode) -> None:
+        """Outlines, alignment and results go with their scans when others are chosen, outlines come back with them."""
+        self.sittingWith(parameters).settle()
+
+    def choices(self, parameters: MRDeltaNetParameterNode) -> tuple[dict[str, str], dict[str, str]]:
+        """Every parameter as its node holds it: how strongly maps are shown, and all else with the nodes that are chosen."""
+        node = parameters.parameterNode
+        texts = {name: node.GetParameter(name) for name in node.GetParameterNames()}
+        roles = [node.GetNthNodeReferenceRole(index) for index in range(node.GetNumberOfNodeReferenceRoles())]
+        strength = {name: texts.pop(name) for name in STRENGTH if name in texts}
+        return strength, texts | {role: node.GetNodeReferenceID(role) or "" for role in roles}
+
+    # Outlines and alignment
+
+    def segmentation(self, parameters: MRDeltaNetParameterNode, role: str, views: tuple[Any, ...] = ()) -> Any:
+        """The segmentation of a scan ("pre" or "post"), made if need be; views: slice nodes that alone show it, none: those that show it now."""
+        return outlining.segmentation(self.sittingWith(parameters).choices, role, views)
+
+    def keepOutlinesApart(self, parameters: MRDeltaNetParameterNode, views: tuple[Any, ...]) -> None:
+        """Each outline in its own scan's view alone; views: slice nodes, before and after, none: every view shows both."""
+        outlining.keep_outlines_apart(self.sittingWith(parameters).choices, views)
+
+    def uncertainBorders(self, parameters: MRDeltaNetParameterNode, role: str) -> list[Any]:
+        """Segmentation nodes beside a scan's outlines ("pre" or "post"): where the program that drew was not sure."""
+        return outlining.uncertain_borders(self.sittingWith(parameters).choices, role)
+
+    def setMask(self, parameters: MRDeltaNetParameterNode, role: str, mask: sitk.Image) -> None:
+        """Put a mask, above 0 counts, into an outline: "pre", "post" or "residual"."""
+        outlining.set_mask(self.sittingWith(parameters).choices, role, mask)
+
+    def carryOver(self, parameters: MRDeltaNetParameterNode) -> None:
+        """Lay the first outline on the second scan as a suggestion. raises InputError MRD-E834 without an alignment"""
+        outlining.carry_over(self.sittingWith(parameters).choices)
+
+    def outlineState(self, parameters: MRDeltaNetParameterNode, role: str) -> workflow.Outline:
+        """How far an outline is."""
+        return outlining.outline_state(self.sittingWith(parameters).look(), role)
+
+    def sizes(self, parameters: MRDeltaNetParameterNode) -> dict[str, float | None] | None:
+        """Volumes, diameters and their changes as a run would write them; None without any outline, or where statements contradict."""
+        return outlining.sizes(self.sittingWith(parameters).look())
+
+    def tumourCentre(self, parameters: MRDeltaNetParameterNode) -> tuple[float, float, float] | None:
+        """The middle of the first scan's outline, LPS, mm; None without one."""
+        return outlining.tumour_centre(self.sittingWith(parameters).look())
+
+    def remarks(self, parameters: MRDeltaNetParameterNode, role: str) -> dict[str, Any]:
+        """What the drawing run told of an outline ("pre" or "post"), while it is as the program drew it; else nothing."""
+        return drawing.remarks(self.sittingWith(parameters).choices, role)
+
+    def forgetAlignment(self, parameters: MRDeltaNetParameterNode) -> None:
+        """Take the scan after treatment and all that lies on it out of the transform, and remove the transform."""
+        aligning.forget_alignment(self.sittingWith(parameters).choices)
+
+    def squares(self, parameters: MRDeltaNetParameterNode) -> Any:
+        """A volume of squares of both scans in turns, for judging the alignment."""
+        return aligning.squares(self.sittingWith(parameters).choices)
+
+    # Maps and the point query
+
+    def chosenMap(self, parameters: MRDeltaNetParameterNode) -> Map:
+        """The map that is shown: the reader's choice as far as it is there, before one what the model's tests chose; Map.NONE for none."""
+        return Map(mapping.chosen_map(self.sittingWith(parameters).choices) or Map.NONE.value)
+
+    def offeredMaps(self, parameters: MRDeltaNetParameterNode) -> tuple[workflow.MapGroup, ...]:
+        """The maps that there are, as the model's tests order them."""
+        return mapping.offered_maps(self.sittingWith(parameters).choices, libraryText)
+
+    def judged(self, parameters: MRDeltaNetParameterNode) -> Mapping[str, Any]:
+        """What is known of the model that made the maps, its tests' verdict among it."""
+        return mapping.judged(self.sittingWith(parameters).choices)
+
+    def shownMap(self, parameters: MRDeltaNetParameterNode) -> dict[str, Any]:
+        """"pre" or "post" -> the chosen map's volume, its threshold and legend as chosen; the other legends hidden."""
+        return mapping.shown_map(self.sittingWith(parameters).choices)
+
+    def strongestPlace(self, parameters: MRDeltaNetParameterNode) -> tuple[float, float, float] | None:
+        """The middle of where the shown map is largest by size, LPS of the first scan, mm; None without a map."""
+        return mapping.strongest_place(self.sittingWith(parameters).choices)
+
+    def maps(self, parameters: MRDeltaNetParameterNode) -> dict[str, Any]:
+        """Map -> its volume node, of both chosen scans."""
+        return results.maps(self.sittingWith(parameters).choices)
+
+    def mapIds(self, parameters: MRDeltaNetParameterNode) -> tuple[str, ...]:
+        """Ids of the maps that there are: the views are laid anew when they change."""
+        return mapping.map_ids(self.sittingWith(parameters).choices)
+
+    def hideLegends(self, parameters: MRDeltaNetParameterNode) -> None:
+        """A legend stays in a view after its map has left it."""
+        mapping.hide_legends(self.sittingWith(parameters).choices)
+
+    def remakeLegends(self, shown: dict[str, Any]) -> None:
+        """Slicer draws a legend only in views that were there, with the map as a layer, when the legend was made.
+
+        shown  of shownMap, laid over the views already
+        """
+        for node in shown.values():
+            overlays.remake_legend(node)
+
+    def furtherMethods(self, parameters: MRDeltaNetParameterNode) -> tuple[workflow.MapGroup, ...]:
+        """The methods that can still be asked, as the model's tests order them; some with the reason why not now."""
+        return further.methods(self.sittingWith(parameters), libraryText)
+
+    def whyNoPoint(self, parameters: MRDeltaNetParameterNode) -> str | None:
+        """Why no place can be asked about; None if one can."""
+        return None if asking.can_ask(self.lastResult) else libraryText(asking.NO_POINT)
+
+    def startPicking(self, parameters: MRDeltaNetParameterNode, views: tuple[Any, ...]) -> None:
+        """Wait for a click that sets the point, on the scan after treatment.
+
+        views  slice nodes of both scans; the point may be set in the second one's only
+        """
+        point = asking.clear_points(self.sittingWith(parameters).choices, views[:1], views[1:])
+        logic = slicer.modules.markups.logic()
+        logic.SetActiveList(point)
+        logic.StartPlaceMode(False)
+
+    def ask(self, parameters: MRDeltaNetParameterNode) -> Any:
+        """Where in the first scan the place of the point was compared with; the answer's node moves there. raises as asking.ask"""
+        return asking.ask(self.sittingWith(parameters).choices, self.lastResult)
 
     # Runs
 
     @property
     def running(self) -> bool:
         """Whether a run goes on."""
-        return self.run is not None
+        return self.sitting.running
+
+    @property
+    def run(self) -> Run | None:
+        """The run that goes on."""
+        return self.sitting.run
+
+    @property
+    def lastResult(self) -> Path | None:
+        """The folder of the last run that measured or predicted; None where it is not at hand."""
+        return self.sitting.last_result
+
+    @property
+    def session(self) -> Session:
+        """The files of the sitting."""
+        return self.sitting.session
+
+    @property
+    def log(self) -> deque[str]:
+        """The last lines that runs left, in English."""
+        return self.sitting.log
 
     def start(self, step: str, parameters: MRDeltaNetParameterNode | None = None) -> None:
-        """Start a step in a child process; poll() tells how it goes.
-
-        step    "align" (from scratch), "predict", or "report" (with the prediction made anew where there is one)
-        raises  UsageError MRD-E843 if another run goes on; what inputs() and the job's validation raise; EnvironmentProblem
-        """
-        parameters = parameters or self.getParameterNode()
-        self._refuseSecondRun()
-        if step == "report" and (facts := self.resultFacts(parameters)) is not None and facts["p_pcr"] is not None:
-            step = "predict"                             # a report alone would take the prediction out of the scene
-        self.settleOutlines(parameters)
-        pair = self.inputs(parameters, withAlignment=step != "align")
-        if step == "predict":
-            self.bundle()
-        out = self._freshFolder(step)
-        restsOn = self.fingerprint(step, pair, parameters)
-        self._worker = Worker(self.session.path("job"))
-        self._worker.start(job_from_mapping(self._job(step, pair, parameters, out)))
-        self.run = self._runOf(step, out, parameters, restsOn)
+        """Start "align", "predict" or "report" in a child process; poll() tells how it goes. raises as Sitting.start"""
+        self.sittingWith(parameters).start(step)
 
     def startSample(self) -> None:
         """Start the simulation of the sample pair; poll() loads it when it is done."""
-        self._refuseSecondRun()
-        out = self._freshFolder(sample.STEP)
-        self._worker = Worker(self.session.path("job"))
-        self._worker.start_command(sample.command(sys.executable, out))
-        self.run = Run(sample.STEP, out)
+        sitting = self.sittingWith(None)
+        sitting.refuse_second_run()
+        out = sitting.fresh_folder(sample.STEP)
+        sitting.start_other(sample.STEP, lambda worker: worker.start_command(sample.command(sys.executable, out)), out,
+                            lambda folder: sample.load(folder, self.getParameterNode(), self), of_this_pair=False)
+
+    def startAutomatic(self, parameters: MRDeltaNetParameterNode, role: str) -> None:
+        """Let the chosen model draw on one scan ("pre" or "post"), in a child process; poll() tells how it goes. raises as drawing.start"""
+        drawing.start(self.sittingWith(parameters), role, self.segmentationModel, lambda segmentation: self.beforeDrawing(segmentation))
+
+    def startMaps(self, parameters: MRDeltaNetParameterNode, methods: tuple[str, ...] | str) -> None:
+        """Ask methods (of config.EXPLAIN_METHODS, or workflow.OFFERED) about the prediction that is shown. raises as further.start"""
+        further.start(self.sittingWith(parameters), methods)
+
+    def makeMaps(self, parameters: MRDeltaNetParameterNode, methods: tuple[str, ...] | str, timeoutS: float = 600.0) -> list[Any]:
+        """startMaps, and come back when they are there; for scripts and tests. Returns and raises as runAndWait."""
+        self.startMaps(parameters, methods)
+        return self.sitting.wait(timeoutS)
 
     def poll(self) -> list[Any]:
         """What has happened since the last call, as mrml.worker's events; a finished run's result is in the scene when this returns.
         Never waits. A result that could not be brought in is a Failed."""
-        return [] if self._worker is None else [self._settled(event) for event in self._worker.poll()]
+        return self.sittingWith(None).poll()
 
     def runAndWait(self, step: str, parameters: MRDeltaNetParameterNode | None = None, timeoutS: float = 600.0) -> list[Any]:
-        """Do a step and come back when it is done; for scripts and tests.
-
-        returns  its events
-        raises   the error that stopped it; UsageError MRD-E844 if it takes longer than timeoutS
-        """
-        self.start(step, parameters)
-        return self._waited(timeoutS)
+        """Do a step and come back when it is done; for scripts and tests. Returns and raises as Sitting.wait."""
+        return self.sittingWith(parameters).run_and_wait(step, timeoutS)
 
     def samplePair(self) -> list[Any]:
         """Simulate the sample pair, wait, and load it; returns both volume nodes."""
         self.startSample()
-        self._waited(sample.TIMEOUT_S)
+        self.sitting.wait(sample.TIMEOUT_S)
         parameters = self.getParameterNode()
         return [parameters.preVolume, parameters.postVolume]
 
     def cancel(self) -> None:
         """Ask the run to stop; poll() tells when it has."""
-        if self._worker is not None:
-            self._worker.cancel()
+        self.sitting.cancel()
+
+    def resultFolder(self, parameters: MRDeltaNetParameterNode) -> Path | None:
+        """The folder of the run whose result is in the scene; None if it is not at hand."""
+        return results.folder_at_hand(self.sittingWith(parameters).choices, self.lastResult)
+
+    def saveResult(self, folder: Path) -> tuple[str, ...]:
+        """Copy every file of the last result; returns their names. raises as Sitting.save_result"""
+        return self.sitting.save_result(folder)
 
     def close(self) -> None:
         """Stop whatever runs, at once, remove the session's files, and keep nothing of the scene; may be called again."""
-        if self._worker is not None:
-            self._worker.close()
-        self._worker = self.run = self.lastResult = None
-        self.session.close()
-        self.kept.forget()
-
-    # Inside
-
-    def _modelDigest(self) -> str:
-        """SHA-256 of the chosen model; empty, and so unlike that of any result, while its folder cannot be read."""
-        try:
-            return self.bundle().sha256
-        except MRDeltaNetError:
-            return ""
-
-    def _refuseSecondRun(self) -> None:
-        if self.running:
-            raise UsageError(_("Another run goes on"), code="MRD-E843", fix=_("wait until it is done, or cancel it"))
-
-    def _runOf(self, step: str, out: Path, parameters: MRDeltaNetParameterNode, restsOn: Mapping[str, str] | None = None,
-               asked: tuple[str, ...] = ()) -> Run:
-        return Run(step, out, _ids(parameters), restsOn or {}, asked)
-
-    def _freshFolder(self, step: str) -> Path:
-        self._runs += 1
-        return self.session.path(f"{step}{self._runs}")
-
-    def _job(self, step: str, pair: given.Inputs, parameters: MRDeltaNetParameterNode, out: Path) -> dict[str, Any]:
-        """The job of a step, by the names of a job file; its input files are written."""
-        job: dict[str, Any] = {"out": str(out), "registration": parameters.registration.value, "complete_response": parameters.completeResponse,
-                               "steps": list(workflow.job_steps(step)), "device": parameters.device.value,
-                               "no_scene": True}
-        job |= {"mrtrg": parameters.mrtrg.value} if parameters.mrtrg.value else {}
-        job |= {role: str(self.session.write(role, image)) for role, image in pair.scans.items()}
-        job |= {f"{role}_mask": str(self.session.write(f"{role}_mask", mask)) for role, mask in pair.masks.items()}
-        job |= self.writeDrawings(parameters, pair.masks)
-        job |= {f"{role}_header": str(path) for role, path in pair.headers.items() if path is not None}
-        if pair.transform is not None:
-            job["transform"] = str(self._acceptedTransform(pair, parameters))
-        if step == "predict":
-            job |= {"outline_step_mm": parameters.outlineStepMm, "members": "all" if parameters.allMembers else "first"}
-            job |= {} if self.modelFolder is None else {"model": str(self.modelFolder)}
-            job |= {"explain_methods": list(more)} if (more := self.methodsToRepeat(parameters)) else {}
-        return job
-
-    def _acceptedTransform(self, pair: given.Inputs, parameters: MRDeltaNetParameterNode) -> Path:
-        """The alignment as a file, and beside it the result of the run that made it, so that the next run knows which masks it left out."""
-        folder = self.session.path("accepted")
-        folder.mkdir(exist_ok=True)
-        write_transform(pair.transform, folder / files.TRANSFORM)
-        if results.facts(parameters.alignmentResult) is not None:
-            (folder / files.RESULT).write_text(parameters.alignmentResult.GetText(), encoding="utf-8")
-        return folder / files.TRANSFORM
-
-    def _waited(self, timeoutS: float) -> list[Any]:
-        events = [self._settled(event) for event in self._worker.wait(timeoutS)]
-        if self.running:
-            self._worker.close()
-            self.run = None
-            raise UsageError(_("The run took longer than it was given"), code="MRD-E844", found=f"{timeoutS:g} s", fix=_("give it more time"))
-        for event in events:
-            if isinstance(event, Failed):
-                raise MRDeltaNetError(event.what, code=event.code, found=event.found, fix=event.fix)
-        return events
-
-    def _settled(self, event: Any) -> Any:
-        """Take notice of an event; a finished run's result goes into the scene."""
-        if isinstance(event, Progressed):
-            return event
-        run, self.run = self.run, None
-        if isinstance(event, Finished):
-            event = self._broughtIn(run, event)
-        elif run.step == furthermaps.STEP:               # each method's maps are whole when they are written: what is there stays
-            self._broughtIn(run, event)
-        self.log.append(event.text() if isinstance(event, Failed) else f"{run.step}: {type(event).__name__.lower()}")
-        self.log.extend(getattr(event, "tail", ()))
-        return event
-
-    def _broughtIn(self, run: Run, event: Any) -> Any:
-        """The event, or a Failed where the result could not be brought into the scene."""
-        try:
-            self._bringIn(run, getattr(event, "summary", {}))
-        except MRDeltaNetError as error:
-            return Failed(error.code, error.what, error.found, error.fix, error.exit_status)
-        except (OSError, RuntimeError, ValueError, KeyError) as fault:      # ours, or a disk's: told, so that the panel goes on
-            return Failed("MRD-E899", _("The result could not be brought into the scene"), type(fault).__name__, _("copy the diagnostics and report them"), None)
-        return event
-
-    def _bringIn(self, run: Run, summary: Mapping[str, Any]) -> None:
-        parameters = self.getParameterNode()
-        if run.step == sample.STEP:
-            sample.load(run.out, parameters, self)
-            return
-        if _ids(parameters) != run.nodes:
-            raise InputError(_("The scans were changed or removed while the run went on, so its result was not brought in"), code="MRD-E845",
-                             fix=_("choose both scans and start again"))
-        for role, step in automatic.STEPS.items():
-            if run.step == step:
-                self.beforeDrawing(getattr(parameters, given.OUTLINES[role][1]))     # strokes that were drawn meanwhile come back by undo
-                self.bringAutomatic(parameters, role, run.out)
-                self.keepRemarks(parameters, role, summary)
-                return
-        if run.step == furthermaps.STEP:
-            self.bringMaps(parameters, run)
-            return
-        bring = results.bringAlignment if run.step == "align" else results.bringResult
-        bring(parameters, run.out, run.restsOn)
-        if run.step != "align":
-            self.lastResult = run.out
-
-
-def _ids(parameters: MRDeltaNetParameterNode) -> tuple[str | None, ...]:
-    """Ids of both volumes, None where none is chosen."""
-    return tuple(None if node is None else node.GetID() for node in (parameters.preVolume, parameters.postVolume))
+        self.sitting.close()
+        self.sittingWith(None)

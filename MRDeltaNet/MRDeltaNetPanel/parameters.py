@@ -16,6 +16,7 @@ from MRDeltaNetLib import workflow
 from MRDeltaNetLib.coding import MRTRG_WORDS
 from MRDeltaNetLib.colours import OVERLAY_OPACITY, OVERLAY_THRESHOLD
 from MRDeltaNetLib.mrml.overlays import MAPS
+from MRDeltaNetLib.workflow import telling
 from MRDeltaNetPanel.translating import libraryText
 
 
@@ -29,8 +30,7 @@ class Registration(enum.Enum):
 
     def label(self) -> str:
         """The text in the panel."""
-        return {"rigid": _("Rigid (recommended)"), "affine": _("Affine"), "deformable": _("Rigid, and bent for looking"),
-                "none": _("None: they lie on each other already")}[self.value]
+        return libraryText(telling.REGISTRATIONS[self.value])
 
 
 class Device(enum.Enum):
@@ -58,7 +58,7 @@ class Grade(enum.Enum):
 
     def label(self) -> str:
         """The text in the panel."""
-        return f"{self.value}: {libraryText(MRTRG_WORDS[self.value])}" if self.value else _("Not given")
+        return f"{self.value}: {libraryText(MRTRG_WORDS[self.value])}" if self.value else libraryText(telling.NOT_GIVEN)
 
 
 class _Named(enum.Enum):

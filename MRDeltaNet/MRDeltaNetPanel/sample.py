@@ -15,7 +15,7 @@ from slicer.i18n import tr as _
 from MRDeltaNetLib.mrml import hierarchy
 from MRDeltaNetLib.processes.launching import module_command
 from MRDeltaNetLib.mrml.nodes import image_to_node
-from MRDeltaNetPanel.inputs import OUTLINES
+from MRDeltaNetLib.mrml.sitting.inputs import OUTLINES
 
 CATEGORY = "MRDeltaNet"
 NAME = "MRDeltaNet simulated pair"

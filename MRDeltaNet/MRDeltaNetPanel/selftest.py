@@ -16,10 +16,11 @@ import slicer
 
 from MRDeltaNetLib.io.gate.grids import same_grid
 from MRDeltaNetLib.mrml import alignment
+from MRDeltaNetLib.mrml.overlays import MAPS
 from MRDeltaNetLib.mrml.scans import scan_from_node
 from MRDeltaNetLib.mrml.worker import Finished, Stopped
 from MRDeltaNetLib.workflow import Outline
-from MRDeltaNetPanel import packages, results
+from MRDeltaNetPanel import packages
 
 STOP_S = 30.0
 """A run that was asked to stop is gone within this, seconds."""
@@ -114,13 +115,15 @@ def _predicted(logic: Any, parameters: Any) -> None:
     logic.runAndWait("predict", parameters)
     facts = logic.resultFacts(parameters)
     _holds(0 <= facts["p_pcr_low"] <= facts["p_pcr"] <= facts["p_pcr_high"] <= 1, "the probability lies in its range")
-    for key, node in results.maps(parameters).items():
+    for key, node in logic.maps(parameters).items():
         base = parameters.preVolume if key.endswith("_pre") else parameters.postVolume
         _holds(same_grid(scan_from_node(node, node.GetParentTransformNode()), scan_from_node(base, base.GetParentTransformNode())),
                f"the map {key} lies on its scan")
-    _holds(len(results.maps(parameters)) == 3, "there are three maps")
+    made = set(logic.maps(parameters))
+    _holds(made == set(facts["maps"]) & set(MAPS) and {"attention_pre", "attention_post", "change_post"} <= made, "every map of the result is in the scene")
     logic.makeMaps(parameters, ("gradcam", "null"))
-    _holds(len(results.maps(parameters)) == 7 and logic.resultFacts(parameters)["p_pcr"] == facts["p_pcr"], "further maps come in and change no number")
+    added = set(logic.maps(parameters)) - made
+    _holds(added == {"gradcam_pre", "gradcam_post", "null_pre", "null_post"} and logic.resultFacts(parameters)["p_pcr"] == facts["p_pcr"], "further maps come in and change no number")
     _holds(not logic.situation(parameters).prediction.stale, "the prediction is as fresh as before")
 
 

@@ -7,11 +7,14 @@ under the file that asks. The library marks its texts and knows no language; so 
 from __future__ import annotations
 
 from string import Formatter
+from typing import Any
 
 from slicer.i18n import translate
 
-CONTEXTS = ("workflow.steps", "workflow.standing", "workflow.blocks", "workflow.changes", "workflow.scans", "workflow.maps", "workflow.telling", "MRDeltaNetLib.coding",
-            "sitting.runs", "sitting.asking", "sitting.results", "sitting.further")
+from MRDeltaNetLib.errors import MRDeltaNetError
+
+CONTEXTS = ("workflow.steps", "workflow.standing", "workflow.blocks", "workflow.changes", "workflow.scans", "workflow.maps", "workflow.telling", "sitting.runs",
+            "sitting.asking", "sitting.results", "sitting.further", "sitting.drawing", "sitting.keeping", "MRDeltaNetLib.coding")
 """Files of MRDeltaNetLib that hold texts for people, as Slicer names them: folder.file."""
 
 
@@ -25,6 +28,15 @@ def libraryText(text: str) -> str:
         if found != text and _placeholders(found) == _placeholders(text):
             return found
     return text
+
+
+def errorText(error: Any) -> str:
+    """The whole message of an error or a failed run, in the user's language as far as the library marked its texts.
+
+    error  MRDeltaNetError or mrml.worker's Failed
+    """
+    what, found, fix = (libraryText(text) for text in (error.what, error.found, error.fix))
+    return MRDeltaNetError(what, code=error.code, found=found, fix=fix).text()
 
 
 def _placeholders(text: str) -> set[str]:

@@ -14,7 +14,7 @@ import slicer
 
 from MRDeltaNetLib.mrml import comparing
 from MRDeltaNetLib.mrml.nodes import ROLE
-from MRDeltaNetPanel.outlining import outlinesOf
+from MRDeltaNetLib.mrml.sitting.outlining import outlines_of
 
 LAYOUT = 72077
 """The number of our layout; a scene keeps it, so it never changes."""
@@ -58,7 +58,7 @@ def showOutlinesOf(pre: Any, post: Any) -> None:
 
     pre, post  volume nodes or None
     """
-    chosen = [*outlinesOf(pre, "pre"), *outlinesOf(post, "post")]
+    chosen = [*outlines_of(pre, "pre"), *outlines_of(post, "post")]
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
         display = node.GetDisplayNode()
         if display is None or node.GetAttribute(ROLE) is None:

@@ -53,7 +53,7 @@ def _filled(panel: Any, pair: Any, folder: Path) -> Any:
 
     from MRDeltaNetLib.io.results import write_results
     from MRDeltaNetLib.mrml.nodes import image_to_node
-    from MRDeltaNetPanel import results
+    from MRDeltaNetLib.mrml.sitting import results
     from Testing.made_up_result import complete_result
 
     def page(unfinished: Path) -> list[str]:
@@ -65,8 +65,8 @@ def _filled(panel: Any, pair: Any, folder: Path) -> Any:
     parameters.preVolume, parameters.postVolume = (image_to_node(image, slicer.mrmlScene, name) for image, name in ((pair.pre, "Before"), (pair.post, "After")))
     for role in ("pre", "post", "residual"):
         panel.logic.setMask(parameters, role, getattr(pair, f"{role}_mask"))
-    for step, bring in (("align", results.bringAlignment), ("predict", results.bringResult)):
-        bring(parameters, folder / "result", panel.logic.fingerprint(step, panel.logic.inputs(parameters), parameters))
+    for step, bring in (("align", results.bring_alignment), ("predict", results.bring_result)):
+        bring(panel.logic.sittingWith(parameters).choices, folder / "result", panel.logic.fingerprint(step, panel.logic.inputs(parameters), parameters))
     panel.refresh()
     return parameters
 

@@ -80,16 +80,16 @@ def fill(panel: Any, finished: Any) -> Any:
     import slicer
 
     from MRDeltaNetLib.mrml.nodes import image_to_node
-    from MRDeltaNetPanel import results
+    from MRDeltaNetLib.mrml.sitting import results
     result, folder = finished
     parameters = panel.parameters
     parameters.preVolume, parameters.postVolume = (image_to_node(result.images[role], slicer.mrmlScene, name)
                                                    for role, name in (("pre", "Before"), ("post", "After")))
     for role in ("pre", "post", "residual"):
         panel.logic.setMask(parameters, role, result.images[f"{role}_mask"])
-    results.bringAlignment(parameters, folder, panel.logic.fingerprint("align", panel.logic.inputs(parameters), parameters))
-    results.bringResult(parameters, folder, panel.logic.fingerprint("predict", panel.logic.inputs(parameters), parameters))
-    panel.logic.lastResult = folder
+    results.bring_alignment(panel.logic.sittingWith(parameters).choices, folder, panel.logic.fingerprint("align", panel.logic.inputs(parameters), parameters))
+    results.bring_result(panel.logic.sittingWith(parameters).choices, folder, panel.logic.fingerprint("predict", panel.logic.inputs(parameters), parameters))
+    panel.logic.sitting.last_result = folder
     panel.placeScans()
     panel.refresh()
     return parameters

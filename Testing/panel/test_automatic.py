@@ -13,6 +13,7 @@ from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.io.drawings import read_probability, source
 from MRDeltaNetLib.mrml import drawn, outlines
 from MRDeltaNetLib.mrml.scans import scan_from_node
+from MRDeltaNetLib.mrml.sitting import drawing
 from MRDeltaNetLib.workflow import Outline
 from Testing.nnunet_standin import DRAW, THRESHOLD, model_folder, python_that
 
@@ -70,7 +71,7 @@ def test_a_drawing_comes_in_as_a_suggestion_that_a_reader_makes_his_own(applicat
     assert np.array_equal(sitk.GetArrayFromImage(mask) > 0, bright(scans[0]))
     border = drawn.nodes(scans[0], "pre")[1]
     assert border.GetDisplayNode().GetNthViewNodeID(0) == node.GetDisplayNode().GetNthViewNodeID(0) and border.GetSegmentation().GetNumberOfSegments() == 2
-    written = panel.logic.writeDrawings(parameters, {"pre": mask})
+    written = drawing.write_drawings(panel.logic.sittingWith(parameters).choices, panel.logic.session, {"pre": mask})
     share, program = read_probability(written["pre_probability"], scan_from_node(scans[0]))
     assert set(written) == {"pre_probability"} and source(program, mask) == "automatic" and (sitk.GetArrayFromImage(share) > 0.5).sum() == bright(scans[0]).sum()
     name = lambda: node.GetSegmentation().GetSegment("pre_mask").GetName()

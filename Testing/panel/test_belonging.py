@@ -54,7 +54,7 @@ def test_putting_a_mask_into_an_outline_does_not_show_it_over_the_other_scan(pan
 
 def test_a_report_where_there_is_a_prediction_is_made_with_the_prediction(panel, case, monkeypatch):
     asked = []
-    monkeypatch.setattr(panel.logic, "_job", lambda step, *given: asked.append(step) or (_ for _ in ()).throw(InputError("stop here", code="MRD-E100")))
+    monkeypatch.setattr(panel.logic.sitting, "_job", lambda step, *given: asked.append(step) or (_ for _ in ()).throw(InputError("stop here", code="MRD-E100")))
     with pytest.raises(InputError):
         panel.logic.start("report", panel.parameters)
     assert asked == ["predict"]
@@ -67,8 +67,8 @@ def test_an_alignment_is_made_from_scratch_even_where_the_old_one_cannot_be_used
     with pytest.raises(InputError) as refused:
         panel.logic.inputs(parameters)
     assert refused.value.code == "MRD-E834"
-    made = panel.logic._job
-    monkeypatch.setattr(panel.logic, "_job", lambda *given: jobs.append(made(*given)) or (_ for _ in ()).throw(InputError("stop here", code="MRD-E100")))
+    made = panel.logic.sitting._job
+    monkeypatch.setattr(panel.logic.sitting, "_job", lambda *given: jobs.append(made(*given)) or (_ for _ in ()).throw(InputError("stop here", code="MRD-E100")))
     with pytest.raises(InputError, match="stop here"):
         panel.logic.start("align", parameters)
     assert "transform" not in jobs[0] and jobs[0]["steps"] == ["align"]
@@ -108,7 +108,7 @@ def test_asking_about_a_place_without_a_prediction_of_this_sitting_is_refused(pa
 
 def test_the_panel_shows_a_model_s_card_without_loading_torch(panel, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors.torch", None)
-    panel.logic._bundle = None
+    panel.logic.sitting._bundle = None
     assert panel.logic.bundle().public_facts()["is_demo"] is True
 
 

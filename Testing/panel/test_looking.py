@@ -22,7 +22,7 @@ from Testing.panel.conftest import fill
 @pytest.fixture
 def work(case, panel, monkeypatch) -> list:
     """What is computed from voxels or read from files from now on, by name, with the case looked at once already."""
-    from MRDeltaNetPanel import inputs
+    from MRDeltaNetLib.mrml.sitting import inputs
     done = []
 
     def watch(owner, name, told):
@@ -189,9 +189,9 @@ def test_scans_of_an_imported_scene_are_not_taken_for_those_before(application, 
 
 def test_closing_the_scene_lets_go_of_all_that_was_kept(application, panel, finished):
     fill(panel, finished)
-    assert panel.logic.kept._values
+    assert panel.logic.sitting.kept._values
     application.clear_scene()
-    assert not panel.logic.kept._values
+    assert not panel.logic.sitting.kept._values
 
 
 def test_a_run_rests_on_what_is_there_even_where_nobody_told_that_voxels_were_written(panel, case):
@@ -214,13 +214,13 @@ def test_what_a_run_is_handed_is_not_what_is_kept(panel, case):
 @pytest.fixture
 def headers(application, panel, case, tmp_path) -> dict[str, Path]:
     """Headers of both visits in Slicer's DICOM database, 120 days apart, and a result that was made with them."""
-    from MRDeltaNetPanel import results
+    from MRDeltaNetLib.mrml.sitting import results
     files = {role: Path(header(tmp_path / f"{role}.dcm", day, series))
              for role, day, series in (("pre", "20230101", "1.2.3.1"), ("post", "20230501", "1.2.3.2"))}
     for role, volume in (("pre", case.preVolume), ("post", case.postVolume)):
         application.dicom_database.add(f"uid.{role}", files[role])
         volume.SetAttribute("DICOM.instanceUIDs", f"uid.{role}")
-    results._file(case, [], case.result, panel.logic.fingerprint("predict", panel.logic.inputs(case), case))
+    results._file(panel.logic.sittingWith(case).choices, [], case.result, panel.logic.fingerprint("predict", panel.logic.inputs(case), case))
     panel.refresh()
     assert panel.logic.situation(case).interval_days == 120 and panel.logic.situation(case).prediction.changed == ()
     return files
@@ -278,10 +278,9 @@ def test_an_alignment_by_another_method_is_told_and_choosing_the_method_again_en
 # Sliders
 
 def test_sliders_go_straight_to_the_map_and_look_at_nothing(application, panel, case):
-    from MRDeltaNetPanel import results
     panel.go("explain")
     application.process_events(0.5)
-    seen, page, shown = watched(panel), panel.pages["explain"].ui, results.maps(case)["attention_post"]
+    seen, page, shown = watched(panel), panel.pages["explain"].ui, panel.logic.maps(case)["attention_post"]
     top = shown.GetImageData().GetScalarRange()[1]
     page.opacitySlider.value = 0.35
     assert panel.views.compositeNodes()[1].GetForegroundOpacity() == pytest.approx(0.35) and case.mapOpacity == pytest.approx(0.35)

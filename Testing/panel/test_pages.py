@@ -174,19 +174,19 @@ def test_what_a_run_would_say_of_an_outline_stands_on_the_page(application, pane
 
 
 def test_the_readers_grade_goes_into_the_job_and_ages_the_report_not_the_prediction(application, panel, scans, simulated):
-    from MRDeltaNetPanel import inputs
+    from MRDeltaNetLib.mrml.sitting import inputs
     from MRDeltaNetLib.coding import MRTRG_WORDS
     from MRDeltaNetPanel.parameters import Grade
     panel.logic.setMask(panel.parameters, "pre", simulated.pre_mask)
     panel.go("report")
-    pair = inputs.read(panel.parameters, panel.logic.kept)
+    pair = inputs.read(panel.logic.sittingWith(panel.parameters).look())
     before = {step: panel.logic.fingerprint(step, pair, panel.parameters) for step in ("report", "align")}
     box = ui(panel, "report").gradeBox
-    assert box.currentText == "Not given" and "mrtrg" not in panel.logic._job("report", pair, panel.parameters, panel.logic.session.path("x"))
+    assert box.currentText == "Not given" and "mrtrg" not in panel.logic.sitting._job("report", pair, panel.logic.session.path("x"))
     box.currentIndex = 2
     application.process_events(0.2)
     assert [grade.label().partition(": ")[2] for grade in Grade if grade.value] == list(MRTRG_WORDS.values())        # as the report says
-    assert panel.parameters.mrtrg is Grade.TWO and panel.logic._job("report", pair, panel.parameters, panel.logic.session.path("x"))["mrtrg"] == 2
+    assert panel.parameters.mrtrg is Grade.TWO and panel.logic.sitting._job("report", pair, panel.logic.session.path("x"))["mrtrg"] == 2
     assert panel.logic.fingerprint("report", pair, panel.parameters) != before["report"] and panel.logic.fingerprint("align", pair, panel.parameters) == before["align"]
 
 
@@ -215,7 +215,7 @@ def test_a_carried_outline_is_called_a_suggestion_and_never_handed_to_a_run_as_d
     assert "suggestion" in segment.GetName() and panel.logic.outlineState(case, "post") is Outline.CARRIED
     assert panel.ui.hintLabel.text == "The bed is only carried over. Correct it on the scan."
     pair = panel.logic.inputs(case)
-    assert set(pair.masks) == {"pre"} and "post_mask" not in panel.logic._job("report", pair, case, Path("out"))
+    assert set(pair.masks) == {"pre"} and "post_mask" not in panel.logic.sitting._job("report", pair, Path("out"))
     assert ui(panel, "tumour").editor.segmentationNode() is case.postSegmentation
     drawn = panel.logic.inputs(case).masks["pre"]
     panel.logic.setMask(case, "post", elsewhere(drawn, case))
@@ -298,14 +298,13 @@ def test_a_result_is_called_out_of_date_when_an_option_changed(application, pane
 
 
 def test_without_maps_nothing_is_offered_and_with_them_they_lie_over_their_scan(application, panel, case):
-    from MRDeltaNetPanel import results
     from MRDeltaNetPanel.parameters import Map
     panel.go("explain")
     before, after = panel.views.compositeNodes()
-    assert after.GetForegroundVolumeID() == results.maps(case)["attention_post"].GetID() and before.GetForegroundVolumeID() is None
+    assert after.GetForegroundVolumeID() == panel.logic.maps(case)["attention_post"].GetID() and before.GetForegroundVolumeID() is None
     pick(ui(panel, "explain").mapBox, Map.ATTENTION_PRE)
     application.process_events(0.5)
-    assert before.GetForegroundVolumeID() == results.maps(case)["attention_pre"].GetID() and after.GetForegroundVolumeID() is None
+    assert before.GetForegroundVolumeID() == panel.logic.maps(case)["attention_pre"].GetID() and after.GetForegroundVolumeID() is None
     pick(ui(panel, "explain").mapBox, Map.NONE)
     application.process_events(0.5)
     assert before.GetForegroundVolumeID() is None and after.GetForegroundVolumeID() is None and ui(panel, "explain").mapLabel.text == ""
@@ -321,15 +320,14 @@ def test_every_map_that_a_result_can_hold_has_a_name_and_only_those_that_are_the
     import slicer
 
     from MRDeltaNetLib.mrml import overlays
-    from MRDeltaNetPanel import results
     from MRDeltaNetPanel.parameters import Map
     assert {each.value for each in Map} == {*overlays.MAPS, "none", "default"} and "fails sanity checks" in Map.GUIDED_GRADCAM_POST.label()
     assert Map.ATTENTION_POST.label() == "Attention, after treatment" and Map.ROI_SHELLS_PRE.label() == "Regions taken away, before treatment"
     panel.go("explain")
     box, before = ui(panel, "explain").mapBox, panel.views.compositeNodes()[0]
     offered = [box.itemData(index) for index in range(box.count)]
-    assert set(offered) == {*results.maps(case), "none"} and "gradcam_pre" not in offered and box.currentText == Map.ATTENTION_POST.label()
-    made = another_map(case, "gradcam_pre")
+    assert set(offered) == {*panel.logic.maps(case), "none"} and "gradcam_pre" not in offered and box.currentText == Map.ATTENTION_POST.label()
+    made = another_map(panel, case, "gradcam_pre")
     panel.refreshSoon()
     application.process_events(0.5)
     assert "gradcam_pre" in [box.itemData(index) for index in range(box.count)] and box.currentText == Map.ATTENTION_POST.label()
@@ -342,14 +340,13 @@ def test_every_map_that_a_result_can_hold_has_a_name_and_only_those_that_are_the
     assert box.currentText == Map.NONE.label() and before.GetForegroundVolumeID() is None
 
 
-def another_map(case, key):
+def another_map(panel, case, key):
     """One more map in the scene, with the voxels of attention."""
     import slicer
 
     from MRDeltaNetLib.mrml import overlays
-    from MRDeltaNetPanel import results
     role, name, legend = overlays.MAPS[key]
-    image = overlays.image_from_node(results.maps(case)[f"attention_{role}"], results.maps(case)[f"attention_{role}"].GetParentTransformNode())
+    image = overlays.image_from_node(panel.logic.maps(case)[f"attention_{role}"], panel.logic.maps(case)[f"attention_{role}"].GetParentTransformNode())
     return overlays.show_map(slicer.mrmlScene, image, key, case.preVolume if role == "pre" else case.postVolume, role, name, legend)
 
 
@@ -369,7 +366,7 @@ def lines_of(box):
 
 def test_maps_stand_in_the_order_of_the_verdict_and_what_failed_is_never_shown_by_itself(application, panel, case):
     from MRDeltaNetPanel.parameters import Map
-    another_map(case, "gradcam_post")
+    another_map(panel, case, "gradcam_post")
     judge(case, default="gradcam", passed=["change", "gradcam"], failed=["attention"])
     panel.go("explain")
     application.process_events(0.4)
@@ -421,7 +418,7 @@ def test_further_maps_wait_for_a_fresh_prediction_whose_files_are_there(applicat
     panel.go("explain")
     page = ui(panel, "explain")
     assert page.furtherButton.enabled
-    panel.logic.lastResult = None
+    panel.logic.sitting.last_result = None
     panel.refresh()
     assert not page.furtherButton.enabled and page.furtherButton.toolTip == "The prediction's files are gone. First predict again."
     assert "files are gone. First predict again." in page.furtherLabel.text
@@ -458,7 +455,7 @@ def test_texts_are_translated_on_buttons_hints_and_tooltips(tmp_path):
     pytest.importorskip("slicer", reason="needs slicer-core (pip install 'mrdeltanet[scene]')")
     from Testing.standins.application import standin_application
     words = {("workflow.steps", "Align"): "Zarovnat", ("workflow.standing", "Choose the scans before and after treatment."): "Vyberte oba snimky.",
-             ("workflow.blocks", "First choose two scans."): "Nejdriv dva snimky.", ("MRDeltaNetPanel.parameters", "Rigid (recommended)"): "Tuhe",
+             ("workflow.blocks", "First choose two scans."): "Nejdriv dva snimky.", ("workflow.telling", "Rigid (recommended)"): "Tuhe",
              ("pages.report", "No report yet."): "Zatim nic.", ("MRDeltaNet", "to do"): "zbyva"}
     with standin_application(tmp_path, translations=words) as application:
         panel = application.open_module(MODULE)

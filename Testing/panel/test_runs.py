@@ -28,7 +28,7 @@ def contents(scene):
 
 def child_of(panel):
     """Process id of the child that runs."""
-    return panel.logic._worker._process.pid
+    return panel.logic.sitting._worker._process.pid
 
 
 def is_gone(pid):
@@ -259,14 +259,14 @@ def demo_bundle(demo_folder):
 @pytest.fixture
 def predicted(application, panel, scans, simulated, demo_bundle, demo_folder, tmp_path):
     """A prediction in the scene whose folder is at hand; the panel on its page Explain."""
-    from MRDeltaNetPanel import results
+    from MRDeltaNetLib.mrml.sitting import results
     panel.logic.chooseModel(demo_folder)
     folder, parameters = explained_run(demo_bundle, tmp_path / "run", simulated), panel.parameters
     for role in ("pre", "post"):
         panel.logic.setMask(parameters, role, getattr(simulated, f"{role}_mask"))
-    results.bringAlignment(parameters, folder, panel.logic.fingerprint("align", panel.logic.inputs(parameters), parameters))
-    results.bringResult(parameters, folder, panel.logic.fingerprint("predict", panel.logic.inputs(parameters), parameters))
-    panel.logic.lastResult = folder
+    results.bring_alignment(panel.logic.sittingWith(parameters).choices, folder, panel.logic.fingerprint("align", panel.logic.inputs(parameters), parameters))
+    results.bring_result(panel.logic.sittingWith(parameters).choices, folder, panel.logic.fingerprint("predict", panel.logic.inputs(parameters), parameters))
+    panel.logic.sitting.last_result = folder
     panel.go("explain")
     return parameters
 
@@ -281,7 +281,7 @@ def ask_for(panel, key):
 
 
 def test_a_further_map_is_made_in_a_child_shown_at_once_and_stands_in_the_report(application, panel, predicted, wait):
-    from MRDeltaNetPanel import results
+    from MRDeltaNetLib.mrml.sitting import further
     from MRDeltaNetPanel.parameters import Map
     before = panel.logic.resultFacts(predicted)
     ask_for(panel, "gradcam")
@@ -289,28 +289,27 @@ def test_a_further_map_is_made_in_a_child_shown_at_once_and_stands_in_the_report
     assert panel.pages["explain"].ui.furtherButton.toolTip == "Wait for the run to end, or cancel it."
     assert panel.ui.hintLabel.text == "Working. Cancel stops it; earlier results stay."
     wait(lambda: not panel.logic.running)
-    assert not application.dialogs and {"gradcam_pre", "gradcam_post"} <= set(results.maps(predicted)) and predicted.shownMap is Map.GRADCAM_POST
-    assert panel.views.compositeNodes()[1].GetForegroundVolumeID() == results.maps(predicted)["gradcam_post"].GetID()
+    assert not application.dialogs and {"gradcam_pre", "gradcam_post"} <= set(panel.logic.maps(predicted)) and predicted.shownMap is Map.GRADCAM_POST
+    assert panel.views.compositeNodes()[1].GetForegroundVolumeID() == panel.logic.maps(predicted)["gradcam_post"].GetID()
     after = panel.logic.resultFacts(predicted)
     assert {name: value for name, value in after.items() if name not in ("maps", "files", "history")} == {
         name: value for name, value in before.items() if name not in ("maps", "files", "history")}
     assert "Grad-CAM, on the scan after treatment" in predicted.report.GetText() and not panel.logic.situation(predicted).prediction.stale
     assert "gradcam" not in [panel.pages["explain"].ui.furtherBox.itemData(index) for index in range(panel.pages["explain"].ui.furtherBox.count)]
     assert "It shows what speaks for the class" in panel.pages["explain"].ui.mapLabel.text
-    assert panel.logic.methodsToRepeat(predicted) == ("gradcam",)
+    assert further.to_repeat(panel.logic.sittingWith(predicted)) == ("gradcam",)
     pair = panel.logic.inputs(predicted)
-    assert panel.logic._job("predict", pair, predicted, panel.logic.session.path("x"))["explain_methods"] == ["gradcam"]
+    assert panel.logic.sitting._job("predict", pair, panel.logic.session.path("x"))["explain_methods"] == ["gradcam"]
 
 
 def test_a_further_map_that_is_cancelled_leaves_what_was_there_and_what_was_done(application, panel, predicted, wait):
-    from MRDeltaNetPanel import results
     ask_for(panel, "offered")
     wait(lambda: "occlusion" in panel.ui.runLabel.text.casefold() and panel.ui.progressBar.value > 0)
     panel.ui.cancelButton.click()
     wait(lambda: not panel.logic.running)
-    there = {name.rsplit("_", 1)[0] for name in results.maps(predicted)}
+    there = {name.rsplit("_", 1)[0] for name in panel.logic.maps(predicted)}
     assert {"attention", "change", "gradcam"} <= there and "occlusion" not in there and not application.dialogs
-    assert set(panel.logic.resultFacts(predicted)["maps"]) == set(results.maps(predicted)) and panel.logic.resultFolder(predicted) is not None
+    assert set(panel.logic.resultFacts(predicted)["maps"]) == set(panel.logic.maps(predicted)) and panel.logic.resultFolder(predicted) is not None
     assert panel.pages["explain"].ui.furtherButton.enabled
 
 

@@ -13,6 +13,7 @@ from Testing.panel.conftest import MODULE, REPOSITORY
 
 PANEL = MODULE.parent
 LIBRARY = REPOSITORY / "MRDeltaNetLib"
+SITTING = LIBRARY / "mrml" / "sitting"
 MARKS = ("_", "translate")
 
 WORDS = re.compile(r"[A-Za-z]{2,}[ ,;:.?!]+[A-Za-z(]|^[A-Z][a-z]{2,}")
@@ -26,15 +27,14 @@ FOR_HELPERS = {"MRDeltaNetPanel/selftest.py": "what a developer's console shows"
 
 NO_TEXTS = {"MRDeltaNet.py": {"Segmentations", "Volumes", "Markups", "SubjectHierarchy", "The MRDeltaNet developers", "Button"},
             "MRDeltaNetPanel/editor.py": {"Paint", "Draw", "Erase", "Threshold", "Scissors", "Islands", "Smoothing", "Fill between slices"},
-            "MRDeltaNetPanel/inputs.py": {"mask digest"},
             "MRDeltaNetPanel/parameters.py": {"Map"},
             "MRDeltaNetPanel/packages.py": {"SimpleITK", "Pillow", "Resources"},
-            "MRDeltaNetPanel/results.py": {"alignment result"},
             "MRDeltaNetPanel/sample.py": {"MRDeltaNet simulated pair"},
-            "MRDeltaNetPanel/state.py": {"outlines left out"},
             "MRDeltaNetPanel/views.py": {"Before-treatment", "After-treatment"}}
-"""Names by which Slicer's own modules, effects, packages and views are called, and by which a node, a sample or what is
-kept of one is found again."""
+"""Names by which Slicer's own modules, effects, packages and views are called, and by which a node or a sample is found again."""
+
+KEPT = {"inputs.py": {"mask digest"}, "results.py": {"alignment result"}, "standing.py": {"outlines left out"}}
+"""Names by which the library's sitting finds a node, or what is kept of one, again."""
 
 
 def files(folder: Path) -> list[Path]:
@@ -75,12 +75,18 @@ def test_every_text_of_the_panel_is_marked_for_translation(path):
     assert [text for text in unmarked(path.read_text(encoding="utf-8")) if text not in NO_TEXTS.get(name, ())] == []
 
 
+@pytest.mark.parametrize("path", [path for path in files(SITTING) if path.stem != "__init__"], ids=lambda path: path.stem)
+def test_what_a_sitting_says_is_marked_for_translation(path):
+    """What doors with a face show of it; the panel said the same in the user's language when it did this itself."""
+    assert set(unmarked(path.read_text(encoding="utf-8"))) == KEPT.get(path.name, set())
+
+
 def test_no_exception_is_kept_for_a_text_that_is_gone():
     for name, texts in NO_TEXTS.items():
         assert texts <= set(unmarked((PANEL / name).read_text(encoding="utf-8"))), name
 
 
-@pytest.mark.parametrize("path", [*files(PANEL), *files(LIBRARY / "workflow")], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*files(PANEL), *files(LIBRARY / "workflow"), *files(SITTING)], ids=lambda path: path.stem)
 def test_what_is_marked_is_collected(path):
     assert uncollected(path.read_text(encoding="utf-8")) == []
 
@@ -102,6 +108,18 @@ def test_a_translation_of_a_library_text_that_lost_its_placeholder_is_not_used(t
         from MRDeltaNetPanel.translating import libraryText
         assert libraryText("Install {packages} first; all else works without.") == "Install {packages} first; all else works without."
         assert libraryText("Same day") == "Am selben Tag" and libraryText("nobody knows this") == "nobody knows this"
+
+
+def test_what_the_library_refuses_is_told_in_the_user_s_language(tmp_path):
+    pytest.importorskip("PySide6.QtWidgets", exc_type=ImportError, reason="needs PySide6_Essentials (pip install 'mrdeltanet[test]')")
+    pytest.importorskip("slicer", reason="needs slicer-core (pip install 'mrdeltanet[scene]')")
+    from Testing.standins.application import standin_application
+    words = {("sitting.runs", "Two scans are needed"): "Zwei Aufnahmen sind n\u00f6tig",
+             ("sitting.runs", "choose the scan before and the scan after treatment"): "beide Aufnahmen w\u00e4hlen"}
+    with standin_application(tmp_path, translations=words) as application:
+        panel = application.open_module(MODULE)
+        panel.run("align")
+        assert application.dialogs[-1].text == "MRD-E842: Zwei Aufnahmen sind n\u00f6tig.\nWhat to do: beide Aufnahmen w\u00e4hlen."
 
 
 @pytest.mark.parametrize("source, found", [

@@ -161,7 +161,6 @@ def test_a1b_the_legend_is_not_missing_after_a_scene_was_loaded(applications, fi
 def test_a1b_the_legend_is_there_with_its_map_and_gone_with_it(application, panel, case):
     """Slicer settles whether a legend is drawn in a view when it is made, and draws it on when the map has left."""
     from MRDeltaNetLib.mrml import overlays
-    from MRDeltaNetPanel import results
 
     def after():
         application.process_events(0.5)
@@ -178,7 +177,7 @@ def test_a1b_the_legend_is_there_with_its_map_and_gone_with_it(application, pane
     panel.go("explain")
     assert (after() == with_legend).all()
     panel.go("report")
-    application.scene.RemoveNode(overlays.legend_of(results.maps(case)["attention_post"]))
+    application.scene.RemoveNode(overlays.legend_of(panel.logic.maps(case)["attention_post"]))
     assert (after() == left).all()
 
 
@@ -226,12 +225,11 @@ def test_a3_deleting_an_outline_does_not_put_the_other_scan_s_outline_under_the_
 
 
 def test_a3_deleting_a_map_does_not_lay_another_one_over_both_scans(application, panel, case):
-    from MRDeltaNetPanel import results
     from MRDeltaNetPanel.parameters import Map
     case.shownMap = Map.ATTENTION_POST
     panel.go("explain")
     application.process_events(0.5)
-    scans, shown = [case.preVolume.GetID(), case.postVolume.GetID()], results.maps(case)[case.shownMap.value]
+    scans, shown = [case.preVolume.GetID(), case.postVolume.GetID()], panel.logic.maps(case)[case.shownMap.value]
     assert layers(panel)[1] == (scans[1], shown.GetID())
     application.scene.RemoveNode(shown)
     application.process_events(0.5)
@@ -408,12 +406,11 @@ def test_a13_views_of_an_oblique_pair_do_not_run_apart(panel, case):
 
 
 def test_a14_the_threshold_does_not_leave_low_values_shown(application, panel, case):
-    from MRDeltaNetPanel import results
     panel.go("explain")
-    shown = results.maps(case)["attention_post"].GetDisplayNode()
+    shown = panel.logic.maps(case)["attention_post"].GetDisplayNode()
     panel.pages["explain"].ui.thresholdSlider.value = 0.5
     application.process_events(0.5)
-    top = results.maps(case)["attention_post"].GetImageData().GetScalarRange()[1]
+    top = panel.logic.maps(case)["attention_post"].GetImageData().GetScalarRange()[1]
     assert shown.GetApplyThreshold() and shown.GetLowerThreshold() == pytest.approx(0.5 * top, rel=1e-4)
 
 

@@ -6,14 +6,10 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from MRDeltaNetLib.workflow import telling
 from MRDeltaNetPanel.pages.page import Page
-from MRDeltaNetPanel.words import listed, noticeLines, table
-
-FIGURES = (("mutual_information_before_nats", _("Mutual information before (nats)"), "{:.2f}"),
-           ("mutual_information_after_nats", _("Mutual information after (nats)"), "{:.2f}"),
-           ("overlap_fraction", _("Overlap of the fields of view"), "{:.0%}"), ("rotation_deg", _("Rotation (degrees)"), "{:.1f}"),
-           ("translation_mm", _("Translation (mm)"), "{:.1f}"))
-"""Numbers of result.json's "registration" that are shown, their names and formats."""
+from MRDeltaNetPanel.translating import libraryText
+from MRDeltaNetPanel.words import listed, remarkLines, table
 
 
 class AlignPage(Page):
@@ -61,5 +57,5 @@ class AlignPage(Page):
         if facts is None:
             self.write(self.ui.qualityLabel, "")
             return
-        rows = [(name, form.format(facts["registration"][key])) for key, name, form in FIGURES if facts["registration"].get(key) is not None]
-        self.write(self.ui.qualityLabel, table(rows) + listed(noticeLines(situation.alignment_notices), _("Mind")))
+        self.write(self.ui.qualityLabel, table(telling.alignment_rows(facts, libraryText))
+                   + listed(remarkLines(situation.alignment_notices), libraryText(telling.MIND)))

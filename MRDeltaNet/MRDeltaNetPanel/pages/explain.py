@@ -9,11 +9,11 @@ import slicer
 from slicer.i18n import tr as _
 
 from MRDeltaNetLib import workflow
+from MRDeltaNetLib.workflow import telling
 from MRDeltaNetPanel.pages.grouped import choices, fill, select
 from MRDeltaNetPanel.pages.page import Page
 from MRDeltaNetPanel.parameters import Map
 from MRDeltaNetPanel.translating import libraryText
-from MRDeltaNetPanel.words import sentence
 
 
 class ExplainPage(Page):
@@ -102,10 +102,7 @@ class ExplainPage(Page):
             self.write(self.ui.pointLabel, "")
             return
         self.panel.views.jump(found.peak_lps_mm, first=True)
-        lines = [_("Compared most with a place {distance:.0f} mm away on the scan before treatment, with a spread of {spread:.0f} mm (root mean square).").format(
-            distance=found.displacement_mm, spread=found.spread_mm)]
-        lines += [sentence(found.note)] if found.note else []
-        self.write(self.ui.pointLabel, "<br>".join(html.escape(line) for line in lines))
+        self.write(self.ui.pointLabel, "<br>".join(html.escape(line) for line in telling.compared(found, libraryText)))
 
     def refresh(self, situation: Any, step: Any) -> None:
         parameters = self.parameters

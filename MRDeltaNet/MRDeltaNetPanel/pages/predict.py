@@ -11,9 +11,11 @@ import slicer
 from slicer.i18n import tr as _
 
 from MRDeltaNetLib.errors import MRDeltaNetError
+from MRDeltaNetLib.workflow import telling
 from MRDeltaNetPanel import packages
 from MRDeltaNetPanel.pages.page import Page
-from MRDeltaNetPanel.words import errorLines, listed, outOfDate, probabilities, warningLines
+from MRDeltaNetPanel.translating import libraryText
+from MRDeltaNetPanel.words import listed, outOfDate, remarkLines
 
 CHOOSE = "choose"
 
@@ -74,10 +76,10 @@ class PredictPage(Page):
         try:
             facts = self.logic.bundle().public_facts()
         except MRDeltaNetError as error:
-            self.write(self.ui.banner, listed(errorLines([error]), _("This model cannot be used")))
+            self.write(self.ui.banner, listed(remarkLines([error]), _("This model cannot be used")))
             self.write(self.ui.card, "")
             return
-        warning = html.escape(_("DEMO WEIGHTS: trained on simulated pelvises only. On a patient this number means nothing."))
+        warning = html.escape(libraryText(telling.DEMO_MODEL))
         self.write(self.ui.banner, BANNER.format(text=warning) if facts["is_demo"] else "")
         self.write(self.ui.card, card(facts))
 
@@ -98,13 +100,7 @@ def answer(facts: dict[str, Any], stale: bool) -> str:
 
     facts  result.json
     """
-    number, span = probabilities(facts)
+    said = telling.prediction(facts, libraryText)
     lines = [outOfDate()] if stale else []
-    lines.append(f"<font size='+2'><b>P(pCR) {number}</b></font> ({span})")
-    if facts["predicted_class"] is None:
-        lines.append(html.escape(_("No class is given: see the warnings.")))
-    else:
-        lines.append(_("Class at the threshold {threshold:.2f}: <b>{name}</b>").format(threshold=facts["threshold"], name=html.escape(facts["predicted_class"])))
-    light = facts["familiarity"]
-    lines.append(_("Like the training cases: <b>{light}</b>").format(light=html.escape(light["light"])))
-    return "<br>".join(lines) + listed([html.escape(reason) for reason in light["reasons"]]) + listed(warningLines(facts["warnings"]), _("Mind"))
+    lines += [f"<font size='+2'><b>P(pCR) {said.number}</b></font> ({html.escape(said.span)})", *(html.escape(line) for line in said.lines)]
+    return "<br>".join(lines) + listed(remarkLines(facts["warnings"]), libraryText(telling.MIND))

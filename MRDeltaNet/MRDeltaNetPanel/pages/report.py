@@ -10,8 +10,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from MRDeltaNetLib.workflow import telling
 from MRDeltaNetPanel.pages.page import Page
-from MRDeltaNetPanel.words import outOfDate, probabilities, sizesTable
+from MRDeltaNetPanel.translating import libraryText
+from MRDeltaNetPanel.words import outOfDate, sizesTable
 
 
 class ReportPage(Page):
@@ -59,10 +61,10 @@ class ReportPage(Page):
             return html.escape(_("No report yet."))
         lines = []
         if facts["p_pcr"] is not None:
-            number, span = probabilities(facts)
-            lines.append(f"<b>P(pCR) {number}</b> ({span})")
+            said = telling.prediction(facts, libraryText)
+            lines.append(f"<b>P(pCR) {said.number}</b> ({html.escape(said.span)})")
             if facts["model"]["is_demo"]:
-                lines.append(html.escape(_("DEMO WEIGHTS: on a patient this number means nothing.")))
+                lines.append(html.escape(libraryText(telling.DEMO_NUMBER)))
         if situation.report_outdated:
             lines.append(outOfDate())
         return "<br>".join(lines) + sizesTable(facts["measures"])

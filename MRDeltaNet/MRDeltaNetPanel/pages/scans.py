@@ -6,11 +6,12 @@ import html
 from typing import Any
 
 import slicer
-from slicer.i18n import tr as _
 
 from MRDeltaNetLib.mrml.nodes import ROLE
+from MRDeltaNetLib.workflow import telling
 from MRDeltaNetPanel.pages.page import Page
-from MRDeltaNetPanel.words import errorLines, listed, noticeLines
+from MRDeltaNetPanel.translating import libraryText
+from MRDeltaNetPanel.words import listed, remarkLines
 
 
 class ScansPage(Page):
@@ -45,7 +46,8 @@ class ScansPage(Page):
         self.ui.sampleButton.enabled = not self.logic.running
         found = self.panel.findings
         parts = [html.escape(line) for line in found.lines]
-        self.write(self.ui.findings, listed(parts) + listed(errorLines(found.errors), _("Refused")) + listed(noticeLines(found.notices), _("Mind")))
+        self.write(self.ui.findings, listed(parts) + listed(remarkLines(found.errors), libraryText(telling.REFUSED))
+                   + listed(remarkLines(found.notices), libraryText(telling.MIND)))
 
     def _offerScansOnly(self) -> None:
         """Leave the volumes that MRDeltaNet made (maps, squares) out of both boxes; they stay in Slicer's Data module. One that is chosen

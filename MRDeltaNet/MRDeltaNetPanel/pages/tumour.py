@@ -10,12 +10,12 @@ import slicer
 from slicer.i18n import tr as _
 
 from MRDeltaNetLib import workflow
-from MRDeltaNetLib.workflow import Outline
-from MRDeltaNetPanel import inputs as given
+from MRDeltaNetLib.mrml.sitting.inputs import OUTLINES
+from MRDeltaNetLib.workflow import Outline, telling
 from MRDeltaNetPanel.editor import Editor
 from MRDeltaNetPanel.pages.page import Page
 from MRDeltaNetPanel.translating import libraryText
-from MRDeltaNetPanel.words import drawnByProgram, listed, noticeLines, sizesLine, sizesTable
+from MRDeltaNetPanel.words import drawnByProgram, listed, remarkLines, sizesLine, sizesTable
 
 
 class TumourPage(Page):
@@ -58,14 +58,13 @@ class TumourPage(Page):
         """
         self.role = role
         (self.ui.preButton if role == "pre" else self.ui.postButton).checked = True
-        volumeName, _segmentationName, segmentId = given.OUTLINES[role]
-        volume = getattr(self.parameters, volumeName)
+        volume = self.parameters.preVolume if role == "pre" else self.parameters.postVolume
         if volume is None:
             self.editor.edit(None, None, None)
             return
         views = self.panel.views.sliceNodes()
         segmentation = self.logic.segmentation(self.parameters, role, () if not views else (views[0 if role == "pre" else 1],))
-        self.editor.edit(segmentation, volume, segmentId)
+        self.editor.edit(segmentation, volume, OUTLINES[role][2])
         self.panel.refreshSoon()
 
     def carryOver(self) -> None:
@@ -113,13 +112,13 @@ class TumourPage(Page):
         self.ui.automaticButton.toolTip = nothing or _("Let nnU-Net draw the outline: a suggestion, to be checked and corrected")
         drawn = situation.residual_outline is Outline.DRAWN
         self.ui.completeResponseBox.enabled = parameters.completeResponse or not drawn
-        self.ui.completeResponseBox.toolTip = (_("Residual tumour is outlined: clear that outline first") if drawn else
+        self.ui.completeResponseBox.toolTip = (libraryText(telling.RESIDUAL_IS_DRAWN) if drawn else
                                                _("A statement of the reader: no viable tumour is left on the second scan"))
         borders = self.logic.uncertainBorders(parameters, self.role)
         self.ui.borderBox.visible = bool(borders)
         if borders and self.ui.borderBox.checked != bool(borders[0].GetDisplayNode().GetVisibility()):
             self.ui.borderBox.checked = bool(borders[0].GetDisplayNode().GetVisibility())
-        self.write(self.ui.remarksLabel, listed(noticeLines((*situation.outline_errors, *situation.outline_notices))))
+        self.write(self.ui.remarksLabel, listed(remarkLines((*situation.outline_errors, *situation.outline_notices))))
         self.write(self.ui.automaticLabel, drawnByProgram(self.logic.remarks(parameters, self.role)))
         sizes = self.logic.sizes(self.parameters) or {}
         self.write(self.ui.measuresLabel, sizesLine(sizes))

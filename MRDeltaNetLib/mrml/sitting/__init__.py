@@ -4,6 +4,7 @@
     runs       the Sitting: starts runs in child processes and brings their results in
     inputs, reading, look, standing   what the scene holds, one look at it, and what that means for the steps
     outlining, aligning, mapping, asking, belonging, results   what happens to outlines, alignment, maps, points and results
+    drawing    outlines that nnU-Net draws
     further    further maps of the prediction that is shown
     keeping, leaving   a case folder; a scan that leaves the scene
     folder     the files of the sitting

@@ -40,7 +40,7 @@ def ask(choices: Any, last_result: Path | None) -> Any:
     raises   UsageError MRD-E849 if no place can be asked about; InputError if the point lies outside of what the network saw
     """
     if not can_ask(last_result):
-        raise UsageError("There is nothing to ask about this place", code="MRD-E849", found=NO_POINT, fix="predict, then place the point again")
+        raise UsageError(_("There is nothing to ask about this place"), code="MRD-E849", found=NO_POINT, fix=_("predict, then place the point again"))
     from MRDeltaNetLib.response.correspondence import query
     transform = alignment.transform_from_node(choices.alignment, choices.post_volume)
     found = query(correspondence.read_correspondence(last_result / correspondence.FILE), findings.asked_point(choices.point), transform)

@@ -49,7 +49,7 @@ def bring(sitting: Any, out: Path, asked: Sequence[str] | str) -> None:
     mend(out)
     if (out / files.RESULT).read_text(encoding="utf-8") == choices.result.GetText():
         return
-    results.bring_result(choices, out, standing.rests_on(choices.result) or {})
+    results.bring_result(choices, out, standing.rests_on(choices.result) or {}, sitting.door.translate)
     found = results.maps(choices)
     if not isinstance(asked, str) and len(asked) == 1:
         choices.shown_map = next((name for name in (f"{asked[0]}_post", f"{asked[0]}_pre") if name in found), choices.shown_map)

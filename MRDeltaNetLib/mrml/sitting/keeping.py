@@ -17,6 +17,7 @@ from MRDeltaNetLib.mrml.nodes import image_to_node
 from MRDeltaNetLib.mrml.sitting import inputs as given
 from MRDeltaNetLib.mrml.sitting import outlining, results, standing
 from MRDeltaNetLib.mrml.sitting.choices import SCANS
+from MRDeltaNetLib.workflow.texts import _
 
 
 def _number(low: float, high: float) -> Callable[[Any], bool]:
@@ -50,7 +51,7 @@ class Collected:
 
     def state(self) -> Any:
         """Equal for two collections exactly if nothing that is kept differs."""
-        return ({role: digest for role, (_, digest) in self.scans.items()}, {role: digest for role, (_, digest) in self.masks.items()},
+        return ({role: digest for role, (_image, digest) in self.scans.items()}, {role: digest for role, (_image, digest) in self.masks.items()},
                 self.headers, self.alignment, self.result, self.choices, self.rests_on)
 
 
@@ -89,8 +90,8 @@ def take_up(sitting: Any, folder: Path, scene: Any, names: Mapping[str, str], no
     case, choices = read_case_folder(folder), sitting.choices
     for name, value in case.choices.items():
         if name not in PLAIN or not PLAIN[name](value):
-            raise InputError("The case folder cannot be taken up again", code="MRD-E921", found="a choice that cannot be made",
-                             fix="name a new folder and load the scans again")
+            raise InputError(_("The case folder cannot be taken up again"), code="MRD-E921", found=_("a choice that cannot be made"),
+                             fix=_("name a new folder and load the scans again"))
         setattr(choices, name, value)
     images = {}
     for role, path in case.scans.items():

@@ -9,9 +9,23 @@ import SimpleITK as sitk
 from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.imaging import measures
 from MRDeltaNetLib.mrml import alignment, hierarchy, outlines
+from MRDeltaNetLib.mrml.nodes import ROLE
 from MRDeltaNetLib.mrml.sitting import inputs as given
+from MRDeltaNetLib.mrml.sitting.choices import SCANS
 from MRDeltaNetLib.mrml.sitting.look import Look
 from MRDeltaNetLib.workflow import Outline
+
+
+def outlines_of(volume: Any, role: str) -> list[Any]:
+    """Our segmentations of a scan: its outlines, and what lies beside them.
+
+    volume  volume node or None; role  "pre" or "post"
+    """
+    if volume is None:
+        return []
+    scene, kind = volume.GetScene(), "vtkMRMLSegmentationNode"
+    found = [scene.GetNthNodeByClass(index, kind) for index in range(scene.GetNumberOfNodesByClass(kind))]
+    return [node for node in found if (node.GetAttribute(ROLE) or "").startswith(f"{role} ") and node.GetNodeReference("MRDeltaNet.scan") is volume]
 
 
 def segmentation(choices: Any, role: str, views: tuple[Any, ...] = ()) -> Any:
@@ -34,9 +48,19 @@ def keep_outlines_apart(choices: Any, views: tuple[Any, ...]) -> None:
 
     views  slice nodes, before and after; none: every view shows both
     """
-    for place, node in enumerate((choices.pre_segmentation, choices.post_segmentation)):
-        if node is not None and node.GetDisplayNode() is not None:
-            outlines.show_only_in(node, views[place:place + 1])
+    for place, (role, name) in enumerate(SCANS.items()):
+        for node in outlines_of(getattr(choices, name), role):
+            if node.GetDisplayNode() is not None:
+                outlines.show_only_in(node, views[place:place + 1])
+
+
+def uncertain_borders(choices: Any, role: str) -> list[Any]:
+    """Segmentation nodes beside a scan's outlines: where the program that drew was not sure.
+
+    role  "pre" or "post"
+    """
+    volume_name, segmentation_name, _segment_id = given.OUTLINES[role]
+    return [node for node in outlines_of(getattr(choices, volume_name), role) if node is not getattr(choices, segmentation_name)]
 
 
 def set_mask(choices: Any, role: str, mask: sitk.Image) -> None:

@@ -9,8 +9,8 @@ from typing import Any, Mapping
 from MRDeltaNetLib.io import results as files
 from MRDeltaNetLib.io.finished import FinishedRun
 from MRDeltaNetLib.io.transforms import read_transform
-from MRDeltaNetLib.mrml import alignment, findings, hierarchy, overlays
-from MRDeltaNetLib.workflow.texts import _
+from MRDeltaNetLib.mrml import alignment, drawn, findings, hierarchy, overlays
+from MRDeltaNetLib.workflow.texts import Translate, _
 
 FINGERPRINT = "MRDeltaNet.restsOn"
 """Attribute of a result's text node: the fingerprint of what the run was given."""
@@ -18,22 +18,23 @@ FINGERPRINT = "MRDeltaNet.restsOn"
 ALIGNMENT_NAME, REPORT_NAME = _("MRDeltaNet alignment"), _("MRDeltaNet report")
 
 
-def bring_alignment(choices: Any, out: Path, rests_on: Mapping[str, str]) -> None:
+def bring_alignment(choices: Any, out: Path, rests_on: Mapping[str, str], translate: Translate = str) -> None:
     """The transform of a run as a node over the scan after treatment and all that lies on it; nothing is hardened.
 
-    out       the run's folder
-    rests_on  fingerprint of what the run was given
-    raises    InputError of io.finished and mrml.alignment
+    out        the run's folder
+    rests_on   fingerprint of what the run was given
+    translate  of the nodes' names
+    raises     InputError of io.finished and mrml.alignment
     """
     run, scene = FinishedRun(out), choices.pre_volume.GetScene()
     pre, post = choices.pre_volume, choices.post_volume
     hierarchy.file_scans(scene, {"pre": pre, "post": post})
     choices.alignment = alignment.show_alignment(scene, read_transform(out / files.TRANSFORM), pre, post, followers(choices))
-    choices.alignment_result = findings.kept_text(scene, run.text, pre, "alignment result", ALIGNMENT_NAME)
+    choices.alignment_result = findings.kept_text(scene, run.text, pre, "alignment result", translate(ALIGNMENT_NAME))
     _file(choices, [choices.alignment, choices.alignment_result], choices.alignment_result, rests_on)
 
 
-def bring_result(choices: Any, out: Path, rests_on: Mapping[str, str]) -> None:
+def bring_result(choices: Any, out: Path, rests_on: Mapping[str, str], translate: Translate = str) -> None:
     """Numbers, report and maps of a run.
 
     raises  InputError of io.finished and mrml.overlays; then nothing of the scene has changed
@@ -43,7 +44,7 @@ def bring_result(choices: Any, out: Path, rests_on: Mapping[str, str]) -> None:
     for key, node in overlays.add_maps(scene, run, pre, post).items():
         hierarchy.file_under(scene, node, pre if overlays.MAPS[key][0] == "pre" else post)
     choices.result = findings.result_text(scene, run.text, pre)
-    choices.report = findings.kept_text(scene, report, pre, "report", REPORT_NAME)
+    choices.report = findings.kept_text(scene, report, pre, "report", translate(REPORT_NAME))
     choices.measures = findings.measures_table(scene, run.result, pre)
     _file(choices, [choices.result, choices.report, choices.measures], choices.result, rests_on)
 
@@ -79,7 +80,8 @@ def maps(choices: Any) -> dict[str, Any]:
 
 def followers(choices: Any) -> list[Any]:
     """Nodes that lie on the scan after treatment and go wherever it goes."""
-    found = [choices.post_segmentation, *(node for key, node in maps(choices).items() if overlays.MAPS[key][0] == "post")]
+    beside = () if choices.post_volume is None else drawn.nodes(choices.post_volume, "post")
+    found = [choices.post_segmentation, *beside, *(node for key, node in maps(choices).items() if overlays.MAPS[key][0] == "post")]
     return [node for node in found if node is not None]
 
 

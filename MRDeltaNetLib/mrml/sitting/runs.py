@@ -21,7 +21,7 @@ from MRDeltaNetLib.io.transforms import write_transform
 from MRDeltaNetLib.mrml.kept import Kept
 from MRDeltaNetLib.mrml.sitting import belonging
 from MRDeltaNetLib.mrml.sitting import inputs as given
-from MRDeltaNetLib.mrml.sitting import further, leaving, reading, results, standing
+from MRDeltaNetLib.mrml.sitting import drawing, further, leaving, reading, results, standing
 from MRDeltaNetLib.mrml.sitting.choices import SCANS
 from MRDeltaNetLib.mrml.sitting.folder import Session
 from MRDeltaNetLib.mrml.sitting.look import Look, no_header
@@ -85,6 +85,7 @@ class Sitting:
         self.run: Run | None = None
         self.last_result: Path | None = None
         self.last_alignment: Path | None = None
+        self.told: Mapping[str, Any] = {}                # by the last run that finished, beside its files
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         self._worker: Worker | None = None
         self._bundle: tuple[Path, float, Bundle] | None = None
@@ -296,6 +297,7 @@ class Sitting:
         job |= {"mrtrg": choices.mrtrg} if choices.mrtrg else {}
         job |= {role: str(self.session.write(role, image)) for role, image in pair.scans.items()}
         job |= {f"{role}_mask": str(self.session.write(f"{role}_mask", mask)) for role, mask in pair.masks.items()}
+        job |= drawing.write_drawings(choices, self.session, pair.masks)
         job |= {f"{role}_header": str(path) for role, path in pair.headers.items() if path is not None}
         if pair.transform is not None:
             job["transform"] = str(self._accepted_transform(pair))
@@ -321,6 +323,7 @@ class Sitting:
             return event
         run, self.run = self.run, None
         if isinstance(event, Finished):
+            self.told = event.summary
             event = self._brought_in(run, event)
         elif run.also_unfinished:
             self._brought_in(run, event)
@@ -346,7 +349,7 @@ class Sitting:
             run.bring(run.out)
             return
         bring = results.bring_alignment if run.step == "align" else results.bring_result
-        bring(self.choices, run.out, run.rests_on)
+        bring(self.choices, run.out, run.rests_on, self.door.translate)
         if run.step == "align":
             self.last_alignment = run.out
         else:

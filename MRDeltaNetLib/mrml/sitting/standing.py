@@ -9,7 +9,7 @@ from MRDeltaNetLib import workflow
 from MRDeltaNetLib.errors import MRDeltaNetError, Notice
 from MRDeltaNetLib.mrml.kept import Kept
 from MRDeltaNetLib.mrml.sitting import inputs as given
-from MRDeltaNetLib.mrml.sitting import results
+from MRDeltaNetLib.mrml.sitting import drawing, results
 from MRDeltaNetLib.mrml.sitting.reading import Reading
 from MRDeltaNetLib.workflow import Situation
 
@@ -31,6 +31,7 @@ def situation(sitting: Any, reading: Reading) -> Situation:
                      interval_days=findings.interval_days, scan_errors=findings.problems, scan_notices=findings.notices,
                      **_alignment(sitting, choices, reading.pair, kept),
                      pre_outline=outlined.drawn["pre"], post_outline=outlined.drawn["post"], residual_outline=outlined.drawn["residual"],
+                     drawn_by_program=tuple(role for role in drawing.STEPS if drawing.drawn_by_program(choices, role)),
                      complete_response=choices.complete_response, outline_notices=outlined.notices,
                      outline_errors=tuple(Notice(error.code, error.what, error.fix) for error in outlined.errors),
                      **sitting.packages(), **_model(sitting), **_results(sitting, choices, reading.pair),
