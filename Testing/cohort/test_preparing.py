@@ -31,6 +31,7 @@ from MRDeltaNetLib.cohort.preparing.beds import carried_beds
 from MRDeltaNetLib.cohort.simulation import simulate_cohort
 from MRDeltaNetLib.config import PreprocessingConfig, RegistrationConfig, RunConfig
 from MRDeltaNetLib.errors import Cancelled, EnvironmentProblem, InputError, PartialFailure, UsageError
+from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX
 from MRDeltaNetLib.imaging.phantom import simulate_pair
 from MRDeltaNetLib.io import atomic
 from MRDeltaNetLib.io.cases import read_case
@@ -183,7 +184,8 @@ def here(monkeypatch):
 
 
 def crops_in(cache: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((cache / "crops").iterdir())}
+    """Name -> bytes of every crop; what a killed process had begun to write is none."""
+    return {path.name: path.read_bytes() for path in sorted((cache / "crops").iterdir()) if not path.name.startswith(TEMPORARY_PREFIX)}
 
 
 def table_of(cache: Path) -> list[dict[str, str]]:
