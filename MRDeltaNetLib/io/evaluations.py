@@ -9,8 +9,6 @@ import contextlib
 import json
 import math
 import re
-import secrets
-import shutil
 from dataclasses import replace as replace_fields
 from hashlib import sha256 as digest
 from pathlib import Path
@@ -19,8 +17,8 @@ from typing import Any, Iterable, Iterator, Mapping
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import EnvironmentProblem, MRDeltaNetError
 from MRDeltaNetLib.evaluation import SECTIONS, Evaluation, Table
-from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX, folder_to_disk, output_problem, replace, sha256, write_text
-from MRDeltaNetLib.io.results import RESEARCH_USE, check_place, remove_leftovers
+from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX, folder_to_disk, replace, sha256, write_text
+from MRDeltaNetLib.io.results import RESEARCH_USE, check_place, taking_place
 from MRDeltaNetLib.io.tables import read_json, write_csv
 
 EVALUATION = "evaluation.json"
@@ -64,20 +62,8 @@ def staged(out: Path | str) -> Iterator[Path]:
     """
     out = Path(out)
     check_folder(out)
-    folder = out / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
-    try:
-        try:
-            folder.mkdir(parents=True)
-        except OSError as problem:
-            raise output_problem(problem) from problem
+    with taking_place(out, _take_place) as folder:
         yield folder
-        try:
-            _take_place(folder, out)
-            remove_leftovers(out)
-        except OSError as problem:
-            raise output_problem(problem) from problem
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path | str, others: Iterable[str] = ()) -> tuple[str, ...]:

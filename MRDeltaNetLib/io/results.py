@@ -118,6 +118,17 @@ def staged(out: Path | str) -> Iterator[Path]:
     as they were and the new ones are removed. A run killed while files change places leaves a folder without manifest.
     raises  EnvironmentProblem as io/atomic
     """
+    with taking_place(out, _take_place) as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def taking_place(out: Path | str, take_place: Callable[[Path, Path], None]) -> Iterator[Path]:
+    """Files that appear together: yields an empty folder inside `out` to write into; what is left of it is removed, and so are other writers' old leftovers.
+
+    take_place  (that folder, out) -> brings its files into `out` when everything is written; not called after a failure
+    raises      EnvironmentProblem as io/atomic
+    """
     out = Path(out)
     folder = out / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}"
     try:
@@ -127,7 +138,7 @@ def staged(out: Path | str) -> Iterator[Path]:
             raise output_problem(problem) from problem
         yield folder
         try:
-            _take_place(folder, out)
+            take_place(folder, out)
             remove_leftovers(out)
         except OSError as problem:
             raise output_problem(problem) from problem

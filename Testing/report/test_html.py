@@ -8,7 +8,6 @@ import io
 import re
 import shutil
 import string
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
@@ -19,43 +18,11 @@ from MRDeltaNetLib.report.gallery import crossing_points, with_further_maps
 from MRDeltaNetLib.report.html import page, write_report
 from MRDeltaNetLib.report.planes import map_maximum
 from Testing.made_up_result import CENTRE_MM, SPREAD, ball, complete_result
+from Testing.report.strict_page import Page
 
 pytest.importorskip("PIL", reason="Pillow is not installed")
 
 HOSTILE = '<img src=x onerror=alert(1)><script>alert(2)</script>"\'& </style></title>--> ${body} \x1b[31m \u202egnp.exe \ud800 =cmd|x'
-VOID = {"meta", "img", "br", "hr", "link", "input"}
-
-
-class Page(HTMLParser):
-    """Reads the page strictly: every element must be closed in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open, self.elements, self.words, self.problems = [], [], [], []
-        self.feed(text)
-        self.close()
-        if self.open:
-            self.problems.append(f"left open: {self.open}")
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
-            self.problems.append(f"</{tag}> out of place")
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-    def all(self, tag: str) -> list[dict]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
 
 
 @pytest.fixture(scope="module")
