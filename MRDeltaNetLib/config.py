@@ -116,7 +116,7 @@ class RunConfig:
     members: str = "all"                          # "first": the first member of an ensemble alone; faster, and the range knows one member only
     device: str = "auto"
     seed: int = 0
-    threads: int = 0                              # 0: what the libraries choose
+    threads: int = 0                              # of the image filters; 0: what ITK chooses
     limits: GateLimits = GateLimits()
 
 

@@ -168,6 +168,3 @@ def _earlier_alignment(job: Job) -> Mapping[str, Any] | None:
 def _limit_threads(config: RunConfig) -> None:
     if config.threads:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(config.threads)
-        if importlib.util.find_spec("torch") is not None and "predict" in config.steps:
-            import torch
-            torch.set_num_threads(config.threads)

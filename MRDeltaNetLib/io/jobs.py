@@ -59,7 +59,7 @@ class Job:
     members                  "all", or "first": the first member of an ensemble alone, which is faster and knows less
     device                   "auto", "cpu", "cuda" or "mps"
     seed                     of every random choice, 0 to 4294967295
-    threads                  0: what the libraries choose
+    threads                  of the image filters; 0: what ITK chooses. The network has its own number, see response.prediction.CPU_THREADS
     steps                    what to do, in the order of config.STEPS
     no_scene                 write no scene.mrb: a door that shows the result in a scene of its own needs none
     progress                 "bar", "json" or "none"

@@ -20,6 +20,7 @@ from MRDeltaNetLib.io.correspondence import FILE, MAX_SHARE_BYTES, ROW_TOLERANCE
 from MRDeltaNetLib.io.finished import FinishedRun
 from MRDeltaNetLib.io.results import TRANSFORM
 from MRDeltaNetLib.io.transforms import as_affine, read_transform
+from MRDeltaNetLib.response.prediction import fixed_threads
 
 if TYPE_CHECKING:
     from MRDeltaNetLib.response.prediction import Prediction
@@ -127,7 +128,8 @@ def from_prediction(prediction: "Prediction", grid: sitk.Image) -> tuple[Corresp
     if 2 * blocks * size ** 2 > MAX_SHARE_BYTES:
         return None, f"the shares of {math.prod(tokens)} tokens would take more than {MAX_SHARE_BYTES // 1024**2} MiB"
     found = np.empty((blocks, size, size), np.float16)
-    with require("torch", "Explanation", "install PyTorch (in 3D Slicer: the PyTorch extension)").inference_mode():
+    torch = require("torch", "Explanation", "install PyTorch (in 3D Slicer: the PyTorch extension)")
+    with fixed_threads(), torch.inference_mode():
         for block in range(blocks):
             for start in range(0, size, ROWS_AT_ONCE):
                 part = slice(start, start + ROWS_AT_ONCE)

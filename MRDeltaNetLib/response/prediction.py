@@ -21,6 +21,10 @@ BATCH_VOXELS = 700_000
 """Other outlines go through the network together as long as a batch has no more crop voxels than this: all six at the demo model's
 crop, one at a time at the full crop (393,216 voxels), which so needs no more memory than a single case."""
 
+CPU_THREADS = 2
+"""Threads of torch while a network runs on the CPU, whatever the machine has: convolutions split their sums by the number of threads, so
+that another number gives other last digits (seen: 1 to 4 threads, P(pCR) 3e-7 apart). Two are what most machines have; four took as long."""
+
 _INSTALL_TORCH = "install PyTorch (in 3D Slicer: the PyTorch extension)"
 
 
@@ -182,11 +186,12 @@ def _check_output(output: "NetworkOutput") -> None:
 def deterministic(seed: int, device: str) -> Iterator[None]:
     """A seeded generator and deterministic algorithms inside; the caller's settings and generator state afterwards.
 
-    The CPU's kernels are deterministic anyway; there the switch would only cost the seconds that it takes to load.
+    The CPU's kernels are deterministic for a given number of threads, which is fixed; there the switch would only cost the
+    seconds that it takes to load.
     """
     torch = require("torch", "Prediction", _INSTALL_TORCH)
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), fixed_threads():
         torch.manual_seed(seed)
         if device != "cpu":
             torch.use_deterministic_algorithms(True, warn_only=True)
@@ -195,6 +200,18 @@ def deterministic(seed: int, device: str) -> Iterator[None]:
         finally:
             if device != "cpu":
                 torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+@contextmanager
+def fixed_threads() -> Iterator[None]:
+    """CPU_THREADS threads of torch in the calling thread inside, as many as before afterwards."""
+    torch = require("torch", "Prediction", _INSTALL_TORCH)
+    before = torch.get_num_threads()
+    torch.set_num_threads(CPU_THREADS)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -130,10 +130,10 @@ def test_two_series_in_one_upload_are_refused_with_what_to_do(server, open_page,
 
 def test_a_hostile_zip_is_refused_and_the_page_goes_on(server, open_page):
     tab = open_page(server.address)
-    upload(tab, "post", as_file("x.zip", zipped(("../../evil.dcm", b"x"))))
+    upload(tab, "post", as_file("x.zip", zipped(("../../beside-the-page.dcm", b"x"))))
     text = refused(tab)
     assert "not to be trusted" in text and "MRD-E913" in text
-    assert not list(server.base.parent.rglob("evil*")) and not list(server.session.glob("upload-post*"))
+    assert not list(server.base.parent.rglob("beside-the-page*")) and not list(server.session.glob("upload-post*"))
     step(tab, "Align")
     assert tab.complaints == []
 
