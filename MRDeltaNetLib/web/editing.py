@@ -13,17 +13,17 @@ UNDO_STEPS = 20
 
 @dataclass(frozen=True)
 class Tool:
-    """One tool. effect: class of trame_slicer.segmentation; hint: what a person does with it"""
+    """One tool. effect: class of trame_slicer.segmentation, None for web.thresholding; hint: what a person does with it"""
 
     title: str
-    effect: str
+    effect: str | None
     hint: str
 
 
 TOOLS = {"look": Tool("Look", "SegmentationEffectNoTool", "Choose a tool to draw. Each outline is drawn in the views of its own scan."),
          "paint": Tool("Paint", "SegmentationEffectPaint", "Draw with the left button held down."),
          "erase": Tool("Erase", "SegmentationEffectErase", "Rub out with the left button held down."),
-         "threshold": Tool("Threshold", "SegmentationEffectThreshold",
+         "threshold": Tool("Threshold", None,
                            "Apply replaces the outline by all voxels between these grey values: cut it back with the scissors."),
          "scissors": Tool("Scissors", "SegmentationEffectScissors", "Draw around a part; the cut goes through all slices."),
          "islands": Tool("Islands", "SegmentationEffectIslands", "Apply keeps the largest piece alone."),
@@ -62,7 +62,7 @@ class Editing:
 
     def use(self, tool: str) -> None:
         """Take up a tool: a key of TOOLS."""
-        self.editor.set_active_effect_type(getattr(self._effects, TOOLS[tool].effect))
+        self.editor.set_active_effect_type(self._effect(TOOLS[tool]))
         self._keep_apart()
 
     def set_brush(self, diameter_mm: float, sphere: bool) -> None:
@@ -102,6 +102,11 @@ class Editing:
         effect = self.editor.active_effect
         (effect.apply_smoothing if hasattr(effect, "apply_smoothing") else effect.apply)()
 
+    def clear(self) -> None:
+        """Empty the outline; can be undone."""
+        modifier = self.editor.active_segment_modifier
+        modifier.apply_labelmap(modifier.create_modifier_labelmap(), modification_mode=self._effects.ModificationMode.Set)
+
     def put_down(self) -> None:
         """Put the tool down: no stroke changes anything."""
         self.editor.deactivate_effect()
@@ -109,6 +114,12 @@ class Editing:
     def forget(self) -> None:
         """Nothing can be undone any more: the outlines leave, or became others."""
         self.undo_stack.clear()
+
+    def _effect(self, tool: Tool) -> type:
+        if tool.effect is not None:
+            return getattr(self._effects, tool.effect)
+        from MRDeltaNetLib.web.thresholding import OwnScansThreshold
+        return OwnScansThreshold
 
     def _keep_apart(self) -> None:
         """A tool works in every view; strokes in the other scan's views would paint where nobody looks."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from MRDeltaNetLib.mrml import comparing
+from MRDeltaNetLib.web.steps import align
 from MRDeltaNetLib.workflow.telling import SCANS
 
 SAME_PLACE_MM = 1e-3
+EDGES = ("left", "right", "top", "bottom")
 
 
 class Slices:
@@ -18,9 +21,10 @@ class Slices:
     def markup(self, role: str, plane: str) -> str:
         """What is drawn over one view."""
         name, title = _name(role, plane), f"{SCANS[role]}, {plane.lower()}"
-        self._state.update({name: 0.0, f"{name}_low": -1.0, f"{name}_high": 1.0})
+        self._state.update({name: 0.0, f"{name}_low": -1.0, f"{name}_high": 1.0, f"{name}_edges": dict.fromkeys(EDGES, "")})
         self._page.on_change(lambda: self._moved(role, plane), name)
-        return (f'<span class="label {role}" aria-hidden="true">{title}</span>'
+        edges = "".join(f'<span class="edge {edge}" aria-hidden="true">{{{{ (has_pre || has_post) ? {name}_edges.{edge} : "" }}}}</span>' for edge in EDGES)
+        return (f'<span class="label {role}" aria-hidden="true">{_label(role, title)}</span>{edges}'
                 f'<input type="range" class="slice" aria-label="Slice, {title.lower()}" :aria-valuetext="{name} + \' mm\'" :min="{name}_low" :max="{name}_high" '
                 f'step="any" :disabled="!has_pre && !has_post" :value="{name}" @input="{name} = Number($event.target.value)">')
 
@@ -35,10 +39,19 @@ class Slices:
 
     def _show(self, role: str, plane: str, view: Any) -> None:
         name, (low, high) = _name(role, plane), view.get_slice_range()
-        now = {name: round(view.get_slice_value(), 3), f"{name}_low": round(low, 3), f"{name}_high": round(high, 3)}
+        now = {name: round(view.get_slice_value(), 3), f"{name}_low": round(low, 3), f"{name}_high": round(high, 3),
+               f"{name}_edges": dict(zip(EDGES, comparing.edge_letters(view.get_view_node())))}
         if any(self._state[key] != value for key, value in now.items()):
             with self._state as state:
                 state.update(now)
+
+
+def _label(role: str, title: str) -> str:
+    """The second row shows both scans while an alignment is judged."""
+    if role == "pre":
+        return title
+    both = f"Both, {title.split(', ')[1]}"
+    return f'{{{{ step === "{align.KEY}" && aligned && compare !== "side" ? "{both}" : "{title}" }}}}'
 
 
 def _name(role: str, plane: str) -> str:

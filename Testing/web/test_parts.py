@@ -47,14 +47,16 @@ def test_every_button_of_a_template_is_known_to_the_page():
     from pathlib import Path
     wanted = {name for path in layout.TEMPLATES.glob("*.html") for name in re.findall(r"trigger\('(\w+)'\)", path.read_text(encoding="utf-8"))}
     sources = "".join(path.read_text(encoding="utf-8") for path in Path(layout.__file__).parent.rglob("*.py"))
-    known = set(re.findall(r'on_button\("(\w+)"', sources)) | {"apply", "undo", "redo", "carry"}
+    known = set(re.findall(r'on_button\("(\w+)"', sources)) | {"apply", "clear", "undo", "redo", "carry"}
     assert wanted == known
 
 
 def test_tools_and_cuts_are_trame_slicers():
     import trame_slicer.segmentation as effects
     from trame_slicer.segmentation.scissors_effect_parameters import ScissorsEffectFillMode
-    assert all(hasattr(effects, tool.effect) for tool in TOOLS.values())
+    assert all(hasattr(effects, tool.effect) for tool in TOOLS.values() if tool.effect is not None)
+    from MRDeltaNetLib.web.thresholding import OwnScansThreshold
+    assert issubclass(OwnScansThreshold, effects.SegmentationEffectThreshold) and [key for key, tool in TOOLS.items() if tool.effect is None] == ["threshold"]
     assert all(mode in ScissorsEffectFillMode.__members__ for _, mode in CUTS.values())
 
 

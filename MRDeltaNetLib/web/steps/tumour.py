@@ -29,11 +29,11 @@ class Step(Base):
                            "tools": [{"key": key, "title": tool.title, "hint": tool.hint} for key, tool in TOOLS.items()],
                            "brush_mm": 8, "sphere": False, "kernel_mm": 3, "cut": next(iter(CUTS)),
                            "cuts": [{"key": key, "title": title} for key, (title, _) in CUTS.items()],
-                           "grey_low": 0.0, "grey_high": 1.0, "grey_least": 0.0, "grey_most": 1.0, "grey_step": 0.002, "can_undo": False, "can_redo": False,
+                           "grey_low": 0.0, "grey_high": 1.0, "grey_least": 0.0, "grey_most": 1.0, "grey_step": 0.002, "can_undo": False, "can_redo": False, "is_drawn": {},
                            "complete_response": False, "residual_drawn": False, "why_not_carry": "", "sizes": [],
                            "outline_notices": [], "outline_errors": [],
                            "grade": None, "grades": [{"title": telling.NOT_GIVEN, "value": None}, *({"title": str(grade), "value": grade} for grade in range(1, 6))]})
-        for name in ("apply", "undo", "redo", "carry"):
+        for name in ("apply", "clear", "undo", "redo", "carry"):
             page.on_button(name, getattr(self, name))
         page.on_change(self._edit, "outline")
         page.on_change(self._take_tool, "tool")
@@ -44,7 +44,8 @@ class Step(Base):
             signal.connect(self._undo_changed)
 
     def refresh(self, situation: Any, seen: Any) -> None:
-        self.state.update({"why_not_carry": workflow.why_not_carry(situation), "residual_drawn": situation.residual_outline is Outline.DRAWN,
+        drawn = {"pre": situation.pre_outline, "post": situation.post_outline, "residual": situation.residual_outline}
+        self.state.update({"is_drawn": {role: state not in (Outline.NONE, Outline.EMPTY) for role, state in drawn.items()}, "why_not_carry": workflow.why_not_carry(situation), "residual_drawn": situation.residual_outline is Outline.DRAWN,
                            "complete_response": situation.complete_response, "grade": self.choices.mrtrg, "outline_notices": remarks(situation.outline_notices),
                            "outline_errors": remarks(situation.outline_errors), "sizes": telling.size_rows(outlining.sizes(self.sitting.look()) or {})})
 
@@ -67,6 +68,12 @@ class Step(Base):
         """Do what the tool does at once."""
         self.editing.apply()
         self.page.refresh_soon()
+
+    def clear(self) -> None:
+        """Empty the outline that is chosen."""
+        if self.editing.ready:
+            self.editing.clear()
+            self.page.refresh_soon()
 
     def undo(self) -> None:
         """Take the last change back."""
