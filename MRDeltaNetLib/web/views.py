@@ -14,6 +14,8 @@ ROLES = ("pre", "post")
 COLOURS = {"pre": "#4477AA", "post": "#EE7733"}
 LAYOUT = "pair"
 CLOSE_UP_MM = 120.0
+WIDTHS_MM = (10.0, 1000.0)
+"""How much of a scan a view shows at least and at most, along its shorter side."""
 
 
 def tag(role: str, plane: str) -> str:
@@ -33,7 +35,7 @@ class Views:
         html = require("trame.widgets.html", FEATURE, INSTALL)
         rca, core, views = (require(f"trame_slicer.{name}", FEATURE, INSTALL) for name in ("rca_view", "core", "views"))
         self._app, self._moving = slicer_app, False
-        rca.register_rca_factories(slicer_app.view_manager, server, 
+        rca.register_rca_factories(slicer_app.view_manager, server,
                                    slice_view_ui_f=lambda _server, _id, view: html.Div(markup(*_parts(view)), style="display: contents"))
         self._layout = core.LayoutManager(slicer_app.scene, slicer_app.view_manager, server, virtual_node=virtual_node, is_virtual_node_initialized=True)
         rows = [views.Layout(views.LayoutDirection.Horizontal, [
@@ -112,7 +114,7 @@ class Views:
     def zoom(self, first: Any, factor: float) -> None:
         """See more (factor above 1) or less around the place where the slices meet. first: volume node whose planes the views have"""
         width, height = self.node("pre", PLANES[0]).GetFieldOfView()[:2]
-        self.close_up(first, self.meeting_place(), min(width, height) * factor)
+        self.close_up(first, self.meeting_place(), min(max(min(width, height) * factor, WIDTHS_MM[0]), WIDTHS_MM[1]))
 
     def meeting_place(self) -> tuple[float, float, float]:
         """Where the three slices that are shown meet, LPS of the first scan, mm."""
