@@ -264,6 +264,15 @@ class Page:
                 self._kept = None                        # so that the next change tries again
                 raise
 
+    def discard(self, path: Path) -> None:
+        """Remove a file of the sitting, after whatever is just being written from it."""
+
+        async def removed() -> None:
+            async with self._keeping:
+                path.unlink(missing_ok=True)
+
+        self.spawn(removed())
+
     def _write_unless_closed(self, found: keeping.Collected) -> None:
         """In a thread, which goes on when the event loop has ended: what it was given to write is older than what close writes."""
         with self._writing:

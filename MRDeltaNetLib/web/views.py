@@ -13,6 +13,12 @@ PLANES = ("Axial", "Sagittal", "Coronal")
 ROLES = ("pre", "post")
 COLOURS = {"pre": "#4477AA", "post": "#EE7733"}
 LAYOUT = "pair"
+FRAMES_S, UNSEEN_FRAMES_S, MOVING_QUALITY = 30.0, 10.0, 50
+"""Pictures a second at most, of a view below the mouse and of the others; quality of a picture that moves, of 100."""
+
+MOST_PIXELS = 4 * 1024**2
+"""Of one view's picture, whatever size a browser says that it has."""
+
 CLOSE_UP_MM = 120.0
 WIDTHS_MM = (10.0, 1000.0)
 """How much of a scan a view shows at least and at most, along its shorter side."""
@@ -35,8 +41,9 @@ class Views:
         html = require("trame.widgets.html", FEATURE, INSTALL)
         rca, core, views = (require(f"trame_slicer.{name}", FEATURE, INSTALL) for name in ("rca_view", "core", "views"))
         self._app, self._moving = slicer_app, False
-        rca.register_rca_factories(slicer_app.view_manager, server,
-                                   slice_view_ui_f=lambda _server, _id, view: html.Div(markup(*_parts(view)), style="display: contents"))
+        factory = rca.RemoteSliceViewFactory(server, target_fps=FRAMES_S, blur_fps=UNSEEN_FRAMES_S, interactive_quality=MOVING_QUALITY,
+                                             populate_view_ui_f=lambda _server, _id, view: html.Div(markup(*_parts(view)), style="display: contents"))
+        slicer_app.view_manager.register_factory(factory)
         self._layout = core.LayoutManager(slicer_app.scene, slicer_app.view_manager, server, virtual_node=virtual_node, is_virtual_node_initialized=True)
         rows = [views.Layout(views.LayoutDirection.Horizontal, [
             views.ViewLayoutDefinition(tag(role, plane), views.ViewType.SLICE_VIEW,
@@ -44,6 +51,8 @@ class Views:
             for plane in PLANES]) for number, role in enumerate(ROLES)]
         self._layout.register_layout(LAYOUT, views.Layout(views.LayoutDirection.Vertical, rows))
         self._layout.set_layout(LAYOUT)
+        for place in self.places():
+            factory.get_factory_view(tag(*place)).view_adapter.max_pixel_count = MOST_PIXELS
         self._seen = {plane: tuple(self.node(role, plane) for role in ROLES) for plane in PLANES}
         for pair in self._seen.values():
             for first, second in (pair, pair[::-1]):

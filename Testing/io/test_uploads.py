@@ -83,6 +83,27 @@ def test_a_bomb_is_refused_by_its_ratio_before_it_is_unpacked(tmp_path):
     assert "far more" in refused(tmp_path / "new", archive(("1.dcm", b"\0" * 8 * 1024**2))).found
 
 
+def test_a_directory_of_millions_of_members_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    """Members cost a sender 47 bytes each and a reader a thousand. Here long remarks make the directory large, so that no other limit speaks."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as written:
+        for number in range(100):
+            member = zipfile.ZipInfo(f"{number}.dcm")
+            member.comment = b"x" * 60_000
+            written.writestr(member, b"x")
+    monkeypatch.setattr(uploads, "_look_at", lambda *_: pytest.fail("the directory was read"))
+    assert refused(tmp_path / "new", io.BytesIO(stream.getvalue())).code == "MRD-E911"
+
+
+def test_a_remark_behind_an_archive_is_no_part_of_it(tmp_path):
+    """zipfile looks for the directory's end from the end of the file; a remark may stand there."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as written:
+        written.writestr("t2.nrrd", b"NRRD0004" * 400_000)
+        written.comment = b"x" * 60_000
+    assert store([("a.zip", io.BytesIO(stream.getvalue()))], tmp_path / "new").stat().st_size == 3_200_000
+
+
 def test_a_forged_size_is_found_by_counting_what_really_comes(tmp_path):
     limits = UploadLimits(max_bytes=1000, ratio_from_bytes=10**9)
     content = bytearray(archive(("1.dcm", os.urandom(5000)), method=zipfile.ZIP_STORED).getvalue())
@@ -128,6 +149,17 @@ def test_two_volumes_are_not_one_scan_and_no_file_is_none(tmp_path):
     with pytest.raises(InputError, match="Nothing"):
         store([], tmp_path / "b")
     assert refused(tmp_path / "c", archive()).code in ("MRD-E910", "MRD-E912")
+
+
+def test_two_archives_are_counted_together(tmp_path):
+    limits = UploadLimits(max_bytes=100, max_files=3)
+    two = [("a.zip", archive(("1.dcm", b"x" * 60))), ("b.zip", archive(("1.dcm", b"x" * 60)))]
+    with pytest.raises(InputError, match="MRD-E911"):
+        store(two, tmp_path / "a", limits)
+    many = [(f"{number}.zip", archive(("1.dcm", b"x"), ("2.dcm", b"x"))) for number in range(2)]
+    with pytest.raises(InputError, match="MRD-E911"):
+        store(many, tmp_path / "b", limits)
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 
 @pytest.mark.parametrize("name", ["scan.nhdr", "scan.MHD", "scan.hdr"])

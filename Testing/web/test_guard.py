@@ -93,6 +93,19 @@ def test_a_cookie_of_any_bytes_is_refused_like_any_other(cookie):
     assert status == 403
 
 
+def test_headers_say_what_a_browser_must_not_do():
+    """Word for word, so that none is lost unseen."""
+    first, (_, headers, _) = answers((f"/?{TOKEN}=the-token", {}), ("/index.html", {}))
+    policy = headers["Content-Security-Policy"]
+    assert headers["X-Content-Type-Options"] == "nosniff" and headers["Referrer-Policy"] == "no-referrer" and headers["Cache-Control"] == "no-store"
+    assert headers["Cross-Origin-Opener-Policy"] == headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    for part in ("default-src 'self'", "object-src 'none'", "base-uri 'self'", "form-action 'self'", "frame-ancestors 'self'", "frame-src 'self'"):
+        assert part in policy.split("; ")
+    assert "*" not in policy and "http" not in policy and "'unsafe-inline'" not in next(part for part in policy.split("; ") if part.startswith("script-src"))
+    cookie = first[1]["Set-Cookie"]
+    assert "HttpOnly" in cookie and "SameSite=Strict" in cookie and "Path=/" in cookie and "Domain" not in cookie and "Max-Age" not in cookie
+
+
 def test_tokens_are_long_and_never_twice_the_same():
     tokens = {new_token() for _ in range(100)}
     assert len(tokens) == 100 and min(map(len, tokens)) >= 32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from types import SimpleNamespace
 
@@ -11,11 +12,12 @@ import SimpleITK as sitk
 
 pytest.importorskip("trame_slicer", reason="needs the packages of the page: pip install 'mrdeltanet[web]'")
 
-from MRDeltaNetLib.errors import EnvironmentProblem  # noqa: E402
+from MRDeltaNetLib.errors import EnvironmentProblem, Notice  # noqa: E402
 from MRDeltaNetLib.mrml.sitting import asking, outlining  # noqa: E402
 from MRDeltaNetLib.mrml.sitting import inputs as given  # noqa: E402
 from MRDeltaNetLib.mrml.worker import Finished  # noqa: E402
 from MRDeltaNetLib.web import page as page_module  # noqa: E402
+from MRDeltaNetLib.web.views import MOST_PIXELS  # noqa: E402
 from MRDeltaNetLib.web.controls import Controls, number, one_of  # noqa: E402
 from Testing.made_up_result import CENTRE_MM, ball, body_with_ball, empty_image, rigid  # noqa: E402
 from Testing.web.inside import Inside  # noqa: E402
@@ -229,6 +231,112 @@ def test_zooming_has_an_end_both_ways(inside):
             inside.press(name)
         assert width() == pytest.approx(most, rel=1e-6)
     inside.press("fit")
+
+
+# Scans that are exchanged
+
+def test_a_scan_in_the_place_of_another_takes_all_that_was_made_of_that_one_away(inside):
+    """Outlines, alignment, what can be undone, its DICOM file; the other scan's outlines stay."""
+    draw(inside, "post", 9)
+    header = inside.do(lambda page: page.sitting.session.path("upload-pre7.dcm"))
+    header.write_bytes(b"MUSTERMANN^ERIKA")
+    inside.sets(step="tumour", outline="pre")
+    inside.sets(tool="islands")
+    inside.press("apply")
+    assert inside.look("can_undo") is True and len(inside.look("sizes")[0]) == 4
+    inside.do(lambda page: page.headers.note(page.sitting.choices.pre_volume, header))
+    inside.load(pre=body_with_ball(empty_image("oblique"), CENTRE_MM, 16))
+    inside.until(lambda _page: not header.exists())
+    assert inside.look("can_undo") is False and inside.look("tool") == "look" and inside.look("aligned") is False
+    assert list(inside.do(lambda page: given.outlined(page.sitting.look()).masks)) == ["post"]
+    assert inside.do(lambda page: page.headers.header_of(page.sitting.choices.pre_volume)) is None
+    inside.press("undo")
+    assert inside.error() is None and list(inside.do(lambda page: given.outlined(page.sitting.look()).masks)) == ["post"]
+    again(inside)
+
+
+def test_a_case_folders_own_dicom_file_is_not_removed_with_its_scan(inside, tmp_path):
+    header = tmp_path / "pre-0123456789ab.dcm"
+    header.write_bytes(b"")
+    inside.do(lambda page: page.headers.note(page.sitting.choices.pre_volume, header))
+    again(inside)
+    assert header.exists()
+
+
+def test_exchanged_scans_change_rows_and_remarks_and_lose_their_alignment(inside):
+    def nodes(page):
+        return page.sitting.choices.pre_volume, page.sitting.choices.post_volume
+    inside.do(lambda page: page.steps["scans"]._notices.update(pre=(Notice("MRD-W101", "of the first", fix="look"),)))
+    before = inside.do(nodes)
+    inside.sets(brightness_pre=0.8)
+    inside.press("swap")
+    assert inside.do(nodes) == before[::-1] and inside.error() is None
+    assert inside.look("aligned") is False and inside.look("brightness_pre") == 0.5
+    assert inside.do(lambda page: [page.views.layers(role)[0].GetBackgroundVolumeID() for role in ("pre", "post")]) == [node.GetID() for node in before[::-1]]
+    assert list(inside.do(lambda page: dict(page.steps["scans"]._notices))) and inside.do(lambda page: page.steps["scans"]._notices["pre"]) == ()
+    again(inside)
+
+
+def test_results_are_shown_as_out_of_date_after_an_edit(inside, monkeypatch):
+    """What the steps say of a result that no longer rests on what is there."""
+    facts = {"schema": "s", "p_pcr": 0.7, "p_pcr_low": 0.6, "p_pcr_high": 0.8, "threshold": 0.5, "predicted_class": "pCR", "warnings": [],
+             "familiarity": {"light": "green", "reasons": []}}
+    sitting = inside.page.sitting
+    prediction = SimpleNamespace(changed=("pre_mask",), is_demo=True)
+    monkeypatch.setattr(sitting, "result_facts", lambda: facts)
+    situation = inside.do(lambda page: sitting.situation())
+    refresh = lambda: inside.do(lambda page: page.steps["predict"].refresh(dataclasses.replace(situation, prediction=prediction), None))
+    refresh()
+    assert inside.look("answer")["number"] == "0.70" and "Out of date" in inside.look("stale") and inside.look("answer_is_demo") is True
+    prediction.changed = ()
+    refresh()
+    assert inside.look("stale") == ""
+    again(inside)
+    assert inside.look("answer") is None
+
+
+# Faults in what goes on beside
+
+def test_what_fails_beside_the_page_is_told(inside):
+    async def fails():
+        raise EnvironmentProblem("full", code="MRD-E810", fix="make room")
+    inside.do(lambda page: page.spawn(fails()))
+    inside.until(lambda page: page.state.error)
+    assert inside.error() == "MRD-E810"
+
+
+def test_a_case_that_could_not_be_written_is_tried_again_at_the_next_change(inside, monkeypatch, tmp_path):
+    written = []
+
+    def write(found, _session, _case):
+        written.append(found)
+        if len(written) == 1:
+            raise EnvironmentProblem("full", code="MRD-E810", fix="make room")
+    monkeypatch.setattr(page_module.keeping, "write", write)
+    monkeypatch.setattr(inside.page, "case", tmp_path)
+    monkeypatch.setattr(type(inside.page.server), "running", property(lambda _server: True))
+    inside.do(lambda page: page.keep())
+    inside.until(lambda page: page.state.error)
+    assert inside.error() == "MRD-E810"
+    inside.do(lambda page: page.keep())
+    inside.until(lambda page: len(written) == 2 and not page._tasks)
+    inside.do(lambda page: page.keep())
+    inside.do(lambda page: page.keep())
+    assert len(written) == 2, "what has not changed is not written again"
+    again(inside)
+    inside.until(lambda page: len(written) > 2 and not page._tasks)
+
+
+def test_a_view_is_no_larger_than_a_screen_whatever_a_browser_says(inside):
+    def resized(page):
+        view = page.views.view("pre", "Axial")
+        adapter = page.slicer_app.view_manager._factories[-1].get_factory_view(view.get_singleton_tag()).view_adapter
+        adapter.update_size("nobody", {"w": 10**5, "h": 10**5, "p": 3})
+        large = np.prod(view.render_window().GetSize())
+        adapter.update_size("nobody", {"w": 400, "h": 300, "p": 1})
+        return large, view.render_window().GetSize()
+    large, size = inside.do(resized)
+    assert large <= MOST_PIXELS and tuple(size) == (400, 300)
 
 
 # The end

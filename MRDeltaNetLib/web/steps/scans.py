@@ -59,8 +59,10 @@ class Step(Base):
         """A scan in the place of another one, which leaves with all that was made of it."""
         self.page.let_go()
         if (former := getattr(self.choices, SCANS[role])) is not None:
-            self.page.headers.forget(former)
+            header_then = self.page.headers.forget(former)
             self.sitting.remove_scan(role)
+            if header_then is not None and header_then.parent == self.sitting.session.folder:      # a case folder's own files are its own business
+                self.page.discard(header_then)
         node = image_to_node(scan.image, self.page.scene, self.page.scene.GenerateUniqueName(NAMES[role]))
         setattr(self.choices, SCANS[role], node)
         self._notices[role] = scan.notices

@@ -51,6 +51,7 @@ class Step(Base):
             signal.connect(self._undo_changed)
 
     def refresh(self, situation: Any, seen: Any) -> None:
+        self._undo_changed()
         self.controls.set("complete_response", situation.complete_response)
         self.controls.set("grade", self.choices.mrtrg)
         self.state.update({"why_not_carry": workflow.why_not_carry(situation), "residual_drawn": situation.residual_outline is Outline.DRAWN,
