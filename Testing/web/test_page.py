@@ -241,7 +241,7 @@ def test_a_scan_in_the_place_of_another_takes_all_that_was_made_of_that_one_away
     header = inside.do(lambda page: page.sitting.session.path("upload-pre7.dcm"))
     header.write_bytes(b"MUSTERMANN^ERIKA")
     inside.sets(step="tumour", outline="pre")
-    inside.sets(tool="islands")
+    inside.sets(tool="threshold")
     inside.press("apply")
     assert inside.look("can_undo") is True and len(inside.look("sizes")[0]) == 4
     inside.do(lambda page: page.headers.note(page.sitting.choices.pre_volume, header))
