@@ -58,7 +58,8 @@ class Page:
         self.controls = Controls(self.state)
         self.controls.add("step", scans.KEY, one_of(module.KEY for module in MODULES))
         self.state.update({"steps": [], "views": {}, "running": "", "stopping": False, "progress": 0, "message": "", "error": None, "demo": False,
-                           "texts": layout.TEXTS, "trame__title": "MRDeltaNet", "trame__favicon": layout.FAVICON})
+                           "texts": layout.TEXTS, "trame__title": "MRDeltaNet", "trame__favicon": layout.FAVICON,
+                           "trame__template_error": layout.template("gone")})
         self.on_button("cancel", self.cancel)
         self.on_change(self._step_changed, "step")
         self.strip, self.steps = Strip(self), {module.KEY: module.Step(self) for module in MODULES}

@@ -15,7 +15,7 @@ from MRDeltaNetLib.mrml.sitting import Door
 from MRDeltaNetLib.web.page import Page
 
 NUMBERS = itertools.count()
-PATIENCE_S = 90
+PATIENCE_S = 30
 SIZE = (400, 300)
 """Of a view, pixels."""
 

@@ -7,6 +7,7 @@ import io
 import tempfile
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import SimpleITK as sitk
@@ -18,7 +19,7 @@ from aiohttp.test_utils import TestClient, TestServer  # noqa: E402
 from MRDeltaNetLib.io import uploads  # noqa: E402
 from MRDeltaNetLib.web.routes import add_routes  # noqa: E402
 from Testing.made_up_result import CENTRE_MM, body_with_ball, empty_image  # noqa: E402
-from Testing.web.inside import Inside  # noqa: E402
+from Testing.web.inside import PATIENCE_S, Inside  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def asked(inside, talk):
     async def ask():
         app = web.Application()
         add_routes(app, inside.page)
-        async with TestClient(TestServer(app)) as client:
+        async with asyncio.timeout(PATIENCE_S), TestClient(TestServer(app)) as client:
             return await talk(client)
 
     return inside.wait_for(ask())
@@ -135,6 +136,24 @@ def test_an_upload_that_breaks_off_leaves_nothing_and_the_next_one_comes_in(insi
     assert refused == (200, {"done": False}) and told == "MRD-E925", "a second upload waits until the first is there"
     assert done == (200, {"done": True}) and inside.error() is None and inside.look("has_post")
     assert left(inside) == [] and list(temporary.iterdir()) == []
+
+
+def test_nothing_is_received_while_something_runs_and_nothing_exchanged_if_a_run_has_begun_meanwhile(inside, scan, monkeypatch):
+    before = inside.do(lambda page: page.sitting.choices.pre_volume)
+    with monkeypatch.context() as patch:
+        patch.setattr(inside.page.sitting, "run", SimpleNamespace(step="align"))
+        patch.setattr("MRDeltaNetLib.web.routes.Incoming", lambda _announced: pytest.fail("it was received"))
+        assert asked(inside, lambda client: sent(client, "pre", ("a.nrrd", scan))) == (200, {"done": False}) and inside.error() == "MRD-E843"
+    with monkeypatch.context() as patch:
+        whole = uploads.Incoming.store
+
+        def begins_meanwhile(incoming, folder):
+            inside.page.sitting.run = SimpleNamespace(step="align")
+            return whole(incoming, folder)
+        patch.setattr(uploads.Incoming, "store", begins_meanwhile)
+        assert asked(inside, lambda client: sent(client, "pre", ("a.nrrd", scan))) == (200, {"done": False}) and inside.error() == "MRD-E843"
+    inside.page.sitting.run = None
+    assert inside.do(lambda page: page.sitting.choices.pre_volume) is before and left(inside) == []
 
 
 @pytest.mark.parametrize("body, kind", [(b"", "multipart/form-data; boundary=b"), (b"not a form", "multipart/form-data; boundary=b"), (b"{}", "application/json"),
