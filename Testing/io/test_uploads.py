@@ -64,15 +64,28 @@ def test_a_nul_that_hides_the_rest_of_a_name_is_seen(tmp_path):
     assert refused(tmp_path / "new", io.BytesIO(content)).code == "MRD-E913"
 
 
-@pytest.mark.parametrize("mode", [stat.S_IFLNK | 0o777, stat.S_IFCHR | 0o600, stat.S_IFIFO | 0o600, stat.S_IFREG | stat.S_ISUID | 0o755])
+@pytest.mark.parametrize("mode", [stat.S_IFLNK | 0o777, stat.S_IFCHR | 0o600, stat.S_IFIFO | 0o600, stat.S_IFREG | stat.S_ISUID | 0o755, stat.S_IFREG | stat.S_ISGID | 0o755])
 def test_links_devices_and_setuid_files_are_refused(tmp_path, mode):
     member = zipfile.ZipInfo("1.dcm")
     member.create_system, member.external_attr = 3, mode << 16
     assert refused(tmp_path / "new", archive((member, b"/etc/passwd"))).code == "MRD-E913"
 
 
-def test_two_members_of_one_name_are_refused_also_if_only_their_case_differs(tmp_path):
-    assert refused(tmp_path / "new", archive(("a.dcm", b"1"), ("A.DCM", b"2"))).found == "member 2: two members of one name"
+@pytest.mark.parametrize("first, second", [("a.dcm", "A.DCM"), ("\u00e1.dcm", "a\u0301.dcm"), ("stra\u00dfe", "STRASSE")])
+def test_two_members_of_one_name_are_refused_also_if_only_their_case_or_their_spelling_differs(tmp_path, first, second):
+    assert refused(tmp_path / "new", archive((first, b"1"), (second, b"2"))).found == "member 2: two members of one name"
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_way_of_packing_whose_bombs_are_larger_is_refused(tmp_path, method):
+    assert "packing" in refused(tmp_path / "new", archive(("1.dcm", b"abc"), method=method)).found
+
+
+def test_what_a_directory_claims_is_refused_before_a_byte_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(uploads._Store, "add", lambda *_: pytest.fail("a member was unpacked"))
+    limits = UploadLimits(max_bytes=100, max_files=2)
+    assert "MiB" in refused(tmp_path / "a", archive(("1.dcm", b"x" * 60), ("2.dcm", b"x" * 60)), limits).found
+    assert refused(tmp_path / "b", archive(*((f"{number}.dcm", b"x") for number in range(3))), limits).found == "more than 2"
 
 
 def test_an_archive_inside_an_archive_is_refused(tmp_path):
