@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from MRDeltaNetLib.errors import require
+from MRDeltaNetLib.mrml.alignment import in_own_space
 from MRDeltaNetLib.web.views import FEATURE, INSTALL, ROLES
 
 UNDO_STEPS = 20
@@ -13,21 +14,27 @@ UNDO_STEPS = 20
 
 @dataclass(frozen=True)
 class Tool:
-    """One tool. effect: class of trame_slicer.segmentation, None for web.thresholding; hint: what a person does with it"""
+    """One tool.
+
+    effect   class of trame_slicer.segmentation, None for that of web.thresholding
+    hint     what a person does with it
+    at_once  whether it does its work when Apply is pressed, without a stroke
+    """
 
     title: str
     effect: str | None
     hint: str
+    at_once: bool = False
 
 
 TOOLS = {"look": Tool("Look", "SegmentationEffectNoTool", "Choose a tool to draw. Each outline is drawn in the views of its own scan."),
          "paint": Tool("Paint", "SegmentationEffectPaint", "Draw with the left button held down."),
          "erase": Tool("Erase", "SegmentationEffectErase", "Rub out with the left button held down."),
          "threshold": Tool("Threshold", None,
-                           "Apply replaces the outline by all voxels between these grey values: cut it back with the scissors."),
+                           "Apply replaces the outline by all voxels between these grey values: cut it back with the scissors.", at_once=True),
          "scissors": Tool("Scissors", "SegmentationEffectScissors", "Draw around a part; the cut goes through all slices."),
-         "islands": Tool("Islands", "SegmentationEffectIslands", "Apply keeps the largest piece alone."),
-         "smoothing": Tool("Smoothing", "SegmentationEffectSmoothing", "Apply smooths the border (median of what lies within reach).")}
+         "islands": Tool("Islands", "SegmentationEffectIslands", "Apply keeps the largest piece alone.", at_once=True),
+         "smoothing": Tool("Smoothing", "SegmentationEffectSmoothing", "Apply smooths the border (median of what lies within reach).", at_once=True)}
 
 CUTS = {"erase_inside": ("takes away what is inside", "ERASE_INSIDE"), "erase_outside": ("takes away what is outside", "ERASE_OUTSIDE"),
         "fill_inside": ("fills what is inside", "FILL_INSIDE")}
@@ -39,7 +46,7 @@ class Editing:
 
     def __init__(self, slicer_app: Any, changed: Callable[..., None]) -> None:
         """changed: called after every change of an outline"""
-        self._effects = require("trame_slicer.segmentation", FEATURE, INSTALL)
+        self._effects = _effects()
         self.editor = slicer_app.segmentation_editor
         self.undo_stack = require("undo_stack", FEATURE, INSTALL).UndoStack(undo_limit=UNDO_STEPS)
         self.editor.set_undo_stack(self.undo_stack)
@@ -94,8 +101,10 @@ class Editing:
         return low, high
 
     def set_grey_window(self, low: float, high: float) -> None:
-        """The threshold's grey values; the smaller one counts as the lower end."""
-        self.editor.active_effect.set_threshold_min_max_values((min(low, high), max(low, high)))
+        """The threshold's grey values, brought into the scan's own; the smaller one counts as the lower end."""
+        least, most = self.grey_range()
+        low, high = sorted(min(max(value, least), most) for value in (low, high))
+        self.editor.active_effect.set_threshold_min_max_values((low, high))
 
     def apply(self) -> None:
         """Do at once what the tool in use does."""
@@ -129,3 +138,30 @@ class Editing:
             pipeline = weak()
             if pipeline is not None and pipeline.GetViewNode() is not None:
                 pipeline.SetActive(effect.is_active and pipeline.GetViewNode().GetViewGroup() == group)
+
+
+def _effects() -> dict[str, type]:
+    """trame-slicer's effects by name. Those that follow the hand take what is seen for the scan's own space, and so would draw beside the hand on a scan
+    that an alignment has moved: here they get it in the scan's own space."""
+    theirs = require("trame_slicer.segmentation", FEATURE, INSTALL)
+
+    class Paint(theirs.SegmentationEffectPaint):
+        """Adds where the hand was seen."""
+
+        def paint_glyph_at_world_coordinates(self, polydata: Any, paint_coordinates_world: Any) -> None:
+            super().paint_glyph_at_world_coordinates(polydata, in_own_space(self.modifier.volume_node, paint_coordinates_world))
+
+    class Erase(theirs.SegmentationEffectErase):
+        """Takes away where the hand was seen."""
+
+        def paint_glyph_at_world_coordinates(self, polydata: Any, paint_coordinates_world: Any) -> None:
+            super().paint_glyph_at_world_coordinates(polydata, in_own_space(self.modifier.volume_node, paint_coordinates_world))
+
+    class Scissors(theirs.SegmentationEffectScissors):
+        """Cuts where the hand was seen."""
+
+        def _polydata_to_oriented_image(self, polydata: Any) -> Any:
+            return super()._polydata_to_oriented_image(in_own_space(self.modifier.volume_node, polydata))
+
+    own = {"SegmentationEffectPaint": Paint, "SegmentationEffectErase": Erase, "SegmentationEffectScissors": Scissors}
+    return {tool.effect: own.get(tool.effect) or getattr(theirs, tool.effect) for tool in TOOLS.values()}

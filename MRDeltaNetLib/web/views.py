@@ -13,8 +13,16 @@ PLANES = ("Axial", "Sagittal", "Coronal")
 ROLES = ("pre", "post")
 COLOURS = {"pre": "#4477AA", "post": "#EE7733"}
 LAYOUT = "pair"
+FRAMES_S, UNSEEN_FRAMES_S, MOVING_QUALITY = 30.0, 10.0, 50
+"""Pictures a second at most, of a view below the mouse and of the others; quality of a picture that moves, of 100."""
+
+MOST_PIXELS = 4 * 1024**2
+"""Of one view's picture, whatever size a browser says that it has."""
+
 CLOSE_UP_MM = 120.0
 SAME_SCALE = 1e-6
+WIDTHS_MM = (10.0, 1000.0)
+"""How much of a scan a view shows at least and at most, along its shorter side."""
 
 
 def tag(role: str, plane: str) -> str:
@@ -36,8 +44,9 @@ class Views:
         self._app, self._moving = slicer_app, False
         self._whole: Any = None                          # the volume that is seen whole; None once somebody looked closer
         self._sizes: list[tuple[int, int]] = []
-        rca.register_rca_factories(slicer_app.view_manager, server, 
-                                   slice_view_ui_f=lambda _server, _id, view: html.Div(markup(*_parts(view)), style="display: contents"))
+        factory = rca.RemoteSliceViewFactory(server, target_fps=FRAMES_S, blur_fps=UNSEEN_FRAMES_S, interactive_quality=MOVING_QUALITY,
+                                             populate_view_ui_f=lambda _server, _id, view: html.Div(markup(*_parts(view)), style="display: contents"))
+        slicer_app.view_manager.register_factory(factory)
         self._layout = core.LayoutManager(slicer_app.scene, slicer_app.view_manager, server, virtual_node=virtual_node, is_virtual_node_initialized=True)
         rows = [views.Layout(views.LayoutDirection.Horizontal, [
             views.ViewLayoutDefinition(tag(role, plane), views.ViewType.SLICE_VIEW,
@@ -45,6 +54,8 @@ class Views:
             for plane in PLANES]) for number, role in enumerate(ROLES)]
         self._layout.register_layout(LAYOUT, views.Layout(views.LayoutDirection.Vertical, rows))
         self._layout.set_layout(LAYOUT)
+        for place in self.places():
+            factory.get_factory_view(tag(*place)).view_adapter.max_pixel_count = MOST_PIXELS
         self._seen = {plane: tuple(self.node(role, plane) for role in ROLES) for plane in PLANES}
         for pair in self._seen.values():
             for first, second in (pair, pair[::-1]):
@@ -116,7 +127,7 @@ class Views:
     def zoom(self, first: Any, factor: float) -> None:
         """See more (factor above 1) or less around the place where the slices meet. first: volume node whose planes the views have"""
         width, height = self.node("pre", PLANES[0]).GetFieldOfView()[:2]
-        self.close_up(first, self.meeting_place(), min(width, height) * factor)
+        self.close_up(first, self.meeting_place(), min(max(min(width, height) * factor, WIDTHS_MM[0]), WIDTHS_MM[1]))
 
     def meeting_place(self) -> tuple[float, float, float]:
         """Where the three slices that are shown meet, LPS of the first scan, mm."""

@@ -241,6 +241,9 @@ def test_a_collection_is_equal_exactly_while_nothing_changed(case):
     sitting, result = case
     before = keeping.collected(sitting).state()
     assert keeping.collected(sitting).state() == before
+    sitting.choices.result.SetText(sitting.choices.result.GetText() + " ")       # as when further maps are added to it in its folder
+    assert keeping.collected(sitting).state() != before
+    before = keeping.collected(sitting).state()
     outlining.set_mask(sitting.choices, "pre", sitk.BinaryErode(result.images["pre_mask"], (1, 1, 0)))
     assert keeping.collected(sitting).state() != before
 

@@ -237,6 +237,8 @@ def test_a_page_that_was_killed_goes_on_from_its_case_folder_which_one_page_alon
     second = subprocess.run([sys.executable, "-m", "MRDeltaNetLib", "serve", "--case", str(case)], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
     assert second.returncode == 4 and "MRD-E922" in second.stderr
     running.stop(signal.SIGKILL)
+    tab.wait_for_selector("h1:has-text('lost its server')")
+    assert "start it again" in tab.locator("[role=alert]").inner_text() and tab.get_by_role("link", name="Load the page again").is_visible()
     again = Server(tmp_path / "other", case)
     try:
         tab = open_page(again.address)

@@ -18,6 +18,12 @@ def can_ask(last_result: Path | None) -> bool:
     return last_result is not None and (last_result / correspondence.FILE).is_file()
 
 
+def refuse_without_answer(last_result: Path | None) -> None:
+    """raises UsageError MRD-E849 if no place can be asked about"""
+    if not can_ask(last_result):
+        raise UsageError(_("There is nothing to ask about this place"), code="MRD-E849", found=NO_POINT, fix=_("predict, then place the point again"))
+
+
 def clear_points(choices: Any, pre_views: Iterable[Any] = (), post_views: Iterable[Any] = ()) -> Any:
     """Both points without a place, made if need be, each shown in its own scan's views (all if none is given); returns the question's node."""
     choices.point, choices.answer = findings.query_points(choices.pre_volume, choices.post_volume, pre_views, post_views)
@@ -39,8 +45,7 @@ def ask(choices: Any, last_result: Path | None) -> Any:
     returns  response.correspondence's answer
     raises   UsageError MRD-E849 if no place can be asked about; InputError if the point lies outside of what the network saw
     """
-    if not can_ask(last_result):
-        raise UsageError(_("There is nothing to ask about this place"), code="MRD-E849", found=NO_POINT, fix=_("predict, then place the point again"))
+    refuse_without_answer(last_result)
     from MRDeltaNetLib.response.correspondence import query
     transform = alignment.transform_from_node(choices.alignment, choices.post_volume)
     found = query(correspondence.read_correspondence(last_result / correspondence.FILE), findings.asked_point(choices.point), transform)

@@ -38,6 +38,7 @@ class Collected:
 
     scans, masks   role -> (image, its digest)
     headers        role -> one DICOM file
+    said           what the result says: further maps are added to it in its own folder
     alignment, result, choices, rests_on  as in io.case_folder.KeptCase
     """
 
@@ -46,13 +47,14 @@ class Collected:
     headers: Mapping[str, Path] = field(default_factory=dict)
     alignment: Path | None = None
     result: Path | None = None
+    said: str = ""
     choices: Mapping[str, Any] = field(default_factory=dict)
     rests_on: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def state(self) -> Any:
         """Equal for two collections exactly if nothing that is kept differs."""
         return ({role: digest for role, (_image, digest) in self.scans.items()}, {role: digest for role, (_image, digest) in self.masks.items()},
-                self.headers, self.alignment, self.result, self.choices, self.rests_on)
+                self.headers, self.alignment, self.result, self.said, self.choices, self.rests_on)
 
 
 def collected(sitting: Any) -> Collected:
@@ -66,7 +68,7 @@ def collected(sitting: Any) -> Collected:
     rests_on = {name: standing.rests_on(node) or {} for name, node, kept in (("alignment", choices.alignment_result, alignment), ("result", choices.result, result))
                 if kept is not None}
     return Collected(scans, {role: (mask, found.digests[role]) for role, mask in found.masks.items()}, headers, alignment, result,
-                     {name: getattr(choices, name) for name in PLAIN}, rests_on)
+                     "" if result is None else choices.result.GetText(), {name: getattr(choices, name) for name in PLAIN}, rests_on)
 
 
 def write(kept: Collected, session: Any, folder: Path) -> None:
