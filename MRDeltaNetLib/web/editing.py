@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from MRDeltaNetLib.errors import require
-from MRDeltaNetLib.mrml.alignment import in_own_space
 from MRDeltaNetLib.web.views import FEATURE, INSTALL, ROLES
 
 UNDO_STEPS = 20
@@ -16,25 +15,22 @@ UNDO_STEPS = 20
 class Tool:
     """One tool.
 
-    effect   class of trame_slicer.segmentation, None for that of web.thresholding
     hint     what a person does with it
     at_once  whether it does its work when Apply is pressed, without a stroke
     """
 
     title: str
-    effect: str | None
     hint: str
     at_once: bool = False
 
 
-TOOLS = {"look": Tool("Look", "SegmentationEffectNoTool", "Choose a tool to draw. Each outline is drawn in the views of its own scan."),
-         "paint": Tool("Paint", "SegmentationEffectPaint", "Draw with the left button held down."),
-         "erase": Tool("Erase", "SegmentationEffectErase", "Rub out with the left button held down."),
-         "threshold": Tool("Threshold", None,
-                           "Apply replaces the outline by all voxels between these grey values: cut it back with the scissors.", at_once=True),
-         "scissors": Tool("Scissors", "SegmentationEffectScissors", "Draw around a part; the cut goes through all slices."),
-         "islands": Tool("Islands", "SegmentationEffectIslands", "Apply keeps the largest piece alone.", at_once=True),
-         "smoothing": Tool("Smoothing", "SegmentationEffectSmoothing", "Apply smooths the border (median of what lies within reach).", at_once=True)}
+TOOLS = {"look": Tool("Look", "Choose a tool to draw. Each outline is drawn in the views of its own scan."),
+         "paint": Tool("Paint", "Draw with the left button held down."),
+         "erase": Tool("Erase", "Rub out with the left button held down."),
+         "threshold": Tool("Threshold", "Apply replaces the outline by all voxels between these grey values: cut it back with the scissors.", at_once=True),
+         "scissors": Tool("Scissors", "Draw around a part; the cut goes through all slices."),
+         "islands": Tool("Islands", "Apply keeps the largest piece alone.", at_once=True),
+         "smoothing": Tool("Smoothing", "Apply smooths the border (median of what lies within reach).", at_once=True)}
 
 CUTS = {"erase_inside": ("takes away what is inside", "ERASE_INSIDE"), "erase_outside": ("takes away what is outside", "ERASE_OUTSIDE"),
         "fill_inside": ("fills what is inside", "FILL_INSIDE")}
@@ -46,10 +42,13 @@ class Editing:
 
     def __init__(self, slicer_app: Any, changed: Callable[..., None]) -> None:
         """changed: called after every change of an outline"""
-        self._effects = _effects()
+        require("trame_slicer.segmentation", FEATURE, INSTALL)
+        from MRDeltaNetLib.web.effects import BY_TOOL, OVERLAP, ModificationMode
+        self._effects, self._replace = BY_TOOL, ModificationMode.Set
         self.editor = slicer_app.segmentation_editor
         self.undo_stack = require("undo_stack", FEATURE, INSTALL).UndoStack(undo_limit=UNDO_STEPS)
         self.editor.set_undo_stack(self.undo_stack)
+        self.editor.set_overwrite_mode(OVERLAP)          # viable tumour lies inside its bed: drawing one must not erase the other
         self._role = "pre"
         self.editor.segmentation_modified.connect(changed)
 
@@ -69,7 +68,7 @@ class Editing:
 
     def use(self, tool: str) -> None:
         """Take up a tool: a key of TOOLS."""
-        self.editor.set_active_effect_type(self._effect(TOOLS[tool]))
+        self.editor.set_active_effect_type(self._effects[tool])
         self._keep_apart()
 
     def set_brush(self, diameter_mm: float, sphere: bool) -> None:
@@ -114,7 +113,7 @@ class Editing:
     def clear(self) -> None:
         """Empty the outline; can be undone."""
         modifier = self.editor.active_segment_modifier
-        modifier.apply_labelmap(modifier.create_modifier_labelmap(), modification_mode=self._effects.ModificationMode.Set)
+        modifier.apply_labelmap(modifier.create_modifier_labelmap(), modification_mode=self._replace)
 
     def put_down(self) -> None:
         """Put the tool down: no stroke changes anything."""
@@ -123,12 +122,6 @@ class Editing:
     def forget(self) -> None:
         """Nothing can be undone any more: the outlines leave, or became others."""
         self.undo_stack.clear()
-
-    def _effect(self, tool: Tool) -> type:
-        if tool.effect is not None:
-            return getattr(self._effects, tool.effect)
-        from MRDeltaNetLib.web.thresholding import OwnScansThreshold
-        return OwnScansThreshold
 
     def _keep_apart(self) -> None:
         """A tool works in every view; strokes in the other scan's views would paint where nobody looks."""
@@ -139,29 +132,3 @@ class Editing:
             if pipeline is not None and pipeline.GetViewNode() is not None:
                 pipeline.SetActive(effect.is_active and pipeline.GetViewNode().GetViewGroup() == group)
 
-
-def _effects() -> dict[str, type]:
-    """trame-slicer's effects by name. Those that follow the hand take what is seen for the scan's own space, and so would draw beside the hand on a scan
-    that an alignment has moved: here they get it in the scan's own space."""
-    theirs = require("trame_slicer.segmentation", FEATURE, INSTALL)
-
-    class Paint(theirs.SegmentationEffectPaint):
-        """Adds where the hand was seen."""
-
-        def paint_glyph_at_world_coordinates(self, polydata: Any, paint_coordinates_world: Any) -> None:
-            super().paint_glyph_at_world_coordinates(polydata, in_own_space(self.modifier.volume_node, paint_coordinates_world))
-
-    class Erase(theirs.SegmentationEffectErase):
-        """Takes away where the hand was seen."""
-
-        def paint_glyph_at_world_coordinates(self, polydata: Any, paint_coordinates_world: Any) -> None:
-            super().paint_glyph_at_world_coordinates(polydata, in_own_space(self.modifier.volume_node, paint_coordinates_world))
-
-    class Scissors(theirs.SegmentationEffectScissors):
-        """Cuts where the hand was seen."""
-
-        def _polydata_to_oriented_image(self, polydata: Any) -> Any:
-            return super()._polydata_to_oriented_image(in_own_space(self.modifier.volume_node, polydata))
-
-    own = {"SegmentationEffectPaint": Paint, "SegmentationEffectErase": Erase, "SegmentationEffectScissors": Scissors}
-    return {tool.effect: own.get(tool.effect) or getattr(theirs, tool.effect) for tool in TOOLS.values()}

@@ -61,6 +61,28 @@ def controls_of(inside) -> dict:
     return inside.do(lambda page: dict(page.controls._checks))
 
 
+# Outlines
+
+@pytest.mark.parametrize("tool", ["threshold", "smoothing", "islands", "clear"])
+@pytest.mark.parametrize("outline, other", [("post", "residual"), ("residual", "post")])
+def test_a_tool_on_one_outline_leaves_the_one_inside_or_around_it_alone(inside, outline, other, tool):
+    """Viable tumour lies inside its bed."""
+    draw(inside, "post", 16)
+    draw(inside, "residual", 8)
+    inside.sets(step="tumour")
+    inside.sets(outline=outline, tool="look" if tool == "clear" else tool, kernel_mm=9)
+    mine, before = drawn(inside, outline), drawn(inside, other)
+    inside.press("clear" if tool == "clear" else "apply")
+    assert inside.error() is None and (drawn(inside, other) == before).all()
+    if tool == "islands":
+        assert (drawn(inside, outline) == mine).all()
+    else:
+        assert outline not in inside.do(lambda page: given.outlined(page.sitting.look()).masks) if tool == "clear" else (drawn(inside, outline) != mine).any()
+        inside.press("undo")
+        assert (drawn(inside, outline) == mine).all() and (drawn(inside, other) == before).all()
+    again(inside)
+
+
 # What a browser may say
 
 def test_a_number_is_a_number_in_its_range_and_one_of_several_is_of_the_same_type():
@@ -118,7 +140,7 @@ def test_a_button_that_is_not_offered_does_no_harm(tmp_path, scans, monkeypatch)
         monkeypatch.setattr(inside.page.sitting, "start_other", lambda *_, **__: None)
         for step in ("scans", "align", "tumour", "predict", "explain", "report"):
             inside.sets(step=step)
-            for name in ("fit", "closer", "wider", "align", "apply", "undo", "redo", "carry", "predict", "make_maps", "pick", "ask_here", "report", "cancel", "sample", "swap"):
+            for name in ("fit", "closer", "wider", "align", "apply", "clear", "undo", "redo", "carry", "predict", "make_maps", "pick", "ask_here", "report", "cancel", "sample", "swap"):
                 inside.press(name, "more", than={"is": "wanted"})
                 assert inside.error() != "MRD-E923", (step, name)
     finally:

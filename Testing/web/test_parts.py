@@ -53,10 +53,9 @@ def test_every_button_of_a_template_is_known_to_the_page():
 
 def test_tools_and_cuts_are_trame_slicers():
     import trame_slicer.segmentation as effects
+    from MRDeltaNetLib.web.effects import BY_TOOL
     from trame_slicer.segmentation.scissors_effect_parameters import ScissorsEffectFillMode
-    assert all(hasattr(effects, tool.effect) for tool in TOOLS.values() if tool.effect is not None)
-    from MRDeltaNetLib.web.thresholding import OwnScansThreshold
-    assert issubclass(OwnScansThreshold, effects.SegmentationEffectThreshold) and [key for key, tool in TOOLS.items() if tool.effect is None] == ["threshold"]
+    assert set(BY_TOOL) == set(TOOLS) and all(issubclass(effect, effects.SegmentationEffect) for effect in BY_TOOL.values())
     assert all(mode in ScissorsEffectFillMode.__members__ for _, mode in CUTS.values())
 
 
