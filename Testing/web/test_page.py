@@ -83,6 +83,10 @@ def test_a_tool_on_one_outline_leaves_the_one_inside_or_around_it_alone(inside, 
     again(inside)
 
 
+def test_slicers_legend_is_not_drawn_over_the_pictures_because_the_page_has_a_scale(inside):
+    assert inside.do(lambda page: page.sitting.choices.legend) is False
+
+
 # What a browser may say
 
 def test_a_number_is_a_number_in_its_range_and_one_of_several_is_of_the_same_type():

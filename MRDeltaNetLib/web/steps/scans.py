@@ -31,7 +31,7 @@ class Step(Base):
     def __init__(self, page: Any) -> None:
         super().__init__(page)
         self._notices: dict[str, tuple[Notice, ...]] = {}
-        self.state.update({"findings": [], "scan_errors": [], "scan_notices": [], "has_pre": False, "has_post": False, "uploading": "",
+        self.state.update({"findings": [], "scan_errors": [], "scan_notices": [], "has_pre": False, "has_post": False, "sure": False, "uploading": "",
                            "upload_limit": UploadLimits().max_sent_bytes // 1024**2})
         page.on_button("sample", self.sample)
         page.on_button("swap", self.swap)
