@@ -138,7 +138,7 @@ def test_a_button_that_is_not_offered_does_no_harm(tmp_path, scans, monkeypatch)
         monkeypatch.setattr(inside.page.sitting, "start_other", lambda *_, **__: None)
         for step in ("scans", "align", "tumour", "predict", "explain", "report"):
             inside.sets(step=step)
-            for name in ("fit", "closer", "wider", "align", "apply", "clear", "undo", "redo", "carry", "predict", "make_maps", "pick", "ask_here", "report", "cancel", "sample", "swap"):
+            for name in ("fit", "closer", "wider", "align", "apply", "clear", "undo", "redo", "carry", "predict", "make_maps", "pick", "ask_here", "report", "cancel", "sample", "swap", "own_window", "take_series", "leave_series"):
                 inside.press(name, "more", than={"is": "wanted"})
                 assert inside.error() != "MRD-E923", (step, name)
     finally:
