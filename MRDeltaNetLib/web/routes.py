@@ -49,7 +49,7 @@ def add_routes(app: Any, page: Any) -> None:
         return web.Response(text=node.GetText(), content_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
 
     async def result(_request: Any) -> Any:
-        folder = page.sitting.last_result
+        folder = page.sitting.result_folder()
         if folder is None:
             return web.Response(status=404, text="There is no result yet")
         with tempfile.TemporaryFile() as archive:
@@ -57,7 +57,7 @@ def add_routes(app: Any, page: Any) -> None:
             return web.Response(body=await asyncio.to_thread(archive.read), content_type="application/zip", headers=_named("mrdeltanet-result.zip"))
 
     async def scene(_request: Any) -> Any:
-        folder = page.sitting.last_result
+        folder = page.sitting.result_folder()
         if folder is None or not (folder / SCENE).is_file():
             return web.Response(status=404, text="There is no scene yet")
         return web.FileResponse(folder / SCENE, headers=_named("mrdeltanet-scene.mrb"))

@@ -220,9 +220,8 @@ def test_three_slices_meet_where_they_were_sent(scene, kind):
 @pytest.mark.parametrize("kinds", [("oblique", "left-handed"), ("axis-permuted", "oblique"), ("flipped", "straight")], ids="-".join)
 def test_a_case_comes_back_from_its_folder_whatever_way_its_scans_are_stored(scene, tmp_path, kinds):
     result, folder = finished(tmp_path / "finished", *kinds)
-    first = Sitting(Choices(), Door(), base=tmp_path / "base")
+    first = Sitting(Choices(mrtrg=3, map_opacity=0.25), Door(), base=tmp_path / "base")
     filled(scene, first, result, folder)
-    first.choices.mrtrg, first.choices.map_opacity = 3, 0.25
     keeping.write(keeping.collected(first), first.session, tmp_path / "case")
     first.close()
     again = Sitting(Choices(), Door(), base=tmp_path / "other")

@@ -30,7 +30,7 @@ class Step(Base):
     def refresh(self, situation: Any, seen: Any) -> None:
         facts = self.sitting.alignment_facts()
         self.state.update({"aligned": situation.alignment_ready, "quality": [] if facts is None else telling.alignment_rows(facts),
-                           "align_notices": remarks(situation.alignment_notices)})
+                           "align_notices": remarks((*situation.alignment_errors, *situation.alignment_notices))})
 
     def enter(self) -> None:
         self._compare()

@@ -41,7 +41,7 @@ class Step(Base):
         more = _plain(further.methods(self.sitting))
         self.state.update({"map_groups": _plain(mapping.offered_maps(self.choices)), "shown_map": mapping.chosen_map(self.choices), "map_facts": self._facts(),
                            "why_no_map": workflow.why_none_by_itself(found, mapping.judged(self.choices)), "more_groups": more,
-                           "why_not_more": workflow.why_not_more(situation), "can_ask": asking.can_ask(self.sitting.last_result)})
+                           "why_not_more": workflow.why_not_more(situation), "can_ask": asking.can_ask(self.sitting.result_folder())})
         if self.state.more not in _open(more):
             self.state.more = next(iter(_open(more)), None)
         self._more_chosen()
@@ -89,7 +89,7 @@ class Step(Base):
         self._ask()
 
     def _ask(self) -> None:
-        found = asking.ask(self.choices, self.sitting.last_result)
+        found = asking.ask(self.choices, self.sitting.result_folder())
         self.page.views.jump_row("pre", tuple(found.peak_lps_mm))
         with self.state as state:
             state.point_lines = list(telling.compared(found))

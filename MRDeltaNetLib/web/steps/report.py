@@ -26,7 +26,7 @@ class Step(Base):
         if text != self._shown:
             self._shown = text
             self.state.report_number += 1                # the browser asks for the report anew
-        folder = self.sitting.last_result
+        folder = self.sitting.result_folder()
         self.state.update({"report_there": situation.report_written, "report_stale": situation.report_outdated, "result_there": folder is not None,
                            "scene_there": folder is not None and (folder / SCENE).is_file(), "report_open": self.state.report_open and situation.report_written})
 

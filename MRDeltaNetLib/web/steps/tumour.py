@@ -79,11 +79,12 @@ class Step(Base):
         self.page.refresh_soon()
 
     def carry(self) -> None:
-        """The first outline on the second scan, as a suggestion. What was drawn there before cannot be undone any more: it was nothing."""
-        outlining.carry_over(self.choices)
-        self.editing.forget()
+        """The first outline on the second scan, as a suggestion that can be undone."""
         with self.state as state:
             state.outline = "post"
+        self._edit()
+        with self.editing.undoable():
+            outlining.carry_over(self.choices)
         self.page.refresh()
 
     def _edit(self) -> None:
