@@ -74,9 +74,9 @@ def folder_lock(folder: Path, held: Held) -> Iterator[Callable[[], None]]:
 
 
 @contextlib.contextmanager
-def beating(beat: Callable[[], None], every_s: float = BEAT_EVERY_S) -> Iterator[None]:
-    """Call beat from a thread of its own while the block runs, so that no long step of it lets the lock age."""
-    over = threading.Event()
+def beating(beat: Callable[[], None], every_s: float | None = None) -> Iterator[None]:
+    """Call beat from a thread of its own while the block runs, so that no long step of it lets the lock age. every_s: None for BEAT_EVERY_S"""
+    over, every_s = threading.Event(), BEAT_EVERY_S if every_s is None else every_s
 
     def renew() -> None:
         while not over.wait(every_s):

@@ -14,7 +14,6 @@ from MRDeltaNetLib.mrml import drawn, outlines  # noqa: E402
 from MRDeltaNetLib.mrml.scans import scan_from_node  # noqa: E402
 from MRDeltaNetLib.mrml.sitting import drawing, jobs, outlining, results  # noqa: E402
 from Testing.io.test_drawings import FACTS  # noqa: E402
-from Testing.mrml.test_sitting import case, sitting  # noqa: E402, F401 fixtures
 
 TOLD = {"volume_ml": 4.5, "certain_volume_ml": 3.0, "possible_volume_ml": 6.0, "warnings": [{"code": "MRD-W370", "text": "look at it"}], "files": ["mask.nrrd"]}
 
@@ -26,7 +25,7 @@ def shown_in(node):
 
 
 @pytest.fixture
-def drawing_of_post(case):  # noqa: F811
+def drawing_of_post(case):
     """(sitting, mask, probability): the outline after treatment as a program drew it, with what it left beside it."""
     made, result = case
     choices, mask = made.choices, result.images["post_mask"]
