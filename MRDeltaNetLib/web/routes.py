@@ -13,10 +13,14 @@ from typing import Any, BinaryIO
 
 from MRDeltaNetLib.io.results import SCENE
 from MRDeltaNetLib.io.uploads import CHUNK_BYTES, Incoming
+from MRDeltaNetLib.mrml.sitting import diagnostics
 from MRDeltaNetLib.web.guard import REPORT_POLICY
 
 SESSION = {"sessionURL": "ws://USE_HOST/ws"}
 """Answers trame's browser part, which first asks a launcher for its session; it fills in the host."""
+
+PACKAGES = ("slicer-core", "trame", "trame-slicer", "aiohttp")
+"""Those that only the page needs, for the diagnostics."""
 
 TELL_EVERY = 0.05
 """The page tells how much of an upload has come in steps of this part."""
@@ -62,6 +66,10 @@ def add_routes(app: Any, page: Any) -> None:
             return web.Response(status=404, text="There is no scene yet")
         return web.FileResponse(folder / SCENE, headers=_named("mrdeltanet-scene.mrb"))
 
+    async def helped(_request: Any) -> Any:
+        text = await asyncio.to_thread(diagnostics.describe, list(page.sitting.log), "The page of mrdeltanet serve", PACKAGES)
+        return web.Response(text=text, content_type="text/plain", headers=_named("mrdeltanet-diagnostics.txt"))
+
     async def session(_request: Any) -> Any:
         return web.json_response(SESSION)
 
@@ -69,6 +77,7 @@ def add_routes(app: Any, page: Any) -> None:
     app.router.add_get("/report.html", report)
     app.router.add_get("/download/result.zip", result)
     app.router.add_get("/download/scene.mrb", scene)
+    app.router.add_get("/diagnostics.txt", helped)
     app.router.add_post("/paraview/", session)
 
 

@@ -126,3 +126,56 @@ def test_restoring_the_views_turns_and_fits_them_anew_and_takes_the_map_away(pan
     panel.pages["explain"].ui.restoreButton.click()
     now = np.array([node.GetSliceToRAS().GetElement(row, column) for row in range(3) for column in range(3)])
     assert not after.GetForegroundVolumeID() and np.allclose(was, now)
+
+
+def test_what_a_reader_said_of_one_pair_is_not_said_of_the_next(application, panel, case):
+    from MRDeltaNetLib.mrml.scans import scan_from_node
+    from MRDeltaNetPanel.parameters import Grade
+    other = another_scan(scan_from_node(case.postVolume, case.alignment), "Another visit")
+    case.completeResponse, case.mrtrg = True, Grade.TWO
+    case.mapOpacity = 0.3
+    assert case.completeResponse
+    panel.pages["scans"].ui.postSelector.setCurrentNode(other)
+    assert case.postVolume is other and case.completeResponse is False and case.mrtrg is Grade.NOT_GIVEN
+    case.completeResponse, case.mrtrg = True, Grade.ONE
+    application.scene.RemoveNode(other)
+    application.process_events(0.5)
+    assert panel.parameters.completeResponse is False and panel.parameters.mrtrg is Grade.NOT_GIVEN
+
+
+def test_what_a_script_says_together_with_its_scans_is_kept(application, panel, case):
+    import slicer
+    from MRDeltaNetLib.mrml.scans import scan_from_node
+    others = [another_scan(scan_from_node(node, node.GetParentTransformNode()), "Another") for node in (case.preVolume, case.postVolume)]
+    with slicer.util.NodeModify(case.parameterNode):
+        case.preVolume, case.postVolume = others
+        case.completeResponse = True
+    assert case.completeResponse is True
+    case.preVolume, case.postVolume = others[::-1]
+    case.completeResponse = True
+    panel.refresh()
+    assert case.completeResponse is True
+
+
+def test_swapping_forgets_what_was_said_and_the_alignment_and_gives_outlines_back(application, panel, case):
+    pre, post = case.preVolume, case.postVolume
+    case.completeResponse = True
+    panel.go("scans")
+    panel.pages["scans"].ui.swapButton.click()
+    application.process_events(0.5)
+    assert (case.preVolume, case.postVolume) == (post, pre) and case.alignment is None and not case.completeResponse and case.preSegmentation is None
+    panel.pages["scans"].ui.swapButton.click()
+    application.process_events(0.5)
+    assert panel.logic.outlineState(case, "post") is Outline.DRAWN and panel.logic.situation(case).prediction.changed == ("alignment",)
+
+
+def test_results_of_an_imported_case_are_not_saved_with_the_files_of_the_one_before(application, panel, case, tmp_path):
+    """A scene that is added to the scene brings its own result into the one parameter node; the files at hand are another patient's."""
+    text = case.result.GetText()
+    case.result.SetText(text.replace("0.7312", "0.1234"))
+    panel.go("report")
+    panel.refresh()
+    assert not panel.pages["report"].ui.saveResultButton.enabled and panel.logic.resultFolder(case) is None
+    with pytest.raises(UsageError, match="MRD-E847"):
+        panel.logic.saveResult(tmp_path / "out")
+    assert panel.logic.whyNoPoint(case)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import io
 import os
 import shutil
@@ -26,7 +27,7 @@ def status(address: str, **headers: str) -> int:
         return error.code
 
 
-@pytest.mark.parametrize("path", ["", "index.html", "?token=", "?token=wrong", "?token=%C3%A4", "ws", "report.html", "download/result.zip", "upload/pre", "paraview/",
+@pytest.mark.parametrize("path", ["", "index.html", "?token=", "?token=wrong", "?token=%C3%A4", "ws", "report.html", "diagnostics.txt", "download/result.zip", "upload/pre", "paraview/",
                                   "mrdeltanet/page.js", "../../etc/passwd"])
 def test_nobody_gets_in_without_the_token(server, path):
     assert status(server.root + path) == 403
@@ -189,6 +190,19 @@ def test_the_first_outline_is_carried_over_as_a_suggestion(server, open_page):
     press(tab, "Carry over")
     until(tab, lambda: "suggestion" in section(tab, "Tumour").inner_text().lower() or "carried" in section(tab, "Tumour").inner_text().lower())
     assert tab.get_by_label("Tumour bed after treatment").is_checked() and volume(tab) == before and not tab.locator(".error").count()
+    press(tab, "Undo")
+    until(tab, lambda: "carried over. Correct" not in section(tab, "Tumour").inner_text())
+    assert volume(tab) == before
+    press(tab, "Redo")
+    until(tab, lambda: "carried over. Correct" in section(tab, "Tumour").inner_text())
+
+
+def test_diagnostics_hold_versions_and_last_messages_and_no_path_or_name(server, open_page):
+    tab = open_page(server.address)
+    answer = tab.request.get(server.root + "diagnostics.txt")
+    text = answer.text()
+    assert answer.ok and "attachment" in answer.headers["content-disposition"] and "trame-slicer" in text and "Last messages:" in text
+    assert str(server.base) not in text and str(REPOSITORY) not in text and not (getpass.getuser() != "root" and getpass.getuser() in text)
 
 
 # Beginning and end
