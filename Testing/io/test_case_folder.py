@@ -129,6 +129,13 @@ def test_killed_while_it_is_written_the_last_whole_state_comes_back(tmp_path, so
     assert (found.result / "result.json").read_text() == '{"p_pcr": 0.7}' and len(list(folder.glob("result-*"))) == 1 and not list(folder.rglob(f"{TEMPORARY_PREFIX}*"))
 
 
+def test_a_stored_file_that_was_damaged_is_whole_again_after_the_next_write(tmp_path, source):
+    write_case_folder(tmp_path / "case", kept(source))
+    next((tmp_path / "case").glob("pre-*.nrrd")).write_bytes(b"damaged")
+    write_case_folder(tmp_path / "case", kept(source))
+    assert read_case_folder(tmp_path / "case").scans["pre"].read_bytes() == (source / "pre.nrrd").read_bytes()
+
+
 def test_a_new_and_an_empty_folder_give_nothing(tmp_path):
     (tmp_path / "empty").mkdir()
     for name in ("new", "empty"):

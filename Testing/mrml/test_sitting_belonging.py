@@ -70,6 +70,14 @@ def test_a_map_that_a_later_run_with_another_scan_wrote_is_none_of_the_first_res
     assert choices.result is not None and set(results.maps(choices)) == {"attention_pre"} == set(sitting.situation().maps)
 
 
+def test_without_its_result_no_map_is_shown(scene, case):
+    sitting, _ = case
+    scene.RemoveNode(sitting.choices.result)
+    sitting.choices.result = None                        # as a parameter node has it by itself
+    sitting.settle()
+    assert results.maps(sitting.choices) == {} and mapping.shown_map(sitting.choices) == {} and sitting.situation().maps == ()
+
+
 def test_maps_of_an_earlier_version_say_nothing_of_their_pair_and_stay_with_the_result(case):
     sitting, _ = case
     for node in results.maps(sitting.choices).values():
@@ -156,6 +164,15 @@ def test_a_corrected_voxel_of_a_scan_ages_all_that_was_made_of_it(case):
     fill_volume(sitting.choices.pre_volume, image)
     situation = sitting.situation()
     assert situation.alignment_of_other_scans and situation.prediction.changed == ("pre",)
+
+
+def test_voxels_that_were_written_without_a_word_are_what_a_run_gets_and_what_is_seen_after_it(case):
+    """Through a numpy view, for instance, of which VTK learns nothing."""
+    from vtkmodules.util.numpy_support import vtk_to_numpy
+    sitting, _ = case
+    assert not sitting.situation().prediction.stale
+    vtk_to_numpy(sitting.choices.pre_volume.GetImageData().GetPointData().GetScalars())[0] = 321.0
+    assert sitting.inputs().scans["pre"][0, 0, 0] == 321.0 and sitting.situation().prediction.changed == ("pre",)
 
 
 # What is told where

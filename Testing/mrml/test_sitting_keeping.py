@@ -98,6 +98,8 @@ def test_the_dicom_file_of_a_scan_is_kept_with_it(scene, tmp_path):
     keeping.take_up(Sitting(Choices()), tmp_path / "case", scene, NAMES, lambda volume, path: noted.update({volume.GetID(): path}))
     path, = noted.values()
     assert path.read_bytes() == b"header" and path != header
+    header.unlink()                                      # as whatever tidies up temporary files does
+    assert keeping.collected(sitting).headers == {} and sitting.reading().findings.lines
     sitting.close()
 
 

@@ -134,7 +134,10 @@ def test_a_drawing_that_came_incomplete_leaves_the_outline_that_is_there(case, t
 
 def test_folders_of_runs_that_nothing_shows_any_more_go_when_the_next_begins_and_those_that_are_shown_stay(case, tmp_path):
     sitting, _ = case
-    theirs = sitting.last_result                         # out of a case folder, for instance: not the sitting's to take away
+    theirs = tmp_path / "theirs"                         # out of a case folder, for instance: not the sitting's to take away
+    sitting.save_result(theirs)
+    sitting.start_other("maps", lambda worker: worker.start_command(SAYS_IT_IS_DONE), theirs, lambda out: None)
+    assert isinstance(sitting.wait(120)[-1], Finished)
     shown = []
     for number in range(4):
         out = sitting.fresh_folder("own")

@@ -105,7 +105,7 @@ def assembled(look: Look, timepoints: Mapping[str, Timepoint], found: Outlined, 
         transform = alignment.transform_from_node(look.choices.alignment, look.choices.post_volume)
         digests["alignment"] = workflow.transform_digest(transform, timepoints["pre"].image)
     return Inputs(timepoints, found.masks, found.drawn, digests, transform,
-                  {role: look.header_of(getattr(look.choices, volume)) for role, volume in SCANS.items()})
+                  {role: look.header(getattr(look.choices, volume)) for role, volume in SCANS.items()})
 
 
 def own_transform(choices: Any) -> Any:
@@ -177,7 +177,7 @@ def visit(look: Look, role: str) -> Timepoint:
     raises  InputError if the volume or its header cannot be used
     """
     volume = getattr(look.choices, SCANS[role])
-    found, path = Timepoint(scan(look, role).image), look.header_of(volume)
+    found, path = Timepoint(scan(look, role).image), look.header(volume)
     if path is None:
         return found
     status = path.stat()

@@ -49,7 +49,7 @@ def entries(sitting: Any, step: str, pair: Inputs, out: Path) -> dict[str, Any]:
 def _accepted_transform(sitting: Any, pair: Inputs) -> Path:
     """The alignment as a file, and beside it the result of the run that made it, so that the next run knows which masks it left out."""
     folder, made_by = sitting.session.path(ACCEPTED), sitting.choices.alignment_result
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     write_transform(pair.transform, folder / files.TRANSFORM)
     (folder / files.RESULT).unlink(missing_ok=True)      # of an alignment that was accepted before
     if results.facts(made_by) is not None:

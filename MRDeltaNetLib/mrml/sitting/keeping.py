@@ -70,7 +70,7 @@ def collected(sitting: Any) -> Collected:
     choices, look = sitting.choices, sitting.look()
     scans = {role: (scan.image, scan.digest) for role, name in SCANS.items() if getattr(choices, name) is not None for scan in [given.scan(look, role)]}
     found = given.outlined(look)
-    headers = {role: path for role in scans if (path := look.header_of(getattr(choices, SCANS[role]))) is not None}
+    headers = {role: path for role in scans if (path := look.header(getattr(choices, SCANS[role]))) is not None}
     alignment = sitting.last_alignment if choices.alignment is not None else None
     result = sitting.result_folder()
     rests_on = {name: results.rests_on(node) or {} for name, node, kept in (("alignment", choices.alignment_result, alignment), ("result", choices.result, result))

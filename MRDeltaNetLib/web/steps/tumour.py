@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from MRDeltaNetLib import workflow
+from MRDeltaNetLib.coding import MRTRG_WORDS
 from MRDeltaNetLib.mrml.sitting import inputs as given
 from MRDeltaNetLib.mrml.sitting import outlining
 from MRDeltaNetLib.web.editing import CUTS, TOOLS, Editing
@@ -32,7 +33,7 @@ class Step(Base):
                            "grey_low": 0.0, "grey_high": 1.0, "grey_least": 0.0, "grey_most": 1.0, "grey_step": 0.002, "can_undo": False, "can_redo": False,
                            "complete_response": False, "residual_drawn": False, "why_not_carry": "", "sizes": [],
                            "outline_notices": [], "outline_errors": [],
-                           "grade": None, "grades": [{"title": telling.NOT_GIVEN, "value": None}, *({"title": str(grade), "value": grade} for grade in range(1, 6))]})
+                           "grade": None, "grades": [{"title": telling.grade(value), "value": value} for value in (None, *MRTRG_WORDS)]})
         for name in ("apply", "undo", "redo", "carry"):
             page.on_button(name, getattr(self, name))
         page.on_change(self._edit, "outline")
