@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,15 +11,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MRDeltaNetLib.errors import InputError, MRDeltaNetError, UsageError
+from MRDeltaNetLib.errors import InputError, UsageError
+from MRDeltaNetLib.io import locking
 from MRDeltaNetLib.io.locking import LOCK
 from MRDeltaNetLib.mrml import alignment, comparing, hierarchy, outlines
 from MRDeltaNetLib.mrml.bootstrap import slicer_module
 from MRDeltaNetLib.mrml.nodes import image_to_node
 from MRDeltaNetLib.mrml.scans import scan_from_node
-from MRDeltaNetLib.mrml.sitting import Choices, Sitting, aligning, asking, belonging, further, keeping, leaving, mapping, outlining, results
+from MRDeltaNetLib.mrml.sitting import Choices, aligning, asking, belonging, further, keeping, leaving, mapping, outlining, results
 from MRDeltaNetLib.mrml.sitting.folder import Session, sweep
-from MRDeltaNetLib.mrml.worker import Failed, Finished
 from MRDeltaNetLib.workflow import Outline, StepState
 from Testing.made_up_result import GRIDS, complete_result
 from Testing.mrml.made_up_case import NAMES, filled, same_image
@@ -292,6 +293,19 @@ def test_folders_of_killed_sittings_go_when_the_next_one_begins_and_those_that_l
     assert session.folder.is_dir() and (session.folder / LOCK).is_file()
     session.close()
     assert sorted(tmp_path.iterdir()) == sorted([alive, *others])
+
+
+def test_a_disk_that_knows_no_locks_holds_a_sitting_all_the_same(tmp_path, monkeypatch):
+    def no_locks(_stream):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locking, "_take", no_locks)
+    session = Session(tmp_path)
+    assert session.folder.is_dir()
+    sweep(tmp_path)
+    assert session.folder.is_dir()
+    session.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="owners of folders are looked at on POSIX only")

@@ -16,7 +16,6 @@ from MRDeltaNetLib.mrml.scans import scan_from_node
 from MRDeltaNetLib.mrml.sitting import aligning, asking, belonging, jobs, mapping, outlining, results
 from MRDeltaNetLib.mrml.sitting.belonging import OF_A_PAIR
 from MRDeltaNetLib.workflow import Outline, StepState
-from Testing.made_up_result import complete_result
 from Testing.mrml.made_up_case import brought, outlined, same_image, scans
 
 

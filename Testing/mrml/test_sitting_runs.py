@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import sys
+from dataclasses import replace
 
 import pytest
 import SimpleITK as sitk
 
 from MRDeltaNetLib.errors import MRDeltaNetError, UsageError
-from MRDeltaNetLib.io.bundle import read_bundle
 from MRDeltaNetLib.mrml import drawn
-from MRDeltaNetLib.mrml.bootstrap import slicer_module
-from MRDeltaNetLib.mrml.sitting import Choices, Door, Sitting, aligning, drawing, further, jobs, leaving, outlining, results, sample
+from MRDeltaNetLib.mrml.sitting import Door, drawing, further, jobs, leaving, sample
+from MRDeltaNetLib.mrml.sitting import inputs as given
+from MRDeltaNetLib.mrml.sitting.look import Look
 from MRDeltaNetLib.mrml.sitting.runs import Run
 from MRDeltaNetLib.mrml.worker import Failed, Finished
 from MRDeltaNetLib.resources import DEMO_BUNDLE, resource
@@ -132,6 +134,27 @@ def test_a_drawing_that_came_incomplete_leaves_the_outline_that_is_there(case, t
     assert same_image(sitting.inputs().masks["post"], mask) and drawn.nodes(sitting.choices.post_volume, "post") == ()
 
 
+def test_a_job_says_everything_that_was_chosen_and_names_files_that_hold_what_is_in_the_scene(case, tmp_path):
+    sitting, result = case
+    header, choices = tmp_path / "one.dcm", sitting.choices
+    header.write_bytes(b"header")
+    sitting.door = Door(model_folder=lambda: resource(DEMO_BUNDLE), job={"no_scene": True}, header_of=lambda volume: header if volume is choices.pre_volume else None)
+    choices.registration, choices.complete_response, choices.mrtrg, choices.device, choices.outline_step_mm, choices.all_members = "affine", True, 2, "cpu", 3.5, False
+    pair = replace(given.read(Look(choices)), headers={"pre": header, "post": None})      # the header's own contents play no part here
+    asked = jobs.entries(sitting, "predict", pair, tmp_path / "out")
+    said = {"registration": "affine", "complete_response": True, "mrtrg": 2, "device": "cpu", "outline_step_mm": 3.5, "members": "first", "no_scene": True,
+            "model": str(resource(DEMO_BUNDLE)), "pre_header": str(header), "steps": ["masks", "predict", "explain", "report"], "out": str(tmp_path / "out")}
+    assert {name: asked[name] for name in said} == said
+    written = {name: asked[name] for name in ("pre", "post", "pre_mask", "post_mask", "residual_mask")}
+    assert all(same_image(sitk.ReadImage(path), result.images[name]) for name, path in written.items())
+    assert set(asked) == {*said, *written, "transform"}
+    report, align = (jobs.entries(sitting, step, pair, tmp_path / "out") for step in ("report", "align"))
+    assert not {"members", "model", "outline_step_mm"} & {*report, *align} and report["mrtrg"] == 2 and align["steps"] == ["align"]
+    choices.all_members, choices.mrtrg = True, None
+    again = jobs.entries(sitting, "predict", pair, tmp_path / "out")
+    assert again["members"] == "all" and "mrtrg" not in again
+
+
 def test_folders_of_runs_that_nothing_shows_any_more_go_when_the_next_begins_and_those_that_are_shown_stay(case, tmp_path):
     sitting, _ = case
     theirs = tmp_path / "theirs"                         # out of a case folder, for instance: not the sitting's to take away
@@ -182,6 +205,17 @@ def test_a_run_that_is_shown_by_its_step_is_shown_whoever_started_it(sitting):
         sitting.run = Run(step, sitting.session.path("x"))
         assert sitting.situation().running == shown == RUNNING[step]
     sitting.run = None
+
+
+def test_a_run_that_takes_longer_than_it_was_given_is_ended_and_another_may_begin(sitting):
+    sleeps = [sys.executable, "-c", "import time; time.sleep(60)"]
+    sitting.start_other("own", lambda worker: worker.start_command(sleeps), sitting.fresh_folder("own"), lambda out: pytest.fail("brought in"), of_this_pair=False)
+    pid = sitting._worker._process.pid
+    with pytest.raises(UsageError) as caught:
+        sitting.wait(0.05)
+    assert caught.value.code == "MRD-E844" and not sitting.running and sitting.poll() == []
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 def test_waiting_without_a_run_comes_back_at_once(sitting):

@@ -34,16 +34,14 @@ class Session:
 
     @property
     def folder(self) -> Path:
-        """The session's own folder. The first one that is made takes those of killed sittings away: scans of a patient lie in them.
-
-        raises  EnvironmentProblem MRD-E810 to E813 if it cannot be made
-        """
+        """The session's own folder. The first one that is made takes those of killed sittings away: scans of a patient lie in them."""
         if self._folder is None:
             if self._base is not None:
                 self._base.mkdir(parents=True, exist_ok=True)
             sweep(Path(tempfile.gettempdir()) if self._base is None else self._base)
             self._folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._base))
-            self._hold.enter_context(folder_lock(self._folder, _held))
+            with contextlib.suppress(EnvironmentProblem):    # a disk that knows no locks: then nobody takes the folder for a killed sitting's, ever
+                self._hold.enter_context(folder_lock(self._folder, _held))
         return self._folder
 
     def path(self, name: str) -> Path:
