@@ -11,7 +11,7 @@ import SimpleITK as sitk
 
 from MRDeltaNetLib.errors import InputError, UsageError
 from MRDeltaNetLib.mrml import overlays
-from MRDeltaNetLib.mrml.nodes import image_to_node
+from MRDeltaNetLib.mrml.nodes import fill_volume, image_to_node
 from MRDeltaNetLib.mrml.scans import scan_from_node
 from MRDeltaNetLib.mrml.sitting import aligning, asking, belonging, jobs, mapping, outlining, results
 from MRDeltaNetLib.mrml.sitting.belonging import OF_A_PAIR
@@ -155,14 +155,40 @@ def test_another_method_ages_the_alignment_and_neither_prediction_nor_report(cas
     assert situation.alignment_by_other_method and not situation.alignment_of_other_scans and not situation.prediction.stale
 
 
-def test_a_corrected_voxel_of_a_scan_ages_all_that_was_made_of_it(case):
+@pytest.mark.parametrize("role", ["pre", "post"])
+def test_a_corrected_voxel_of_a_scan_ages_all_that_was_made_of_it(case, role):
     sitting, result = case
-    image = sitk.Image(result.images["pre"])
+    image = sitk.Image(result.images[role])
     image[3, 3, 3] = 500.0
-    from MRDeltaNetLib.mrml.nodes import fill_volume
-    fill_volume(sitting.choices.pre_volume, image)
+    fill_volume(getattr(sitting.choices, f"{role}_volume"), image)
     situation = sitting.situation()
-    assert situation.alignment_of_other_scans and situation.prediction.changed == ("pre",)
+    assert situation.alignment_of_other_scans and situation.prediction.changed == (role,)
+
+
+def test_an_alignment_of_which_nobody_knows_how_it_was_made_has_to_be_made_again(scene, case):
+    sitting, _ = case
+    scene.RemoveNode(sitting.choices.alignment_result)
+    sitting.choices.alignment_result = None
+    sitting.settle()
+    assert sitting.situation().alignment_of_other_scans and not sitting.situation().alignment_ready
+
+
+def test_an_alignment_ages_with_the_outlines_that_it_left_out_and_with_no_others(case):
+    from MRDeltaNetLib.case import Case
+    from MRDeltaNetLib.pipeline import masks_digest
+    sitting, result = case
+    facts = sitting.alignment_facts()
+    facts["registration"] |= {"method": "rigid", "masks_left_out_sha256": masks_digest(Case(sitting.inputs().visits()))}
+    sitting.choices.alignment_result.SetText(json.dumps(facts))
+    assert not sitting.situation().alignment_is_stale
+    for role in ("pre", "post"):
+        mask = result.images[f"{role}_mask"]
+        outlining.set_mask(sitting.choices, role, sitk.BinaryErode(mask, (2, 2, 0)))
+        assert sitting.situation().alignment_is_stale
+        outlining.set_mask(sitting.choices, role, mask)
+        assert not sitting.situation().alignment_is_stale
+    outlining.set_mask(sitting.choices, "residual", result.images["residual_mask"] * 0)
+    assert not sitting.situation().alignment_is_stale
 
 
 def test_voxels_that_were_written_without_a_word_are_what_a_run_gets_and_what_is_seen_after_it(case):
@@ -205,6 +231,46 @@ def test_an_outline_between_the_voxels_of_its_scan_is_refused_and_no_empty_one(c
     tiny.SetOrigin(result.images["pre"].TransformContinuousIndexToPhysicalPoint((20.4, 20.4, 9.4)))
     outlining.set_mask(sitting.choices, "pre", tiny)
     assert [error.code for error in sitting.situation().outline_errors] == ["MRD-E306"]
+
+
+def test_what_is_said_of_an_outline_is_of_the_outline_that_is_there_now(case):
+    sitting, result = case
+    stroke = result.images["pre_mask"] * 0
+    stroke[30, 30, 10] = 1
+    for mask, codes in ((stroke, ["MRD-E314"]), (result.images["pre_mask"], []), (stroke, ["MRD-E314"])):
+        outlining.set_mask(sitting.choices, "pre", mask)
+        assert [error.code for error in sitting.situation().outline_errors] == codes
+
+
+def test_an_outline_of_a_scan_that_was_chosen_before_is_none_of_this_one(scene, case):
+    sitting, result = case
+    sitting.choices.pre_volume = another(scene, result.images["pre"])
+    assert outlining.outline_state(sitting.look(), "pre") is Outline.NONE and outlining.tumour_centre(sitting.look()) is None
+
+
+def test_residual_volume_is_nothing_where_that_was_stated_and_unknown_where_nothing_was(case):
+    sitting, result = case
+    outlining.set_mask(sitting.choices, "residual", result.images["residual_mask"] * 0)
+    assert outlining.sizes(sitting.look())["residual_volume_ml"] is None
+    sitting.choices.complete_response = True
+    assert outlining.sizes(sitting.look())["residual_volume_ml"] == 0.0
+    outlining.set_mask(sitting.choices, "residual", result.images["residual_mask"])
+    assert outlining.sizes(sitting.look()) is None       # drawn and denied
+
+
+def test_a_header_is_read_again_when_its_file_is_another_and_not_before(case, tmp_path, monkeypatch):
+    from MRDeltaNetLib.mrml.sitting import Door
+    sitting, _ = case
+    path, read, used = tmp_path / "one.dcm", [], []
+    path.write_bytes(b"one")
+    sitting.door = Door(header_of=lambda volume: path if volume is sitting.choices.pre_volume else None)
+    monkeypatch.setattr(outlining.given, "read_scan_header", lambda file: read.append(file.read_bytes()) or read[-1])
+    monkeypatch.setattr(outlining.given, "with_header", lambda found, header, role: used.append(header) or found)
+    for content in (b"one", b"one", b"another"):
+        if content != path.read_bytes():
+            path.write_bytes(content)
+        sitting.reading()
+    assert read == [b"one", b"another"] and used == [b"one", b"one", b"another"]
 
 
 def test_an_empty_outline_is_empty_and_no_error_whatever_it_lies_under(case):
