@@ -222,6 +222,6 @@ def _refuse_without_maximum(outcome: np.ndarray, logit: np.ndarray) -> None:
         raise InputError("There is no logistic recalibration, because there is one class only or all scores are equal", code="MRD-E778",
                          found=f"{len(high)} with pCR, {len(low)} without", fix="add cases")
     if high.min() >= low.max() or low.min() >= high.max():
-        raise InputError("There is no logistic recalibration, because the scores separate the classes completely", code="MRD-E778",
+        raise InputError("There is no logistic recalibration, because the scores separate the classes", code="MRD-E778",
                          found=f"{len(high)} with pCR, {len(low)} without", fix="add cases until both classes overlap, or look for a leak of the outcome")
 

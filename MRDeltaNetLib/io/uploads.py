@@ -47,6 +47,7 @@ class UploadLimits:
     max_sent_bytes       of one upload as it is sent; a series of a pelvis takes 5 to 100 MB
     max_bytes            of all files of one scan together, unpacked
     max_files            of one scan
+    max_directory_bytes  of an archive's directory, which is read in one piece and becomes some ten times as large in memory
     max_name_characters  of a member of an archive
     max_ratio            unpacked over packed size of a member that unpacks to more than ratio_from_bytes: scans pack to a half or a tenth
     """
@@ -54,6 +55,7 @@ class UploadLimits:
     max_sent_bytes: int = 400 * 1024**2
     max_bytes: int = 1024**3
     max_files: int = 5000
+    max_directory_bytes: int = 4 * 1024**2
     max_name_characters: int = 255
     max_ratio: float = 200.0
     ratio_from_bytes: int = 1024**2
@@ -70,9 +72,9 @@ def store(files: Iterable[tuple[str, BinaryIO]], folder: Path, limits: UploadLim
              EnvironmentProblem MRD-E810 to E813 where the disk refuses
     Whatever was stored is removed when it is refused.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     store = _Store(folder, limits)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         for name, content in files:
             if content.read(len(ARCHIVE)) in (ARCHIVE, EMPTY_ARCHIVE):
                 content.seek(0)
@@ -81,6 +83,9 @@ def store(files: Iterable[tuple[str, BinaryIO]], folder: Path, limits: UploadLim
                 content.seek(0)
                 store.add(name, content)
         return store.opened()
+    except OSError as problem:
+        store.remove()
+        raise output_problem(problem) from problem
     except BaseException:
         store.remove()
         raise
@@ -121,8 +126,11 @@ class Incoming:
 
     def store(self, folder: Path) -> Path:
         """Check it and put it into a folder; see store."""
-        for _name, content in self._files:
-            content.seek(0)
+        try:
+            for _name, content in self._files:
+                content.seek(0)                          # writes what still waits to be written
+        except OSError as problem:
+            raise output_problem(problem) from problem
         return store(self._files, folder, self.limits)
 
     def close(self) -> None:
@@ -160,15 +168,12 @@ class _Store:
             raise too_many(self.limits)
         path = self.folder / f"{len(self.paths) + 1:05d}{next((ending for ending in ENDINGS if lower.endswith(ending)), '')}"
         self.paths.append(path)
-        try:
-            with path.open("xb") as target:
-                while chunk := content.read(CHUNK_BYTES):
-                    self.bytes += len(chunk)
-                    if self.bytes > self.limits.max_bytes:
-                        raise too_large(self.limits)
-                    target.write(chunk)
-        except OSError as problem:
-            raise output_problem(problem) from problem
+        with path.open("xb") as target:
+            while chunk := content.read(CHUNK_BYTES):
+                self.bytes += len(chunk)
+                if self.bytes > self.limits.max_bytes:
+                    raise too_large(self.limits)
+                target.write(chunk)
 
     def opened(self) -> Path:
         """What a reader opens."""
@@ -191,7 +196,7 @@ class _Store:
 def _unpack(content: BinaryIO, store: _Store) -> None:
     """Every member of an archive that is a file, after all of them were looked at."""
     try:
-        with zipfile.ZipFile(content) as archive:
+        with zipfile.ZipFile(_Rationed(content, store.limits)) as archive:
             members = archive.infolist()
             _look_at(members, content, store.limits)
             for number, member in enumerate(members, 1):
@@ -202,6 +207,25 @@ def _unpack(content: BinaryIO, store: _Store) -> None:
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError) as problem:
         raise InputError("The zip archive cannot be read, or is damaged", code="MRD-E912", found=type(problem).__name__,
                          fix="make it again, or choose the files themselves") from problem
+
+
+class _Rationed:
+    """An archive's bytes, no more at once than its directory may have. zipfile reads a directory whole, however many million members it claims."""
+
+    def __init__(self, content: BinaryIO, limits: UploadLimits) -> None:
+        self._content, self._limits, self._most = content, limits, max(limits.max_directory_bytes, CHUNK_BYTES)
+        self.seek, self.tell = content.seek, content.tell
+
+    def read(self, count: int = -1) -> bytes:
+        """The next bytes. raises InputError MRD-E911 if they are more than may be read at once"""
+        found = self._content.read(count if 0 <= count <= self._most else self._most + 1)
+        if len(found) > self._most:
+            raise too_many(self._limits)
+        return found
+
+    def seekable(self) -> bool:
+        """It is: zipfile asks."""
+        return True
 
 
 class _Fresh:

@@ -7,8 +7,9 @@ from typing import Any, Iterable
 import numpy as np
 import SimpleITK as sitk
 
-from MRDeltaNetLib.errors import InputError
+from MRDeltaNetLib.errors import InputError, require
 from MRDeltaNetLib.io.transforms import MIN_DETERMINANT
+from MRDeltaNetLib.mrml.bootstrap import FEATURE, INSTALL, slicer_module
 from MRDeltaNetLib.mrml.nodes import (LPS_TO_RAS, ROLE, linear_matrix, make_ours, matrix_from_vtk, matrix_to_vtk, ours, refuse_other_transform,
                                       transform_to_node, vtk_matrix)
 
@@ -55,6 +56,24 @@ def followers(transform_node: Any) -> list[Any]:
     scene = transform_node.GetScene()
     nodes = (scene.GetNthNodeByClass(index, "vtkMRMLTransformableNode") for index in range(scene.GetNumberOfNodesByClass("vtkMRMLTransformableNode")))
     return [node for node in nodes if node.GetParentTransformNode() is transform_node]
+
+
+def in_own_space(node: Any, shown: Any) -> Any:
+    """What is seen in the scene, in the own space of a node that sits under a transform, a bending one too.
+
+    node     transformable node, such as the aligned scan
+    shown    vtkPoints or vtkPolyData in the scene's world: RAS, mm
+    returns  the same, new, in the node's own RAS, mm
+    """
+    inwards = require("vtkmodules.vtkCommonTransforms", FEATURE, INSTALL).vtkGeneralTransform()
+    slicer_module().vtkMRMLTransformNode.GetTransformBetweenNodes(None, node.GetParentTransformNode(), inwards)
+    found = shown.NewInstance()
+    if shown.IsA("vtkPoints"):
+        inwards.TransformPoints(shown, found)
+        return found
+    found.DeepCopy(shown)
+    found.SetPoints(in_own_space(node, shown.GetPoints()))
+    return found
 
 
 def remove_alignment(transform_node: Any) -> None:

@@ -19,6 +19,12 @@ PLANES = {"Axial": ((-1, 0, 0), (0, 1, 0), (0, 0, 1)), "Coronal": ((-1, 0, 0), (
           "Sagittal": ((0, -1, 0), (0, 0, 1), (-1, 0, 0))}
 """Slicer's planes: the view's right, up and normal direction in RAS."""
 
+DIRECTIONS = (("R", "L"), ("A", "P"), ("H", "F"))
+"""Letters of the RAS axes, forwards and backwards: right, left, anterior, posterior, head, feet."""
+
+OBLIQUE = 0.2
+"""A direction that leans by more than about 12 degrees to another axis gets that one's letter too."""
+
 GREY_LEVELS = 255
 _CHECKERBOARD = "checkerboard"
 
@@ -124,6 +130,19 @@ def meeting_place(views: Sequence[Any]) -> tuple[float, float, float]:
     normals = np.array([plane[:3, 2] for plane in planes])
     right, anterior, superior = np.linalg.solve(normals, [normal @ plane[:3, 3] for normal, plane in zip(normals, planes)])
     return -float(right), -float(anterior), float(superior)
+
+
+def edge_letters(view: Any) -> tuple[str, str, str, str]:
+    """What lies beyond a slice node's left, right, upper and lower edge: one letter, or more for an oblique slice, the nearest axis first
+    (as DICOM's patient orientation, PS3.3 C.7.6.1.1.1)."""
+    matrix = matrix_from_vtk(view.GetSliceToRAS())
+    right, up = matrix[:3, 0], matrix[:3, 1]
+    return _letters(-right), _letters(right), _letters(up), _letters(-up)
+
+
+def _letters(direction_ras: np.ndarray) -> str:
+    order = [axis for axis in np.argsort(-np.abs(direction_ras), kind="stable") if abs(direction_ras[axis]) > OBLIQUE]
+    return "".join(DIRECTIONS[axis][int(direction_ras[axis] < 0)] for axis in order)
 
 
 def keep_out_of_files(*nodes: Any) -> None:

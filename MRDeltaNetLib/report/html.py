@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import string
 from pathlib import Path
 
 from MRDeltaNetLib.case import Result
 from MRDeltaNetLib.io.atomic import write_text
 from MRDeltaNetLib.report import sections
 from MRDeltaNetLib.report.certainty import certainty
+from MRDeltaNetLib.report.frame import framed
 from MRDeltaNetLib.report.gallery import gallery
-from MRDeltaNetLib.report.words import text
 
-_TEMPLATE = Path(__file__).with_name("page.html")
+_STYLE = Path(__file__).with_name("page.css")
 
 
 def write_report(result: Result, out_path: Path | str, title: str = "Treatment response report") -> Path:
@@ -44,4 +43,4 @@ def page(result: Result, title: str = "Treatment response report") -> str:
         sections.provenance(result),
     ])
     footer = "Research use only. Not for diagnosis." + (" DEMONSTRATION MODEL." if sections.is_demo(result) else "")
-    return string.Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(title=text(title), body=body, print_footer=footer)
+    return framed(body, _STYLE, title=title, print_footer=footer)

@@ -14,21 +14,24 @@ UNDO_STEPS = 20
 
 @dataclass(frozen=True)
 class Tool:
-    """One tool. effect: class of trame_slicer.segmentation; hint: what a person does with it"""
+    """One tool.
+
+    hint     what a person does with it
+    at_once  whether it does its work when Apply is pressed, without a stroke
+    """
 
     title: str
-    effect: str
     hint: str
+    at_once: bool = False
 
 
-TOOLS = {"look": Tool("Look", "SegmentationEffectNoTool", "Choose a tool to draw. Each outline is drawn in the views of its own scan."),
-         "paint": Tool("Paint", "SegmentationEffectPaint", "Draw with the left button held down."),
-         "erase": Tool("Erase", "SegmentationEffectErase", "Rub out with the left button held down."),
-         "threshold": Tool("Threshold", "SegmentationEffectThreshold",
-                           "Apply replaces the outline by all voxels between these grey values: cut it back with the scissors."),
-         "scissors": Tool("Scissors", "SegmentationEffectScissors", "Draw around a part; the cut goes through all slices."),
-         "islands": Tool("Islands", "SegmentationEffectIslands", "Apply keeps the largest piece alone."),
-         "smoothing": Tool("Smoothing", "SegmentationEffectSmoothing", "Apply smooths the border (median of what lies within reach).")}
+TOOLS = {"look": Tool("Look", "Choose a tool to draw. Each outline is drawn in the views of its own scan."),
+         "paint": Tool("Paint", "Draw with the left button held down."),
+         "erase": Tool("Erase", "Rub out with the left button held down."),
+         "threshold": Tool("Threshold", "Apply replaces the outline by all voxels between these grey values: cut it back with the scissors.", at_once=True),
+         "scissors": Tool("Scissors", "Draw around a part; the cut goes through all slices."),
+         "islands": Tool("Islands", "Apply keeps the largest piece alone.", at_once=True),
+         "smoothing": Tool("Smoothing", "Apply smooths the border (median of what lies within reach).", at_once=True)}
 
 CUTS = {"erase_inside": ("takes away what is inside", "ERASE_INSIDE"), "erase_outside": ("takes away what is outside", "ERASE_OUTSIDE"),
         "fill_inside": ("fills what is inside", "FILL_INSIDE")}
@@ -40,10 +43,13 @@ class Editing:
 
     def __init__(self, slicer_app: Any, changed: Callable[..., None]) -> None:
         """changed: called after every change of an outline"""
-        self._effects = require("trame_slicer.segmentation", FEATURE, INSTALL)
+        require("trame_slicer.segmentation", FEATURE, INSTALL)
+        from MRDeltaNetLib.web.effects import BY_TOOL, OVERLAP, ModificationMode
+        self._effects, self._replace = BY_TOOL, ModificationMode.Set
         self.editor = slicer_app.segmentation_editor
         self.undo_stack = require("undo_stack", FEATURE, INSTALL).UndoStack(undo_limit=UNDO_STEPS)
         self.editor.set_undo_stack(self.undo_stack)
+        self.editor.set_overwrite_mode(OVERLAP)          # viable tumour lies inside its bed: drawing one must not erase the other
         self._role = "pre"
         self.editor.segmentation_modified.connect(changed)
 
@@ -63,7 +69,7 @@ class Editing:
 
     def use(self, tool: str) -> None:
         """Take up a tool: a key of TOOLS."""
-        self.editor.set_active_effect_type(getattr(self._effects, TOOLS[tool].effect))
+        self.editor.set_active_effect_type(self._effects[tool])
         self._keep_apart()
 
     def set_brush(self, diameter_mm: float, sphere: bool) -> None:
@@ -95,13 +101,20 @@ class Editing:
         return low, high
 
     def set_grey_window(self, low: float, high: float) -> None:
-        """The threshold's grey values; the smaller one counts as the lower end."""
-        self.editor.active_effect.set_threshold_min_max_values((min(low, high), max(low, high)))
+        """The threshold's grey values, brought into the scan's own; the smaller one counts as the lower end."""
+        least, most = self.grey_range()
+        low, high = sorted(min(max(value, least), most) for value in (low, high))
+        self.editor.active_effect.set_threshold_min_max_values((low, high))
 
     def apply(self) -> None:
         """Do at once what the tool in use does."""
         effect = self.editor.active_effect
         (effect.apply_smoothing if hasattr(effect, "apply_smoothing") else effect.apply)()
+
+    def clear(self) -> None:
+        """Empty the outline; can be undone."""
+        modifier = self.editor.active_segment_modifier
+        modifier.apply_labelmap(modifier.create_modifier_labelmap(), modification_mode=self._replace)
 
     def undoable(self) -> ContextManager[None]:
         """What is done to the edited outlines while it lasts is undone in one step."""
@@ -126,3 +139,4 @@ class Editing:
             pipeline = weak()
             if pipeline is not None and pipeline.GetViewNode() is not None:
                 pipeline.SetActive(effect.is_active and pipeline.GetViewNode().GetViewGroup() == group)
+

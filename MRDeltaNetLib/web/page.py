@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any, Callable, Coroutine
 
@@ -13,6 +14,7 @@ from MRDeltaNetLib.mrml.sitting import Choices, Door, Sitting, keeping
 from MRDeltaNetLib.mrml.sitting import inputs as given
 from MRDeltaNetLib.mrml.worker import Failed, Finished, Progressed, Stopped
 from MRDeltaNetLib.web import layout
+from MRDeltaNetLib.web.controls import Controls, one_of
 from MRDeltaNetLib.web.scans import NAMES, Headers
 from MRDeltaNetLib.web.slices import Slices
 from MRDeltaNetLib.web.steps import align, explain, predict, report, scans, tumour
@@ -51,9 +53,13 @@ class Page:
         self.headers = Headers()
         self.sitting = Sitting(Choices(), Door(self.headers.header_of, door.translate, door.model_folder, door.packages, door.job, door.python), base=base)
         self.sitting.bundle()
-        self._keeping, self._kept, self._tasks, self._looking = asyncio.Lock(), None, set(), None
-        self.state.update({"step": scans.KEY, "steps": [], "views": {}, "running": "", "stopping": False, "progress": 0, "message": "", "error": None, "demo": False,
-                           "texts": layout.TEXTS, "trame__title": "MRDeltaNet", "trame__favicon": layout.FAVICON})
+        self._keeping, self._writing, self._closed, self._kept = asyncio.Lock(), threading.Lock(), False, None
+        self._tasks, self._looking, self._going, self._stopping = set(), None, "", False
+        self.controls = Controls(self.state)
+        self.controls.add("step", scans.KEY, one_of(module.KEY for module in MODULES))
+        self.state.update({"steps": [], "views": {}, "running": "", "stopping": False, "progress": 0, "message": "", "error": None, "demo": False,
+                           "texts": layout.TEXTS, "trame__title": "MRDeltaNet", "trame__favicon": layout.FAVICON,
+                           "trame__template_error": layout.template("gone")})
         self.on_button("cancel", self.cancel)
         self.on_change(self._step_changed, "step")
         self.strip, self.steps = Strip(self), {module.KEY: module.Step(self) for module in MODULES}
@@ -72,16 +78,23 @@ class Page:
     # What the browser may do
 
     def on_button(self, name: str, action: Callable[[], Any]) -> None:
-        """Let a button of a template (`trigger('name')`) do something; what it raises is told on the page, and the page goes on."""
-        self.server.trigger(name)(lambda: self._pressed(action))
+        """Let a button of a template (`trigger('name')`) do something; what it raises is told on the page, and the page goes on. Whatever a browser
+        hands over with it is dropped."""
+        self.server.trigger(name)(lambda *_given, **_named: self._pressed(action))
 
     def on_change(self, action: Callable[[], Any], *names: str) -> None:
-        """Do something when entries of the state change, whoever changed them."""
-        self.state.change(*names)(lambda **_state: self.guarded(action))
+        """Do something when entries of the state change, whoever changed them. What a control may not be is put back before."""
+        self.state.change(*names)(lambda **_state: self._changed(action, names))
+
+    def _changed(self, action: Callable[[], Any], names: tuple[str, ...]) -> None:
+        self.guarded(self.controls.put_back, names)
+        self.guarded(action)
 
     def _pressed(self, action: Callable[[], Any]) -> None:
         with self.state as state:
-            state.error, state.message = None, ""
+            state.error = None
+            if not self.sitting.running:
+                state.message = ""
         self.guarded(action)
 
     def guarded(self, action: Callable[..., Any], *arguments: Any) -> Any:
@@ -137,6 +150,22 @@ class Page:
         if self.server.running:
             self._looking = asyncio.get_running_loop().call_later(SETTLE_S, lambda: self.guarded(self.refresh))
 
+    @property
+    def step(self) -> Any:
+        """The step on which the page stands."""
+        return self.steps[self.controls["step"]]
+
+    def let_go(self) -> None:
+        """A scan leaves: no step holds on to it."""
+        for step in self.steps.values():
+            step.let_go()
+
+    def settled(self) -> None:
+        """Scans or results are others: show all anew."""
+        self.refresh()
+        self.place_scans()
+        self.step.enter()
+
     def place_scans(self) -> None:
         """Both scans in their rows, whole, and nothing over them."""
         self.views.place(self.sitting.choices.pre_volume, self.sitting.choices.post_volume)
@@ -150,27 +179,37 @@ class Page:
             with self.state as state:
                 state.message = ""
         for key, each in self.steps.items():
-            if key != self.state.step:
+            if key != self.controls["step"]:
                 each.leave()
-        self.steps[self.state.step].enter()
+        self.step.enter()
         self.refresh()
 
     # What takes long
 
     def run(self, step: str) -> None:
         """Start a step of the workflow and follow it."""
-        self.follow(lambda: self.sitting.start(step))
+        self.follow(step, lambda: self.sitting.start(step))
 
-    def follow(self, start: Callable[[], None]) -> None:
-        """Start something in a child process and show its progress until it is done. raises what start raises"""
+    def follow(self, name: str, start: Callable[[], None]) -> None:
+        """Start something in a child process and show its progress until it is done; the second press of a double click does nothing.
+
+        name    what it is
+        raises  what start raises
+        """
+        if self.sitting.running and self._going == name:
+            return
         start()
+        self._going, self._stopping = name, False
         with self.state as state:
             state.progress, state.message, state.stopping = 0, "Starting.", False
         self.spawn(self._followed())
         self.refresh()
 
     def cancel(self) -> None:
-        """Stop what runs."""
+        """Stop what runs; nothing may run any more when the press arrives."""
+        if not self.sitting.running:
+            return
+        self._stopping = True
         with self.state as state:
             state.message, state.stopping = "Stopping.", True
         self.sitting.cancel()
@@ -178,7 +217,7 @@ class Page:
     async def _followed(self) -> None:
         while self.sitting.running:
             await asyncio.sleep(POLL_S)
-            for event in self.sitting.poll():
+            for event in self.guarded(self.sitting.poll) or ():
                 self.guarded(self._tell_event, event)
         self.guarded(self.refresh)
 
@@ -186,18 +225,17 @@ class Page:
         with self.state as state:
             if isinstance(event, Progressed):
                 state.progress = round(100 * event.done)
-                state.message = state.message if state.stopping else telling.sentence(event.message)
+                if not self._stopping:
+                    state.message = telling.sentence(event.message)
             elif isinstance(event, Failed):
                 state.message = ""
                 self.tell(event)
             elif isinstance(event, Stopped):
                 state.message = "Stopped. Earlier results stay."
-        if isinstance(event, Finished):
-            with self.state as state:
+            elif isinstance(event, Finished):
                 state.message = "Done."
-            self.refresh()
-            self.place_scans()
-            self.steps[self.state.step].enter()
+        if isinstance(event, Finished):
+            self.settled()
 
     # The case folder
 
@@ -222,15 +260,32 @@ class Page:
     async def _write(self, found: keeping.Collected) -> None:
         async with self._keeping:
             try:
-                await asyncio.to_thread(keeping.write, found, self.sitting.session, self.case)
+                await asyncio.to_thread(self._write_unless_closed, found)
             except Exception:
                 self._kept = None                        # so that the next change tries again
                 raise
 
+    def discard(self, path: Path) -> None:
+        """Remove a file of the sitting, after whatever is just being written from it."""
+
+        async def removed() -> None:
+            async with self._keeping:
+                path.unlink(missing_ok=True)
+
+        self.spawn(removed())
+
+    def _write_unless_closed(self, found: keeping.Collected) -> None:
+        """In a thread, which goes on when the event loop has ended: what it was given to write is older than what close writes."""
+        with self._writing:
+            if not self._closed:
+                keeping.write(found, self.sitting.session, self.case)
+
     def close(self) -> None:
         """Keep what has not been kept yet, stop what runs, and leave no file. For when the event loop has ended."""
         try:
-            if self.case is not None:
-                keeping.write(keeping.collected(self.sitting), self.sitting.session, self.case)
+            with self._writing:
+                self._closed = True
+                if self.case is not None:
+                    keeping.write(keeping.collected(self.sitting), self.sitting.session, self.case)
         finally:
             self.sitting.close()

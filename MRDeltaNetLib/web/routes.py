@@ -11,6 +11,8 @@ import zipfile
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from MRDeltaNetLib.errors import UsageError
+from MRDeltaNetLib.io.atomic import output_problem
 from MRDeltaNetLib.io.results import SCENE
 from MRDeltaNetLib.io.uploads import CHUNK_BYTES, Incoming
 from MRDeltaNetLib.mrml.sitting import diagnostics
@@ -30,7 +32,13 @@ def add_routes(app: Any, page: Any) -> None:
     """Add them to an aiohttp application. page: page.Page"""
     from aiohttp import web
 
+    coming: set[str] = set()                             # the role of the scan that comes in, one at a time
+
     async def upload(request: Any) -> Any:
+        if coming:
+            page.tell(UsageError("Another scan is coming in", code="MRD-E925", fix="wait until it is there, then choose this one again"))
+            return web.json_response({"done": False})
+        coming.add(request.match_info["role"])
         with page.state as state:
             state.error, state.message = None, ""
         try:
@@ -42,6 +50,7 @@ def add_routes(app: Any, page: Any) -> None:
             page.tell(problem)
             return web.json_response({"done": False})
         finally:
+            coming.clear()
             with page.state as state:
                 state.uploading = ""
         return web.json_response({"done": True})
@@ -57,7 +66,11 @@ def add_routes(app: Any, page: Any) -> None:
         if folder is None:
             return web.Response(status=404, text="There is no result yet")
         with tempfile.TemporaryFile() as archive:
-            await asyncio.to_thread(_zip, folder, archive)
+            try:
+                await asyncio.to_thread(_zip, folder, archive)
+            except OSError as problem:                   # no space for the archive, or the result went meanwhile
+                page.tell(output_problem(problem))
+                return web.Response(status=503, text="The archive could not be made: the page says why")
             return web.Response(body=await asyncio.to_thread(archive.read), content_type="application/zip", headers=_named("mrdeltanet-result.zip"))
 
     async def scene(_request: Any) -> Any:

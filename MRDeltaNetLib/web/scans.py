@@ -30,9 +30,9 @@ class Headers:
         """Say which DICOM file knows more of a volume."""
         self._paths[volume.GetID()] = path
 
-    def forget(self, volume: Any) -> None:
-        """The volume leaves."""
-        self._paths.pop(volume.GetID(), None)
+    def forget(self, volume: Any) -> Path | None:
+        """The volume leaves; returns its DICOM file, which nobody needs any more."""
+        return self._paths.pop(volume.GetID(), None)
 
 
 async def receive(incoming: Incoming, folder: Path, role: str) -> tuple[Timepoint, Path | None]:

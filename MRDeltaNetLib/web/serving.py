@@ -13,7 +13,7 @@ from typing import Any, Callable
 from MRDeltaNetLib.errors import UsageError, require
 from MRDeltaNetLib.io.case_folder import held
 from MRDeltaNetLib.mrml.sitting import Door
-from MRDeltaNetLib.web.guard import TOKEN, guard, new_token
+from MRDeltaNetLib.web.guard import TOKEN, guard, inline_scripts, new_token
 from MRDeltaNetLib.web.page import Page
 from MRDeltaNetLib.web.routes import add_routes
 from MRDeltaNetLib.web.views import FEATURE, INSTALL
@@ -40,19 +40,21 @@ def serve(port: int, tell: Callable[[str], None], *, case: Path | None = None, m
     with contextlib.ExitStack() as stack:
         if case is not None:
             stack.enter_context(held(case))
-        server, token = trame.get_server("mrdeltanet", client_type="vue3"), new_token()
+        server, token, module = trame.get_server("mrdeltanet", client_type="vue3"), new_token(), require("trame_client.module.vue3", FEATURE, INSTALL)
         page = Page(server, Door(model_folder=lambda: model, packages=_packages), base=base, case=case)
         stack.callback(page.close)
 
         def bound(wslink: Any) -> None:
-            wslink.app.middlewares.append(guard(token))
+            page_itself = Path(module.www, "index.html").read_text(encoding="utf-8")
+            wslink.app.middlewares.append(guard(token, inline_scripts(page_itself)))
             add_routes(wslink.app, page)
 
         server.controller.on_server_bind.add(bound)
         server.controller.on_server_ready.add(lambda **_state: tell(f"http://{HOST}:{server.port}/?{TOKEN}={token}"))
         _end_with_the_terminal()
         with contextlib.suppress(KeyboardInterrupt, SystemExit):
-            server.start(port=port, host=HOST, open_browser=False, show_connection_info=False, disable_logging=True, timeout=0)
+            server.start(port=port, host=HOST, open_browser=False, show_connection_info=False, disable_logging=True, timeout=0,
+                         backend="aiohttp")              # the guard is aiohttp's: no variable of the environment may choose another
 
 
 def _packages() -> dict[str, Any]:

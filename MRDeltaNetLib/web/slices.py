@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
+from MRDeltaNetLib.mrml import comparing
+from MRDeltaNetLib.web.controls import FINITE
+from MRDeltaNetLib.web.steps import align
 from MRDeltaNetLib.workflow.telling import SCANS
 
 SAME_PLACE_MM = 1e-3
+EDGES = ("left", "right", "top", "bottom")
 
 
 class Slices:
     """Labels and slice sliders of the six views."""
 
     def __init__(self, page: Any) -> None:
-        self._page, self._state = page, page.state
+        self._page, self._state, self._controls = page, page.state, page.controls
 
     def markup(self, role: str, plane: str) -> str:
         """What is drawn over one view."""
         name, title = _name(role, plane), f"{SCANS[role]}, {plane.lower()}"
-        self._state.update({name: 0.0, f"{name}_low": -1.0, f"{name}_high": 1.0})
+        self._controls.add(name, 0.0, FINITE)
+        self._state.update({f"{name}_low": -1.0, f"{name}_high": 1.0, f"{name}_edges": dict.fromkeys(EDGES, "")})
         self._page.on_change(lambda: self._moved(role, plane), name)
-        return (f'<span class="label {role}" aria-hidden="true">{title}</span>'
+        edges = "".join(f'<span class="edge {edge}" aria-hidden="true">{{{{ (has_pre || has_post) ? {name}_edges.{edge} : "" }}}}</span>' for edge in EDGES)
+        return (f'<span class="label {role}" aria-hidden="true">{_label(role, title)}</span>{edges}'
                 f'<input type="range" class="slice" aria-label="Slice, {title.lower()}" :aria-valuetext="{name} + \' mm\'" :min="{name}_low" :max="{name}_high" '
                 f'step="any" :disabled="!has_pre && !has_post" :value="{name}" @input="{name} = Number($event.target.value)">')
 
@@ -29,16 +35,27 @@ class Slices:
         view.modified.connect(lambda *_event: self._show(role, plane, view))
 
     def _moved(self, role: str, plane: str) -> None:
-        view, offset = self._page.views.view(role, plane), float(self._state[_name(role, plane)])
+        view = self._page.views.view(role, plane)
+        low, high = view.get_slice_range()
+        offset = min(max(self._controls[_name(role, plane)], low), high)
         if abs(view.get_slice_value() - offset) > SAME_PLACE_MM:
             view.set_slice_value(offset)
 
     def _show(self, role: str, plane: str, view: Any) -> None:
-        name, (low, high) = _name(role, plane), view.get_slice_range()
-        now = {name: round(view.get_slice_value(), 3), f"{name}_low": round(low, 3), f"{name}_high": round(high, 3)}
-        if any(self._state[key] != value for key, value in now.items()):
+        name, offset, (low, high) = _name(role, plane), round(view.get_slice_value(), 3), view.get_slice_range()
+        now = {f"{name}_low": round(low, 3), f"{name}_high": round(high, 3), f"{name}_edges": dict(zip(EDGES, comparing.edge_letters(view.get_view_node())))}
+        if self._controls[name] != offset or any(self._state[key] != value for key, value in now.items()):
             with self._state as state:
+                self._controls.set(name, offset)
                 state.update(now)
+
+
+def _label(role: str, title: str) -> str:
+    """The second row shows both scans while an alignment is judged."""
+    if role == "pre":
+        return title
+    both = f"Both, {title.split(', ')[1]}"
+    return f'{{{{ step === "{align.KEY}" && aligned && compare !== "side" ? "{both}" : "{title}" }}}}'
 
 
 def _name(role: str, plane: str) -> str:

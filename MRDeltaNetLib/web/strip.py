@@ -6,6 +6,7 @@ from typing import Any
 
 from MRDeltaNetLib.mrml.sitting.choices import SCANS
 from MRDeltaNetLib.report.pictures import display_window
+from MRDeltaNetLib.web.controls import number
 
 MIDDLE = 0.5
 """Where a slider stands for the display window that the scan itself suggests."""
@@ -20,25 +21,27 @@ class Strip:
     """Brightness and contrast start at the scan's own display window."""
 
     def __init__(self, page: Any) -> None:
-        self._page, self._state = page, page.state
+        self._page, self._controls = page, page.controls
         self._windows: dict[str, tuple[str, float, float]] = {}
         for role in SCANS:
-            self._state.update({f"brightness_{role}": MIDDLE, f"contrast_{role}": MIDDLE})
-            page.on_change(lambda role=role: self._set(role), f"brightness_{role}", f"contrast_{role}")
+            for name in _names(role):
+                self._controls.add(name, MIDDLE, number(0, 1))
+            page.on_change(lambda role=role: self._set(role), *_names(role))
         page.on_button("fit", self._fit)
         page.on_button("closer", lambda: self._zoom(CLOSER))
         page.on_button("wider", lambda: self._zoom(1 / CLOSER))
 
     def reset(self, role: str) -> None:
         """Begin again with the window of the scan that was just chosen."""
-        self._state.update({f"brightness_{role}": MIDDLE, f"contrast_{role}": MIDDLE})
+        for name in _names(role):
+            self._controls.set(name, MIDDLE)
         self._set(role)
 
     def _set(self, role: str) -> None:
         volume = getattr(self._page.sitting.choices, SCANS[role])
         if volume is None:
             return
-        low, high = window(*self._own(role, volume), float(self._state[f"brightness_{role}"]), float(self._state[f"contrast_{role}"]))
+        low, high = window(*self._own(role, volume), *(self._controls[name] for name in _names(role)))
         display = volume.GetDisplayNode()
         display.AutoWindowLevelOff()
         display.SetWindowLevelMinMax(low, high)
@@ -71,3 +74,7 @@ def window(low: float, high: float, brightness: float, contrast: float) -> tuple
     width = (high - low) * 2 ** ((MIDDLE - contrast) * CONTRAST_STEPS)
     middle = (low + high) / 2 - (brightness - MIDDLE) * 2 * (high - low)
     return middle - width / 2, middle + width / 2
+
+
+def _names(role: str) -> tuple[str, str]:
+    return f"brightness_{role}", f"contrast_{role}"

@@ -13,7 +13,16 @@ PLANES = ("Axial", "Sagittal", "Coronal")
 ROLES = ("pre", "post")
 COLOURS = {"pre": "#4477AA", "post": "#EE7733"}
 LAYOUT = "pair"
+FRAMES_S, UNSEEN_FRAMES_S, MOVING_QUALITY = 30.0, 10.0, 50
+"""Pictures a second at most, of a view below the mouse and of the others; quality of a picture that moves, of 100."""
+
+MOST_PIXELS = 4 * 1024**2
+"""Of one view's picture, whatever size a browser says that it has."""
+
 CLOSE_UP_MM = 120.0
+SAME_SCALE = 1e-6
+WIDTHS_MM = (10.0, 1000.0)
+"""How much of a scan a view shows at least and at most, along its shorter side."""
 
 
 def tag(role: str, plane: str) -> str:
@@ -33,8 +42,11 @@ class Views:
         html = require("trame.widgets.html", FEATURE, INSTALL)
         rca, core, views = (require(f"trame_slicer.{name}", FEATURE, INSTALL) for name in ("rca_view", "core", "views"))
         self._app, self._moving = slicer_app, False
-        rca.register_rca_factories(slicer_app.view_manager, server, 
-                                   slice_view_ui_f=lambda _server, _id, view: html.Div(markup(*_parts(view)), style="display: contents"))
+        self._whole: Any = None                          # the volume that is seen whole; None once somebody looked closer
+        self._sizes: list[tuple[int, int]] = []
+        factory = rca.RemoteSliceViewFactory(server, target_fps=FRAMES_S, blur_fps=UNSEEN_FRAMES_S, interactive_quality=MOVING_QUALITY,
+                                             populate_view_ui_f=lambda _server, _id, view: html.Div(markup(*_parts(view)), style="display: contents"))
+        slicer_app.view_manager.register_factory(factory)
         self._layout = core.LayoutManager(slicer_app.scene, slicer_app.view_manager, server, virtual_node=virtual_node, is_virtual_node_initialized=True)
         rows = [views.Layout(views.LayoutDirection.Horizontal, [
             views.ViewLayoutDefinition(tag(role, plane), views.ViewType.SLICE_VIEW,
@@ -42,6 +54,8 @@ class Views:
             for plane in PLANES]) for number, role in enumerate(ROLES)]
         self._layout.register_layout(LAYOUT, views.Layout(views.LayoutDirection.Vertical, rows))
         self._layout.set_layout(LAYOUT)
+        for place in self.places():
+            factory.get_factory_view(tag(*place)).view_adapter.max_pixel_count = MOST_PIXELS
         self._seen = {plane: tuple(self.node(role, plane) for role in ROLES) for plane in PLANES}
         for pair in self._seen.values():
             for first, second in (pair, pair[::-1]):
@@ -83,7 +97,7 @@ class Views:
             self.fit(first)
 
     def fit(self, first: Any) -> None:
-        """Turn all views to the scan's own planes and show all of it. first: volume node"""
+        """Turn all views to the scan's own planes and show all of it, also when they become larger or smaller. first: volume node"""
         self._moving = True
         try:
             for plane, pair in self._seen.items():
@@ -91,6 +105,7 @@ class Views:
                 comparing.fit(pair, first)
         finally:
             self._moving = False
+        self._whole, self._sizes = first, self._dimensions()
         self.render()
 
     def close_up(self, first: Any, point_lps_mm: tuple[float, float, float], width_mm: float = CLOSE_UP_MM) -> None:
@@ -99,7 +114,7 @@ class Views:
         first         volume node whose planes the views have
         point_lps_mm  LPS of the first scan, mm; width_mm of each view
         """
-        self._moving = True
+        self._moving, self._whole = True, None
         try:
             for plane, pair in self._seen.items():
                 comparing.orient_alike(pair, first, plane)
@@ -112,7 +127,7 @@ class Views:
     def zoom(self, first: Any, factor: float) -> None:
         """See more (factor above 1) or less around the place where the slices meet. first: volume node whose planes the views have"""
         width, height = self.node("pre", PLANES[0]).GetFieldOfView()[:2]
-        self.close_up(first, self.meeting_place(), min(width, height) * factor)
+        self.close_up(first, self.meeting_place(), min(max(min(width, height) * factor, WIDTHS_MM[0]), WIDTHS_MM[1]))
 
     def meeting_place(self) -> tuple[float, float, float]:
         """Where the three slices that are shown meet, LPS of the first scan, mm."""
@@ -165,12 +180,28 @@ class Views:
             for plane in PLANES:
                 self.view(role, plane).schedule_render()
 
+    def _resized(self) -> bool:
+        """Whether views have become larger or smaller. What is seen whole stays whole: a case that was taken up is shown before the browser has
+        said how large its views are."""
+        sizes = self._dimensions()
+        if sizes == self._sizes:
+            return False
+        self._sizes = sizes
+        if self._whole is not None and self._whole.GetScene() is not None:
+            self.fit(self._whole)
+        return True
+
+    def _dimensions(self) -> list[tuple[int, int]]:
+        return [self.node(role, plane).GetDimensions()[:2] for role, plane in self.places()]
+
     def _follower(self, first: Any, second: Any) -> Callable[..., None]:
         """A view follows the one of the other scan in the same plane."""
 
         def follow(*_event: Any) -> None:
-            if self._moving:
+            if self._moving or self._resized() and self._whole is not None:
                 return
+            if abs(_pixel_mm(first) / _pixel_mm(second) - 1) > SAME_SCALE or first.GetXYZOrigin() != second.GetXYZOrigin():
+                self._whole = None                       # somebody has zoomed or moved the first one
             self._moving = True
             try:
                 comparing.copy_place(first, second)
@@ -178,6 +209,10 @@ class Views:
                 self._moving = False
 
         return follow
+
+
+def _pixel_mm(node: Any) -> float:
+    return node.GetFieldOfView()[0] / max(node.GetDimensions()[0], 1)
 
 
 def _parts(view: Any) -> tuple[str, str]:

@@ -64,15 +64,28 @@ def test_a_nul_that_hides_the_rest_of_a_name_is_seen(tmp_path):
     assert refused(tmp_path / "new", io.BytesIO(content)).code == "MRD-E913"
 
 
-@pytest.mark.parametrize("mode", [stat.S_IFLNK | 0o777, stat.S_IFCHR | 0o600, stat.S_IFIFO | 0o600, stat.S_IFREG | stat.S_ISUID | 0o755])
+@pytest.mark.parametrize("mode", [stat.S_IFLNK | 0o777, stat.S_IFCHR | 0o600, stat.S_IFIFO | 0o600, stat.S_IFREG | stat.S_ISUID | 0o755, stat.S_IFREG | stat.S_ISGID | 0o755])
 def test_links_devices_and_setuid_files_are_refused(tmp_path, mode):
     member = zipfile.ZipInfo("1.dcm")
     member.create_system, member.external_attr = 3, mode << 16
     assert refused(tmp_path / "new", archive((member, b"/etc/passwd"))).code == "MRD-E913"
 
 
-def test_two_members_of_one_name_are_refused_also_if_only_their_case_differs(tmp_path):
-    assert refused(tmp_path / "new", archive(("a.dcm", b"1"), ("A.DCM", b"2"))).found == "member 2: two members of one name"
+@pytest.mark.parametrize("first, second", [("a.dcm", "A.DCM"), ("\u00e1.dcm", "a\u0301.dcm"), ("stra\u00dfe", "STRASSE")])
+def test_two_members_of_one_name_are_refused_also_if_only_their_case_or_their_spelling_differs(tmp_path, first, second):
+    assert refused(tmp_path / "new", archive((first, b"1"), (second, b"2"))).found == "member 2: two members of one name"
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_way_of_packing_whose_bombs_are_larger_is_refused(tmp_path, method):
+    assert "packing" in refused(tmp_path / "new", archive(("1.dcm", b"abc"), method=method)).found
+
+
+def test_what_a_directory_claims_is_refused_before_a_byte_is_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(uploads._Store, "add", lambda *_: pytest.fail("a member was unpacked"))
+    limits = UploadLimits(max_bytes=100, max_files=2)
+    assert "MiB" in refused(tmp_path / "a", archive(("1.dcm", b"x" * 60), ("2.dcm", b"x" * 60)), limits).found
+    assert refused(tmp_path / "b", archive(*((f"{number}.dcm", b"x") for number in range(3))), limits).found == "more than 2"
 
 
 def test_an_archive_inside_an_archive_is_refused(tmp_path):
@@ -81,6 +94,27 @@ def test_an_archive_inside_an_archive_is_refused(tmp_path):
 
 def test_a_bomb_is_refused_by_its_ratio_before_it_is_unpacked(tmp_path):
     assert "far more" in refused(tmp_path / "new", archive(("1.dcm", b"\0" * 8 * 1024**2))).found
+
+
+def test_a_directory_of_millions_of_members_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    """Members cost a sender 47 bytes each and a reader a thousand. Here long remarks make the directory large, so that no other limit speaks."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as written:
+        for number in range(100):
+            member = zipfile.ZipInfo(f"{number}.dcm")
+            member.comment = b"x" * 60_000
+            written.writestr(member, b"x")
+    monkeypatch.setattr(uploads, "_look_at", lambda *_: pytest.fail("the directory was read"))
+    assert refused(tmp_path / "new", io.BytesIO(stream.getvalue())).code == "MRD-E911"
+
+
+def test_a_remark_behind_an_archive_is_no_part_of_it(tmp_path):
+    """zipfile looks for the directory's end from the end of the file; a remark may stand there."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as written:
+        written.writestr("t2.nrrd", b"NRRD0004" * 400_000)
+        written.comment = b"x" * 60_000
+    assert store([("a.zip", io.BytesIO(stream.getvalue()))], tmp_path / "new").stat().st_size == 3_200_000
 
 
 def test_a_forged_size_is_found_by_counting_what_really_comes(tmp_path):
@@ -128,6 +162,17 @@ def test_two_volumes_are_not_one_scan_and_no_file_is_none(tmp_path):
     with pytest.raises(InputError, match="Nothing"):
         store([], tmp_path / "b")
     assert refused(tmp_path / "c", archive()).code in ("MRD-E910", "MRD-E912")
+
+
+def test_two_archives_are_counted_together(tmp_path):
+    limits = UploadLimits(max_bytes=100, max_files=3)
+    two = [("a.zip", archive(("1.dcm", b"x" * 60))), ("b.zip", archive(("1.dcm", b"x" * 60)))]
+    with pytest.raises(InputError, match="MRD-E911"):
+        store(two, tmp_path / "a", limits)
+    many = [(f"{number}.zip", archive(("1.dcm", b"x"), ("2.dcm", b"x"))) for number in range(2)]
+    with pytest.raises(InputError, match="MRD-E911"):
+        store(many, tmp_path / "b", limits)
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 
 @pytest.mark.parametrize("name", ["scan.nhdr", "scan.MHD", "scan.hdr"])

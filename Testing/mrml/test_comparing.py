@@ -105,6 +105,23 @@ def test_no_view_is_mirrored_the_patients_left_is_on_the_right_of_the_picture(sc
     screen.close()
 
 
+@pytest.mark.parametrize("kind, plane", list(itertools.product(KINDS, sorted(PLANES))))
+def test_the_letters_at_the_edges_are_those_that_itk_gives_the_pictures_directions(scene, screens, kind, plane):
+    """The nearest axis against ITK's orientation codes; a second letter exactly where the direction leans to it."""
+    scan = scan_node(scene, empty_image(kind), "pre")
+    orient_alike(views(screens), scan, plane)
+    points = screens[0].points()
+    right, down = (step / np.linalg.norm(step) for step in (points[0, -1] - points[0, 0], points[0, 0] - points[-1, 0]))
+    directions = np.stack([right, down, np.cross(right, down)], axis=1)
+    code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(directions.ravel().tolist()).replace("S", "H").replace("I", "F")
+    opposite = dict(zip("RLAPHF", "LRPAFH"))
+    left, at_right, top, bottom = comparing.edge_letters(screens[0].view)
+    assert (at_right[0], bottom[0], left[0], top[0]) == (code[0], code[1], opposite[code[0]], opposite[code[1]])
+    for letters, direction in ((at_right, right), (bottom, down), (left, -right), (top, -down)):
+        leaning = {name for name, part in zip("LPH", direction) if part > 0.2} | {name for name, part in zip("RAF", direction) if part < -0.2}
+        assert set(letters) == leaning and len(letters) == len(leaning)
+
+
 def test_a_fresh_slice_node_would_be_mirrored(scene):
     """The reason for orient_alike: a bare node refuses SetOrientation, and turned to the volume's plane it keeps patient right on the right."""
     scan = scan_node(scene, empty_image("oblique"), "pre")

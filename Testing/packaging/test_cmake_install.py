@@ -99,7 +99,7 @@ def expected() -> set[str]:
 
 def test_the_package_holds_every_runtime_file_and_nothing_else(installed):
     assert files_below(installed) == expected()
-    assert {"MRDeltaNet.py", "MRDeltaNetLib/__init__.py", "MRDeltaNetLib/report/page.html", "MRDeltaNetLib/Resources/models/demo/manifest.json"} <= expected()
+    assert {"MRDeltaNet.py", "MRDeltaNetLib/__init__.py", "MRDeltaNetLib/report/frame.html", "MRDeltaNetLib/Resources/models/demo/manifest.json"} <= expected()
 
 
 def test_no_file_beside_the_module_is_taken_for_a_module_and_no_test_is_shipped(installed):

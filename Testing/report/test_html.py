@@ -290,9 +290,9 @@ def test_text_stands_out_from_its_background_as_wcag_aa_asks(whole):
 
 
 def test_the_template_has_no_other_placeholders():
-    from MRDeltaNetLib.report.html import _TEMPLATE
+    from MRDeltaNetLib.report.frame import _TEMPLATE
 
-    assert set(string.Template(_TEMPLATE.read_text(encoding="utf-8")).get_identifiers()) == {"title", "body", "print_footer"}
+    assert set(string.Template(_TEMPLATE.read_text(encoding="utf-8")).get_identifiers()) == {"title", "style", "body", "print_footer"}
 
 
 def test_the_number_never_stands_without_its_range(whole):

@@ -291,8 +291,9 @@ def test_colours_of_text_have_the_contrast_of_wcag_aa():
 
 
 def report_style() -> str:
+    from MRDeltaNetLib.report.frame import framed
     from MRDeltaNetLib.report.study import page
-    return page._TEMPLATE.read_text(encoding="utf-8")
+    return framed("", page._STYLE, title="", print_footer="")
 
 
 def _luminance(colour: str) -> float:

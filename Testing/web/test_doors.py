@@ -15,7 +15,9 @@ import zipfile
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from Testing.web.conftest import REPOSITORY, STEPS, Server, do, press, sample, section, step, stroke, until, volume
 
@@ -249,9 +251,16 @@ def test_a_page_that_was_killed_goes_on_from_its_case_folder_which_one_page_alon
     second = subprocess.run([sys.executable, "-m", "MRDeltaNetLib", "serve", "--case", str(case)], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
     assert second.returncode == 4 and "MRD-E922" in second.stderr
     running.stop(signal.SIGKILL)
+    tab.wait_for_selector("h1:has-text('lost its server')")
+    assert "start it again" in tab.locator("[role=alert]").inner_text() and tab.get_by_role("link", name="Load the page again").is_visible()
     again = Server(tmp_path / "other", case)
     try:
         tab = open_page(again.address)
+        tab.wait_for_timeout(1500)
+        seen = picture(tab)
+        press(tab, "Whole scan")
+        tab.wait_for_timeout(1500)
+        assert abs(picture(tab) - seen).mean() < 2, "what is taken up is seen whole"
         step(tab, "Tumour")
         assert [volume(tab, column) for column in (1, 2)] == sizes and tab.locator("#grade").input_value() == "2"
         assert "done" in tab.locator("button.step", has_text="Align").inner_text()
@@ -261,6 +270,11 @@ def test_a_page_that_was_killed_goes_on_from_its_case_folder_which_one_page_alon
         tab.wait_for_selector("#map")
     finally:
         assert again.stop() == 0
+
+
+def picture(tab) -> np.ndarray:
+    """The first view as it is seen, grey levels."""
+    return np.asarray(Image.open(io.BytesIO(tab.locator(".views img").nth(0).screenshot())).convert("L")).astype(float)
 
 
 def test_a_case_folder_that_cannot_be_written_any_more_is_told(tmp_path, open_page):

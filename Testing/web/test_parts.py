@@ -47,14 +47,15 @@ def test_every_button_of_a_template_is_known_to_the_page():
     from pathlib import Path
     wanted = {name for path in layout.TEMPLATES.glob("*.html") for name in re.findall(r"trigger\('(\w+)'\)", path.read_text(encoding="utf-8"))}
     sources = "".join(path.read_text(encoding="utf-8") for path in Path(layout.__file__).parent.rglob("*.py"))
-    known = set(re.findall(r'on_button\("(\w+)"', sources)) | {"apply", "undo", "redo", "carry"}
+    known = set(re.findall(r'on_button\("(\w+)"', sources)) | {"apply", "clear", "undo", "redo", "carry"}
     assert wanted == known
 
 
 def test_tools_and_cuts_are_trame_slicers():
     import trame_slicer.segmentation as effects
+    from MRDeltaNetLib.web.effects import BY_TOOL
     from trame_slicer.segmentation.scissors_effect_parameters import ScissorsEffectFillMode
-    assert all(hasattr(effects, tool.effect) for tool in TOOLS.values())
+    assert set(BY_TOOL) == set(TOOLS) and all(issubclass(effect, effects.SegmentationEffect) for effect in BY_TOOL.values())
     assert all(mode in ScissorsEffectFillMode.__members__ for _, mode in CUTS.values())
 
 

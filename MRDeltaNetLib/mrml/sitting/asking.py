@@ -18,6 +18,12 @@ def can_ask(last_result: Path | None) -> bool:
     return last_result is not None and (last_result / correspondence.FILE).is_file()
 
 
+def refuse_without_answer(last_result: Path | None) -> None:
+    """raises UsageError MRD-E849 if no place can be asked about"""
+    if not can_ask(last_result):
+        raise UsageError(_("There is nothing to ask about this place"), code="MRD-E849", found=NO_POINT, fix=_("predict, then place the point again"))
+
+
 def clear_points(choices: Any, pre_views: Iterable[Any] = (), post_views: Iterable[Any] = ()) -> Any:
     """Both points without a place, made if need be, each shown in its own scan's views (all if none is given); returns the question's node."""
     choices.point, choices.answer = findings.query_points(choices.pre_volume, choices.post_volume, pre_views, post_views)
@@ -42,8 +48,7 @@ def ask(choices: Any, last_result: Path | None) -> Any:
     raises       UsageError MRD-E849 if no place can be asked about; InputError if the point lies outside of what the network saw, or the run's files
                  were changed
     """
-    if not can_ask(last_result):
-        raise UsageError(_("There is nothing to ask about this place"), code="MRD-E849", found=NO_POINT, fix=_("predict, then place the point again"))
+    refuse_without_answer(last_result)
     from MRDeltaNetLib.response.correspondence import query_result
     found = query_result(last_result, findings.asked_point(choices.point))
     findings.show_answer(choices.answer, found.peak_lps_mm)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import string
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, Iterator, Mapping, Sequence
 
 from MRDeltaNetLib.evaluation import OF_ALL_SETS, SECTIONS, Evaluation, Omission, Part, Table
+from MRDeltaNetLib.report.frame import framed
 from MRDeltaNetLib.report.study.aids import aids
 from MRDeltaNetLib.report.study.methods import limits, methods, provenance
 from MRDeltaNetLib.report.study.numbers import HARD, capital, whole
@@ -16,7 +16,7 @@ from MRDeltaNetLib.report.study.summary import answer, summary
 from MRDeltaNetLib.report.study.tables import html_table
 from MRDeltaNetLib.report.words import sentence, text
 
-_TEMPLATE = Path(__file__).with_name("page.html")
+_STYLE = Path(__file__).with_name("page.css")
 _TITLE = "Evaluation of predicted treatment response"
 
 HEADINGS = {
@@ -58,8 +58,7 @@ def page(evaluation: Evaluation, pictures: Mapping[tuple[str, str], Picture], fa
     head = [_heading(evaluation), _contents(present), flow, summary(evaluation, next(tables)), limits(evaluation)]
     told = [_section(name, evaluation, pictures, failed, tables, figures) for name in present if name != "flow"]
     body = "\n".join([*head, *told, methods(evaluation), aids(evaluation), provenance(evaluation), _FOOTER])
-    return string.Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(title=text(_title(evaluation)), body=body,
-                                                                             print_footer="Research use only. Not for diagnosis or treatment decisions.")
+    return framed(body, _STYLE, title=_title(evaluation), print_footer="Research use only. Not for diagnosis or treatment decisions.")
 
 
 _FOOTER = ('</main><footer>Research use only. Not a medical device; not for diagnosis or treatment decisions. Every number stands with all its digits in '

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Iterable
 
 from MRDeltaNetLib import workflow
 from MRDeltaNetLib.colours import CIVIDIS, SIGNED
+from MRDeltaNetLib.config import EXPLAIN_METHODS
 from MRDeltaNetLib.mrml import overlays
-from MRDeltaNetLib.mrml.sitting import asking, further, mapping, results
+from MRDeltaNetLib.mrml.sitting import asking, further, keeping, mapping, results
+from MRDeltaNetLib.web.controls import one_of
 from MRDeltaNetLib.web.steps.step import Base
 from MRDeltaNetLib.workflow import telling
 
 KEY = "explain"
+STRENGTH = ("map_threshold", "map_opacity")
+"""Controls that are choices of the same name."""
+
 STOPS = 9
 """Colours of a scale that are told to the browser, which fills in between."""
 
@@ -25,12 +31,16 @@ class Step(Base):
     def __init__(self, page: Any) -> None:
         super().__init__(page)
         self._watched: tuple[Any, int] | None = None
-        self.state.update({"map_groups": [], "shown_map": None, "map_facts": {}, "why_no_map": "", "more_groups": [], "more": None,
-                           "more_caution": "", "why_not_more": "",
+        self._answered: Path | None = None               # the result that was asked last
+        self._cautions: dict[str, str] = {}              # method that can be asked for -> what has to be said before
+        self.controls.add("shown_map", None, one_of((None, *overlays.MAPS)))
+        self.controls.add("more", None, one_of((None, workflow.OFFERED, *EXPLAIN_METHODS)))
+        for name in STRENGTH:
+            self.controls.add(name, getattr(self.choices, name), keeping.PLAIN[name])
+        self.state.update({"map_groups": [], "map_facts": {}, "why_no_map": "", "more_groups": [], "more_caution": "", "why_not_more": "",
                            "can_ask": False, "picking": False, "point_lines": []})
-        self.taken_up()
         page.on_change(self._chosen, "shown_map")
-        page.on_change(self._strength, "map_threshold", "map_opacity")
+        page.on_change(self._strength, *STRENGTH)
         page.on_change(self._more_chosen, "more")
         page.on_button("make_maps", self.make)
         page.on_button("pick", self.pick)
@@ -39,12 +49,15 @@ class Step(Base):
     def refresh(self, situation: Any, seen: Any) -> None:
         found = results.maps(self.choices)
         more = _plain(further.methods(self.sitting))
-        self.state.update({"map_groups": _plain(mapping.offered_maps(self.choices)), "shown_map": mapping.chosen_map(self.choices), "map_facts": self._facts(),
-                           "why_no_map": workflow.why_none_by_itself(found, mapping.judged(self.choices)), "more_groups": more,
+        self.controls.set("shown_map", mapping.chosen_map(self.choices))
+        self.state.update({"map_groups": _plain(mapping.offered_maps(self.choices)), "map_facts": self._facts(), "why_no_map": workflow.why_none_by_itself(found, mapping.judged(self.choices)), "more_groups": more,
                            "why_not_more": workflow.why_not_more(situation), "can_ask": asking.can_ask(self.sitting.result_folder())})
-        if self.state.more not in _open(more):
-            self.state.more = next(iter(_open(more)), None)
+        self._cautions = {line["key"]: line["caution"] for group in more for line in group["lines"] if not line["why_not"]}
+        if self.controls["more"] not in self._cautions:
+            self.controls.set("more", next(iter(self._cautions), None))
         self._more_chosen()
+        if self._answered not in (None, self.sitting.result_folder()):
+            self._forget_answer()
 
     def enter(self) -> None:
         self._show()
@@ -55,13 +68,19 @@ class Step(Base):
         mapping.hide_legends(self.choices)
         self.page.views.show_over({}, 0.0)
 
+    def let_go(self) -> None:
+        """Nobody waits for a click on a scan that leaves, and what was answered about it leaves too."""
+        self._stop_picking()
+        self._forget_answer()
+
     def taken_up(self) -> None:
-        self.state.update({"map_threshold": self.choices.map_threshold, "map_opacity": self.choices.map_opacity})
+        for name in STRENGTH:
+            self.controls.set(name, getattr(self.choices, name))
 
     def make(self) -> None:
         """Make the further maps that were asked for."""
-        asked = self.state.more
-        self.page.follow(lambda: further.start(self.sitting, asked if asked == workflow.OFFERED else (asked,)))
+        asked = self.controls["more"]
+        self.page.follow(further.STEP, lambda: further.start(self.sitting, asked if asked == workflow.OFFERED else (asked,)))
 
     def pick(self) -> None:
         """Wait for a click that sets the point, on the scan after treatment."""
@@ -79,9 +98,10 @@ class Step(Base):
         self._ask()
 
     def _fresh_point(self) -> Any:
+        """The question's node without a place. raises UsageError MRD-E849 if no place can be asked about"""
         self._stop_picking()
-        with self.state as state:
-            state.point_lines = []
+        asking.refuse_without_answer(self.sitting.result_folder())
+        self._forget_answer()
         return asking.clear_points(self.choices, self.page.views.nodes("pre"), self.page.views.nodes("post"))
 
     def _placed(self) -> None:
@@ -91,8 +111,17 @@ class Step(Base):
     def _ask(self) -> None:
         found = asking.ask(self.choices, self.sitting.result_folder())
         self.page.views.jump_row("pre", tuple(found.peak_lps_mm))
+        self._answered = self.sitting.result_folder()
         with self.state as state:
             state.point_lines = list(telling.compared(found))
+
+    def _forget_answer(self) -> None:
+        """An answer is one result's: it goes with it."""
+        self._answered = None
+        if self.choices.point is not None:
+            asking.clear_points(self.choices, self.page.views.nodes("pre"), self.page.views.nodes("post"))
+        with self.state as state:
+            state.point_lines = []
 
     def _stop_picking(self) -> None:
         if self._watched is not None:
@@ -104,9 +133,9 @@ class Step(Base):
             state.picking = False
 
     def _chosen(self) -> None:
-        if self.state.shown_map == mapping.chosen_map(self.choices):
+        if self.controls["shown_map"] == mapping.chosen_map(self.choices):
             return
-        self.choices.shown_map = self.state.shown_map
+        self.choices.shown_map = self.controls["shown_map"]
         with self.state as state:
             state.map_facts = self._facts()
         self._show()
@@ -114,15 +143,15 @@ class Step(Base):
         self.page.keep()
 
     def _strength(self) -> None:
-        now = float(self.state.map_threshold), float(self.state.map_opacity)
-        if now != (self.choices.map_threshold, self.choices.map_opacity):
+        now = [float(self.controls[name]) for name in STRENGTH]
+        if now != [getattr(self.choices, name) for name in STRENGTH]:
             self.choices.map_threshold, self.choices.map_opacity = now
             self._show()
             self.page.refresh_soon()
 
     def _more_chosen(self) -> None:
         with self.state as state:
-            state.more_caution = next((line["caution"] for group in state.more_groups for line in group["lines"] if line["key"] == state.more), "")
+            state.more_caution = self._cautions.get(self.controls["more"], "")
 
     def _show(self) -> None:
         if self.chosen:
@@ -148,8 +177,3 @@ class Step(Base):
 
 def _plain(groups: Iterable[workflow.MapGroup]) -> list[dict[str, Any]]:
     return [{"heading": group.heading, "lines": [asdict(line) for line in group.lines]} for group in groups]
-
-
-def _open(groups: list[dict[str, Any]]) -> list[str]:
-    """Keys of the lines that can be chosen."""
-    return [line["key"] for group in groups for line in group["lines"] if not line["why_not"]]

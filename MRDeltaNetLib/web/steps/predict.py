@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from MRDeltaNetLib.mrml.sitting import keeping
 from MRDeltaNetLib.web.steps.step import Base, remarks
 from MRDeltaNetLib.workflow import PARTS, telling
 
@@ -18,7 +19,8 @@ class Step(Base):
     def __init__(self, page: Any) -> None:
         super().__init__(page)
         self.state.update({"answer": None, "answer_is_demo": False, "stale": "", "predict_notices": [], "model_name": "", "model_use": ""})
-        self.taken_up()
+        for name in ("all_members", "outline_step_mm"):
+            self.controls.add(name, getattr(self.choices, name), keeping.PLAIN[name])
         page.on_button("predict", lambda: page.run("predict"))
         page.on_change(self._options, "all_members", "outline_step_mm")
 
@@ -33,10 +35,11 @@ class Step(Base):
                            "stale": f"{telling.OUT_OF_DATE} ({', '.join(PARTS[part] for part in parts)})" if parts else ""})
 
     def taken_up(self) -> None:
-        self.state.update({"all_members": self.choices.all_members, "outline_step_mm": self.choices.outline_step_mm})
+        for name in ("all_members", "outline_step_mm"):
+            self.controls.set(name, getattr(self.choices, name))
 
     def _options(self) -> None:
-        now = bool(self.state.all_members), float(self.state.outline_step_mm)
+        now = bool(self.controls["all_members"]), float(self.controls["outline_step_mm"])
         if now != (self.choices.all_members, self.choices.outline_step_mm):
             self.choices.all_members, self.choices.outline_step_mm = now
             self.page.refresh()

@@ -39,21 +39,23 @@ class Step(Base):
 
     def sample(self) -> None:
         """Simulate the sample pair in a child process and load it."""
-        self.page.follow(lambda: sample.start(self.sitting, lambda images: [self.choose(role, Timepoint(image)) for role, image in images.items()]))
+        self.page.follow(sample.STEP, lambda: sample.start(self.sitting, lambda images: [self.choose(role, Timepoint(image)) for role, image in images.items()]))
 
     async def load(self, role: str, incoming: Incoming) -> None:
         """Take over an uploaded scan. raises what web.scans.receive raises; UsageError MRD-E843 if a run has begun meanwhile"""
         scan, header = await receive(incoming, self.sitting.fresh_folder(f"upload-{role}"), role)
         self.sitting.refuse_second_run()
         self.choose(role, scan, header)
-        self._settled()
+        self.page.settled()
 
     def choose(self, role: str, scan: Timepoint, header: Path | None = None) -> None:
         """A scan in the place of another one, which leaves with all that was made of it."""
-        self.page.steps["tumour"].let_go()
+        self.page.let_go()
         if (former := getattr(self.choices, SCANS[role])) is not None:
-            self.page.headers.forget(former)
+            header_then = self.page.headers.forget(former)
             self.sitting.remove_scan(role)
+            if header_then is not None and header_then.parent == self.sitting.session.folder:      # a case folder's own files are its own business
+                self.page.discard(header_then)
         node = image_to_node(scan.image, self.page.scene, self.page.scene.GenerateUniqueName(NAMES[role]))
         setattr(self.choices, SCANS[role], node)
         self._notices[role] = scan.notices
@@ -64,15 +66,12 @@ class Step(Base):
         hierarchy.file_scans(self.page.scene, scans)
 
     def swap(self) -> None:
-        """Exchange the scans; an alignment the other way round is none."""
-        self.page.steps["tumour"].let_go()
+        """Exchange the scans. raises UsageError MRD-E843 while something runs"""
+        self.sitting.refuse_second_run()
+        self.page.let_go()
         belonging.swap(self.choices)
         self._notices = {"pre": self._notices.get("post", ()), "post": self._notices.get("pre", ())}
         for role in SCANS:
             self.page.strip.reset(role)
-        self._settled()
+        self.page.settled()
 
-    def _settled(self) -> None:
-        self.page.refresh()
-        self.page.place_scans()
-        self.page.steps[self.state.step].enter()

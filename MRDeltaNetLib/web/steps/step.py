@@ -14,13 +14,14 @@ class Base:
 
     refresh   shows how it stands
     enter     when it is chosen; leave: when another is
+    let_go    when a scan leaves, with all that was made of it
     taken_up  when a case came out of its folder: the controls follow the choices
     """
 
     key = ""
 
     def __init__(self, page: Any) -> None:
-        self.page, self.state, self.sitting = page, page.state, page.sitting
+        self.page, self.state, self.controls, self.sitting = page, page.state, page.controls, page.sitting
         self.title = next(step.title for step in workflow.STEPS if step.key == self.key)
 
     @property
@@ -31,7 +32,7 @@ class Base:
     @property
     def chosen(self) -> bool:
         """Whether the page stands on this step."""
-        return self.state.step == self.key
+        return self.controls["step"] == self.key
 
     def refresh(self, situation: workflow.Situation, seen: Any) -> None:
         """Show how the step stands. seen: the look (mrml.sitting.reading.Reading) from which the situation was made"""
@@ -41,6 +42,9 @@ class Base:
 
     def leave(self) -> None:
         """Another step was chosen."""
+
+    def let_go(self) -> None:
+        """A scan leaves."""
 
     def taken_up(self) -> None:
         """A case came out of its folder."""

@@ -1,0 +1,69 @@
+"""trame-slicer's segmentation effects, as a page with two aligned scans needs them. Imported when the page is built: trame-slicer is needed to read this file.
+
+Those that follow the hand take what is seen for the scan's own space, and so would draw beside the hand on a scan that an alignment has moved:
+here they get it in the scan's own space. The threshold replaces the outline as Slicer's does, and its preview is seen on its own scan alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trame_slicer.segmentation import (ModificationMode, SegmentationEffectErase, SegmentationEffectIslands, SegmentationEffectNoTool, SegmentationEffectPaint,
+                                       SegmentationEffectScissors, SegmentationEffectSmoothing, SegmentationEffectThreshold, SegmentationOverwriteMode)
+from trame_slicer.segmentation.segmentation_threshold_pipeline import SegmentationThresholdPipeline2D
+
+from MRDeltaNetLib.mrml.alignment import in_own_space
+
+
+class Paint(SegmentationEffectPaint):
+    """Adds where the hand was seen."""
+
+    def paint_glyph_at_world_coordinates(self, polydata: Any, paint_coordinates_world: Any) -> None:
+        super().paint_glyph_at_world_coordinates(polydata, in_own_space(self.modifier.volume_node, paint_coordinates_world))
+
+
+class Erase(SegmentationEffectErase):
+    """Takes away where the hand was seen."""
+
+    def paint_glyph_at_world_coordinates(self, polydata: Any, paint_coordinates_world: Any) -> None:
+        super().paint_glyph_at_world_coordinates(polydata, in_own_space(self.modifier.volume_node, paint_coordinates_world))
+
+
+class Scissors(SegmentationEffectScissors):
+    """Cuts where the hand was seen."""
+
+    def _polydata_to_oriented_image(self, polydata: Any) -> Any:
+        return super()._polydata_to_oriented_image(in_own_space(self.modifier.volume_node, polydata))
+
+
+class Threshold(SegmentationEffectThreshold):
+    """Replaces the outline by what lies between two grey values of its scan; trame-slicer's own adds to it, and shows its preview in every view."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_mode(ModificationMode.Set)
+
+    def _create_pipeline(self, view_node: Any, _parameter: Any) -> "Preview | None":
+        return Preview() if view_node.IsA("vtkMRMLSliceNode") else None
+
+
+class Preview(SegmentationThresholdPipeline2D):
+    """What Apply would take, in one view; nothing where the tool is not at work."""
+
+    def SetActive(self, isActive: bool) -> None:  # noqa: N802, N803 the name is trame-slicer's
+        """Called for every view when the tool is taken up, put down, or turned to the other scan."""
+        super().SetActive(isActive)
+        self.OnEffectParameterUpdate()
+
+    def OnEffectParameterUpdate(self) -> None:  # noqa: N802 the name is trame-slicer's
+        """Called at every change of the grey values, and while the preview blinks."""
+        super().OnEffectParameterUpdate()
+        if not self.IsActive():
+            self.actor.VisibilityOff()
+
+
+OVERLAP = SegmentationOverwriteMode.ALLOW_OVERLAP
+
+BY_TOOL = {"look": SegmentationEffectNoTool, "paint": Paint, "erase": Erase, "threshold": Threshold, "scissors": Scissors, "islands": SegmentationEffectIslands,
+           "smoothing": SegmentationEffectSmoothing}
+"""Key of editing.TOOLS -> effect."""
