@@ -155,6 +155,32 @@ def test_a_job_says_everything_that_was_chosen_and_names_files_that_hold_what_is
     assert again["members"] == "all" and "mrtrg" not in again
 
 
+def test_maps_that_were_asked_for_are_made_again_by_the_same_model_only(case, monkeypatch):
+    sitting, _ = case
+    monkeypatch.setattr(further.results, "maps", lambda choices: dict.fromkeys(("gradcam_post", "gradcam_pre", "attention_post", "null_post")))
+    facts = sitting.result_facts()
+    for digest, again in ((sitting.bundle().weights_sha256, {"gradcam", "null"}), ("0" * 64, set())):
+        facts["model"]["weights_sha256"] = digest
+        sitting.choices.result.SetText(json.dumps(facts))
+        assert set(further.to_repeat(sitting)) == again
+
+
+def test_maps_of_a_run_that_was_killed_between_two_files_are_brought_in_all_the_same(case, tmp_path):
+    sitting, _ = case
+    mine = tmp_path / "mine"
+    sitting.save_result(mine)
+    sitting.last_result = mine
+    stage = mine / ".writing-maps-0123"
+    stage.mkdir()
+    old = (mine / "manifest.json").read_bytes()
+    text = (mine / "result.json").read_text().replace('"history": [', '"history": [\n  {"step": "explain", "parameters": {}},', 1)
+    rewritten(mine, "result.json", text.encode())
+    (mine / "manifest.json").rename(stage / "manifest.json")      # what it was about to put in place of the old one
+    (mine / "manifest.json").write_bytes(old)
+    further.bring(sitting, mine, "offered")
+    assert sitting.choices.result.GetText() == text and sitting.result_folder() == mine and not stage.exists()
+
+
 def test_folders_of_runs_that_nothing_shows_any_more_go_when_the_next_begins_and_those_that_are_shown_stay(case, tmp_path):
     sitting, _ = case
     theirs = tmp_path / "theirs"                         # out of a case folder, for instance: not the sitting's to take away
