@@ -246,8 +246,7 @@ class MRDeltaNetWidget(Following, Watching, ScriptedLoadableModuleWidget, VTKObs
 
     def showDiagnostics(self) -> None:
         """Versions, devices and last messages, copied to the clipboard and shown."""
-        from MRDeltaNetPanel.diagnostics import describe
-        text = describe(list(self.logic.log))
+        text = self.logic.diagnostics()
         slicer.app.clipboard().setText(text)
         slicer.util.infoDisplay(_("The diagnostics are on the clipboard, without paths and names."), windowTitle=_("MRDeltaNet"), detailedText=text)
 

@@ -323,7 +323,7 @@ def _class(predicted: prediction.Prediction, case: Case, story: Story) -> str | 
     if case.post.mask_source != "carried":
         return predicted.predicted_class
     story.notices.append(Notice("MRD-W712", "No class is given: P(pCR) was computed with a tumour bed that nobody drew, and such a bed can turn the answer round",
-                                "draw the tumour bed on the post-treatment scan, give it as --post-mask, and run again"))
+                                "draw the tumour bed on the post-treatment scan, hand it in as the post mask, and run again"))
     return None
 
 

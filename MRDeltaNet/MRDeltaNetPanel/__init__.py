@@ -10,7 +10,6 @@ following   the module's widget: runs, followed to their end
 watching    the module's widget: what happens in the scene
 editor      Slicer's Segment Editor inside the panel
 sample      the simulated sample pair
-diagnostics versions, devices and the last log, without paths or names
 pages/      one file a page
 selftest    the walk that Slicer's self-test makes
 """

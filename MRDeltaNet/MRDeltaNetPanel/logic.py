@@ -13,7 +13,6 @@ The work itself is a sitting of the library (MRDeltaNetLib.mrml.sitting), the sa
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from pathlib import Path
 from typing import Any, Callable, Mapping
@@ -25,7 +24,8 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 from MRDeltaNetLib import workflow
 from MRDeltaNetLib.io.bundle import Bundle, read_bundle
 from MRDeltaNetLib.mrml import overlays
-from MRDeltaNetLib.mrml.sitting import Door, Run, Sitting, aligning, asking, drawing, further, mapping, outlining, reading, results
+from MRDeltaNetLib.mrml.sitting import Door, Run, Sitting, aligning, asking, belonging, diagnostics, drawing, further, mapping, outlining, reading, results
+from MRDeltaNetLib.mrml.sitting import sample as simulated
 from MRDeltaNetLib.mrml.sitting.folder import Session
 from MRDeltaNetLib.mrml.sitting.inputs import Inputs
 from MRDeltaNetPanel import automatic, headers, keeping, packages, sample
@@ -163,6 +163,15 @@ class MRDeltaNetLogic(automatic.Automatic, keeping.Keeping, ScriptedLoadableModu
         """What the drawing run told of an outline ("pre" or "post"), while it is as the program drew it; else nothing."""
         return drawing.remarks(self.sittingWith(parameters).choices, role)
 
+    def swap(self, parameters: MRDeltaNetParameterNode) -> None:
+        """Exchange the scans; an alignment the other way round is none, and an outline before treatment is none of the bed after it."""
+        with slicer.util.NodeModify(parameters.parameterNode):
+            belonging.swap(self.sittingWith(parameters).choices)
+
+    def forgetStatements(self, parameters: MRDeltaNetParameterNode) -> None:
+        """Other scans begin without a reader's complete response and grade."""
+        belonging.forget_statements(self.sittingWith(parameters).choices)
+
     def forgetAlignment(self, parameters: MRDeltaNetParameterNode) -> None:
         """Take the scan after treatment and all that lies on it out of the transform, and remove the transform."""
         aligning.forget_alignment(self.sittingWith(parameters).choices)
@@ -219,7 +228,7 @@ class MRDeltaNetLogic(automatic.Automatic, keeping.Keeping, ScriptedLoadableModu
 
     def whyNoPoint(self, parameters: MRDeltaNetParameterNode) -> str | None:
         """Why no place can be asked about; None if one can."""
-        return None if asking.can_ask(self.lastResult) else libraryText(asking.NO_POINT)
+        return None if asking.can_ask(self.resultFolder(parameters)) else libraryText(asking.NO_POINT)
 
     def startPicking(self, parameters: MRDeltaNetParameterNode, views: tuple[Any, ...]) -> None:
         """Wait for a click that sets the point, on the scan after treatment.
@@ -233,7 +242,7 @@ class MRDeltaNetLogic(automatic.Automatic, keeping.Keeping, ScriptedLoadableModu
 
     def ask(self, parameters: MRDeltaNetParameterNode) -> Any:
         """Where in the first scan the place of the point was compared with; the answer's node moves there. raises as asking.ask"""
-        return asking.ask(self.sittingWith(parameters).choices, self.lastResult)
+        return asking.ask(self.sittingWith(parameters).choices, self.resultFolder(parameters))
 
     # Runs
 
@@ -246,11 +255,6 @@ class MRDeltaNetLogic(automatic.Automatic, keeping.Keeping, ScriptedLoadableModu
     def run(self) -> Run | None:
         """The run that goes on."""
         return self.sitting.run
-
-    @property
-    def lastResult(self) -> Path | None:
-        """The folder of the last run that measured or predicted; None where it is not at hand."""
-        return self.sitting.last_result
 
     @property
     def session(self) -> Session:
@@ -268,11 +272,7 @@ class MRDeltaNetLogic(automatic.Automatic, keeping.Keeping, ScriptedLoadableModu
 
     def startSample(self) -> None:
         """Start the simulation of the sample pair; poll() loads it when it is done."""
-        sitting = self.sittingWith(None)
-        sitting.refuse_second_run()
-        out = sitting.fresh_folder(sample.STEP)
-        sitting.start_other(sample.STEP, lambda worker: worker.start_command(sample.command(sys.executable, out)), out,
-                            lambda folder: sample.load(folder, self.getParameterNode(), self), of_this_pair=False)
+        simulated.start(self.sittingWith(None), lambda images: sample.choose(images, self.getParameterNode()))
 
     def startAutomatic(self, parameters: MRDeltaNetParameterNode, role: str) -> None:
         """Let the chosen model draw on one scan ("pre" or "post"), in a child process; poll() tells how it goes. raises as drawing.start"""
@@ -309,11 +309,15 @@ class MRDeltaNetLogic(automatic.Automatic, keeping.Keeping, ScriptedLoadableModu
 
     def resultFolder(self, parameters: MRDeltaNetParameterNode) -> Path | None:
         """The folder of the run whose result is in the scene; None if it is not at hand."""
-        return results.folder_at_hand(self.sittingWith(parameters).choices, self.lastResult)
+        return self.sittingWith(parameters).result_folder()
 
     def saveResult(self, folder: Path) -> tuple[str, ...]:
-        """Copy every file of the last result; returns their names. raises as Sitting.save_result"""
-        return self.sitting.save_result(folder)
+        """Copy every file of the result that is shown; returns their names. raises as Sitting.save_result"""
+        return self.sittingWith(None).save_result(folder)
+
+    def diagnostics(self) -> str:
+        """Versions, devices and last messages for a person who helps, without paths and names."""
+        return diagnostics.describe(list(self.sitting.log), f"Slicer {slicer.app.applicationVersion} (revision {slicer.app.revision})")
 
     def close(self) -> None:
         """Stop whatever runs, at once, remove the session's files, and keep nothing of the scene; may be called again."""

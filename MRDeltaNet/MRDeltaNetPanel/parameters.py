@@ -13,7 +13,6 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Default, WithinRange, parameterNodeWrapper
 
 from MRDeltaNetLib import workflow
-from MRDeltaNetLib.coding import MRTRG_WORDS
 from MRDeltaNetLib.colours import OVERLAY_OPACITY, OVERLAY_THRESHOLD
 from MRDeltaNetLib.mrml.overlays import MAPS
 from MRDeltaNetLib.workflow import telling
@@ -58,7 +57,7 @@ class Grade(enum.Enum):
 
     def label(self) -> str:
         """The text in the panel."""
-        return f"{self.value}: {libraryText(MRTRG_WORDS[self.value])}" if self.value else libraryText(telling.NOT_GIVEN)
+        return telling.grade(self.value, libraryText)
 
 
 class _Named(enum.Enum):

@@ -91,13 +91,11 @@ def _aligned(logic: Any, parameters: Any) -> None:
 def _outlined(logic: Any, parameters: Any) -> None:
     sizes = logic.sizes(parameters)
     _holds(sizes["pre_volume_ml"] > 1 and sizes["post_volume_ml"] > 0.5, "the outlines have a size")
-    drawn = sizes["post_volume_ml"]
+    drawn, bed = sizes["post_volume_ml"], logic.inputs(parameters).masks["post"]
+    logic.setMask(parameters, "post", bed * 0)           # what is drawn is never carried over
     logic.carryOver(parameters)
     _holds(logic.outlineState(parameters, "post") is Outline.CARRIED, "a carried outline says so")
-    from MRDeltaNetPanel import sample
-    folder = logic.session.folder
-    pairs = sorted(folder.glob(f"{sample.STEP}*/post_mask.nrrd"))
-    logic.setMask(parameters, "post", sitk.ReadImage(str(pairs[-1])))
+    logic.setMask(parameters, "post", bed)
     _holds(logic.outlineState(parameters, "post") is Outline.DRAWN and abs(logic.sizes(parameters)["post_volume_ml"] - drawn) < 1e-6,
            "the drawn outline is back")
 

@@ -14,7 +14,7 @@ from slicer.i18n import translate
 from MRDeltaNetLib.errors import MRDeltaNetError
 
 CONTEXTS = ("workflow.steps", "workflow.standing", "workflow.blocks", "workflow.changes", "workflow.scans", "workflow.maps", "workflow.telling", "sitting.runs",
-            "sitting.asking", "sitting.results", "sitting.further", "sitting.drawing", "sitting.keeping", "MRDeltaNetLib.coding")
+            "sitting.asking", "sitting.results", "sitting.further", "sitting.drawing", "sitting.folder", "sitting.keeping", "sitting.outlining", "MRDeltaNetLib.coding")
 """Files of MRDeltaNetLib that hold texts for people, as Slicer names them: folder.file."""
 
 

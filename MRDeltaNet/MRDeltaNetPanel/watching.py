@@ -9,6 +9,10 @@ import slicer
 import vtk
 
 
+SCANS, STATEMENTS = ("preVolume", "postVolume"), ("completeResponse", "mrtrg")
+"""Parameters: the scans, and what their reader says of them."""
+
+
 class Watching:
     """Mixed into the module's widget, whose pages, logic and views these are; parameters is None while a scene is closed or read."""
 
@@ -59,6 +63,8 @@ class Watching:
         if self.parameters is None or node is None:
             return
         if self._chosen(node):
+            if any(node is scan for scan in (self.parameters.preVolume, self.parameters.postVolume)):
+                self.logic.forgetStatements(self.parameters)
             self.pages["tumour"].sceneCloses()
             self._releaseParameters()
             qt.QTimer.singleShot(0, self._useParametersAgain)
@@ -107,6 +113,8 @@ class Watching:
         if others == self._choices[1] and strength != self._choices[0]:
             self.pages["explain"].showStrength()
             return
+        if _scansExchanged(others, self._choices[1]):
+            self.logic.forgetStatements(self.parameters)
         self._observeChosen()
         self.refreshSoon()
 
@@ -137,3 +145,12 @@ class Watching:
 
     def _pointPlaced(self, caller: Any, event: Any) -> None:
         self.pages["explain"].pointPlaced()
+
+
+def _scansExchanged(before: dict[str, str], now: dict[str, str]) -> bool:
+    """Whether another scan was chosen in the place of one, without a word about it in the same breath, as a script may say it.
+
+    before, now  of logic.choices, all but the strength of maps
+    """
+    return (any(before.get(name) and before.get(name) != now.get(name) for name in SCANS)
+            and all(before.get(name) == now.get(name) for name in STATEMENTS))

@@ -74,7 +74,7 @@ def compare(pre_mask: sitk.Image | None, post_mask: sitk.Image | None, residual_
         if sizes["residual"]["volume_ml"]:
             raise InputError("A complete response is stated, but the residual mask marks tumour", code="MRD-E360",
                              found=f"{sizes['residual']['volume_ml']:.2f} mL of residual tumour",
-                             fix="leave out --complete-response, or give an empty residual mask")
+                             fix="do not state a complete response, or empty the residual mask")
         sizes["residual"] = dict.fromkeys(sizes["residual"], 0.0)
     found = {f"{role}_{name}": value for role, size in sizes.items() for name, value in size.items()}
     for prefix, later in (("", "post"), ("residual_", "residual")):

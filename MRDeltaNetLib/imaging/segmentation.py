@@ -26,8 +26,8 @@ MAX_CUT_FRACTION = 0.20
 WARN_CUT_FRACTION = 0.01
 """More of it outside: warning."""
 
-HOW_TO_DRAW = ("draw it in 3D Slicer's Segment Editor, export it as a label map on the scan's own grid "
-               "(Segmentations module, Export to files, NRRD) and give it as --{role}-mask")
+HOW_TO_DRAW = ("draw it by hand on that scan (the step Tumour of panel and page, or 3D Slicer's Segment Editor: export it as a label map on the scan's "
+               "own grid) and hand it in as the {role} mask")
 
 
 class Segmenter(Protocol):
@@ -116,7 +116,7 @@ def complete_masks(pre: Timepoint, post: Timepoint, transform: sitk.Transform) -
         return pre, post, ()
     bed = carry_mask(pre.mask, post.image, _inverse(transform))
     notices = [Notice("MRD-W350", "The tumour bed on the post-treatment scan was carried there from the pre-treatment mask; nobody drew it",
-                      "check it on the post-treatment scan and correct it; give the corrected mask as --post-mask")]
+                      "check it on the post-treatment scan and correct it; hand in the corrected mask as the post mask")]
     cut = cut_fraction(pre.mask, post.image, transform)
     if cut > WARN_CUT_FRACTION:
         notices.append(Notice("MRD-W351", f"{100 * cut:.0f} % of the carried tumour bed lies outside the post-treatment scan",
@@ -137,7 +137,7 @@ def _inverse(transform: sitk.Transform) -> sitk.Transform:
     """The inverse of a linear transform."""
     if not transform.IsLinear():
         raise InputError("A mask is carried through a rigid or affine alignment only", code="MRD-E358", found="a deformable transform",
-                         fix="align with --registration rigid, or draw the mask on the other scan by hand")
+                         fix="align rigidly, or draw the mask on the other scan by hand")
     return transform.GetInverse()
 
 

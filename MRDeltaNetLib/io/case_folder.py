@@ -3,6 +3,7 @@
     case.json                      what there is: each file's stored name and SHA-256; replaced last, in one piece
     pre-*.nrrd, post-*.nrrd        the scans; pre-*.dcm, post-*.dcm: one DICOM file of each, if it came as DICOM
     pre_mask-*.nrrd, post_mask-*.nrrd, residual_mask-*.nrrd   what a person drew
+    post_suggestion-*.nrrd         a tumour bed that was carried over and that nobody has touched
     alignment-*/                   transform and result.json of the run that made it
     result-*/                      the last result, as a run leaves it
     .lock                          held by the door that has it open
@@ -19,6 +20,7 @@ import hashlib
 import json
 import re
 import shutil
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Iterator, Mapping
@@ -26,18 +28,26 @@ from typing import Any, Iterator, Mapping
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError, UsageError
 from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX, atomic, output_problem, sha256, write_text
-from MRDeltaNetLib.io.locking import LOCK, folder_lock
+from MRDeltaNetLib.io.locking import LOCK, beating, folder_lock
 from MRDeltaNetLib.io.tables import read_json
 
 FILE, SCHEMA = "case.json", "mrdeltanet.case/1"
 SCANS = ("pre", "post")
 MASKS = ("pre", "post", "residual")
+SUGGESTIONS = ("post",)
 ALIGNMENT, RESULT = "alignment", "result"
 DIGITS = 12
 
+IMAGE, HEADER, MASK, SUGGESTION = "{}.nrrd", "{}.dcm", "{}_mask.nrrd", "{}_suggestion.nrrd"
+"""Names of a case's files by the role of what they hold."""
+
+_WRITING = threading.Lock()
+"""A folder has one door, but a door may have two threads: what one has just written the other must not take for a leftover."""
+
 _DIGEST = rf"-[0-9a-f]{{{DIGITS}}}"
-_STORED = re.compile(rf"(?:(?:pre|post){_DIGEST}\.(?:nrrd|dcm)|(?:pre|post|residual)_mask{_DIGEST}\.nrrd|"
-                     rf"(?:{ALIGNMENT}|{RESULT}){_DIGEST}(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)+)")
+_FOLDERS = rf"(?:{ALIGNMENT}|{RESULT}){_DIGEST}"
+_STORED = re.compile(rf"(?:(?:pre|post){_DIGEST}\.(?:nrrd|dcm)|(?:pre|post|residual)_mask{_DIGEST}\.nrrd|post_suggestion{_DIGEST}\.nrrd|"
+                     rf"{_FOLDERS}(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)+)")
 """Names under which files of a case are stored; nothing else is read, and nothing else removed."""
 
 
@@ -45,31 +55,35 @@ _STORED = re.compile(rf"(?:(?:pre|post){_DIGEST}\.(?:nrrd|dcm)|(?:pre|post|resid
 class KeptCase:
     """What a case folder holds.
 
-    scans      "pre", "post" -> image file; headers: the same -> one DICOM file
-    masks      "pre", "post", "residual" -> mask file
-    alignment  folder of transform and result.json, None without any; result: folder of the last result
-    choices    plain values by name, of mrml.sitting.Choices
-    rests_on   "alignment", "result" -> fingerprint of what it rests on
+    scans        "pre", "post" -> image file; headers: the same -> one DICOM file
+    masks        "pre", "post", "residual" -> mask file
+    suggestions  "post" -> mask file of an outline that nobody drew
+    alignment    folder of transform and result.json, None without any; result: folder of the last result
+    choices      plain values by name, of mrml.sitting.Choices
+    rests_on     "alignment", "result" -> fingerprint of what it rests on
+    own          a door wrote all of it, and nothing has changed since; False: files of somebody else
     """
 
     scans: Mapping[str, Path] = field(default_factory=dict)
     headers: Mapping[str, Path] = field(default_factory=dict)
     masks: Mapping[str, Path] = field(default_factory=dict)
+    suggestions: Mapping[str, Path] = field(default_factory=dict)
     alignment: Path | None = None
     result: Path | None = None
     choices: Mapping[str, Any] = field(default_factory=dict)
     rests_on: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    own: bool = False
 
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Have a case folder for one door alone, for as long as it is open; made if need be.
+    """Have a case folder for one door alone, for as long as it is open; made if need be. Other computers are shown all the time that it is.
 
     raises  EnvironmentProblem MRD-E922 if another door has it, E810 to E813 if it cannot be written; UsageError MRD-E920 if it is a file
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError("The case folder is a file", code="MRD-E920", fix="name a folder, or a new one")
-    with folder_lock(folder, _in_use):
+    with folder_lock(folder, _in_use) as beat, beating(beat):
         yield
 
 
@@ -92,8 +106,8 @@ def read_case_folder(folder: Path, limits: GateLimits = GateLimits()) -> KeptCas
             raise _damaged("a file of the case is gone or was changed")
     at = lambda roles, form: {role: folder / files[form.format(role)][0] for role in roles if form.format(role) in files}
     inside = lambda part: next((folder / stored.split("/")[0] for name, (stored, _) in files.items() if name.startswith(f"{part}/")), None)
-    return KeptCase(at(SCANS, "{}.nrrd"), at(SCANS, "{}.dcm"), at(MASKS, "{}_mask.nrrd"), inside(ALIGNMENT), inside(RESULT),
-                    written["choices"], written["rests_on"])
+    return KeptCase(at(SCANS, IMAGE), at(SCANS, HEADER), at(MASKS, MASK), at(SUGGESTIONS, SUGGESTION), inside(ALIGNMENT), inside(RESULT),
+                    written["choices"], written["rests_on"], own=True)
 
 
 def write_case_folder(folder: Path, case: KeptCase) -> None:
@@ -101,36 +115,56 @@ def write_case_folder(folder: Path, case: KeptCase) -> None:
 
     raises  EnvironmentProblem MRD-E810 to E813 if it cannot be written; the folder's last state is whole then
     """
-    wanted = {f"{role}.nrrd": path for role, path in case.scans.items()} | {f"{role}.dcm": path for role, path in case.headers.items()} | {
-        f"{role}_mask.nrrd": path for role, path in case.masks.items()}
-    try:
-        files = {name: _stored(folder, name, path) for name, path in sorted(wanted.items())}
-        for part, source in ((ALIGNMENT, case.alignment), (RESULT, case.result)):
-            files |= {} if source is None else _stored_folder(folder, part, source)
-        write_text(folder / FILE, json.dumps({"schema": SCHEMA, "files": files, "choices": dict(case.choices), "rests_on": dict(case.rests_on)},
-                                             indent=1, sort_keys=True))
-        _remove_others(folder, {entry["file"] for entry in files.values()})
-    except OSError as problem:
-        raise output_problem(problem) from problem
+    wanted = {form.format(role): path for form, paths in ((IMAGE, case.scans), (HEADER, case.headers), (MASK, case.masks), (SUGGESTION, case.suggestions))
+              for role, path in paths.items()}
+    with _WRITING:
+        try:
+            files = {name: _stored(folder, name, path) for name, path in sorted(wanted.items())}
+            for part, source in ((ALIGNMENT, case.alignment), (RESULT, case.result)):
+                files |= {} if source is None else _stored_folder(folder, part, source)
+            write_text(folder / FILE, json.dumps({"schema": SCHEMA, "files": files, "choices": dict(case.choices), "rests_on": dict(case.rests_on)},
+                                                 indent=1, sort_keys=True))
+            _remove_others(folder, {entry["file"] for entry in files.values()})
+        except OSError as problem:
+            raise output_problem(problem) from problem
+
+
+def kept_result(folder: Path) -> Path | None:
+    """The copy of the last result that the folder holds, of whichever state; None without one."""
+    return next((path for path in sorted(folder.glob(f"{RESULT}-*")) if path.is_dir() and re.fullmatch(_FOLDERS, path.name)), None)
 
 
 def _entries(written: Any) -> dict[str, tuple[str, str]]:
     """Name -> (stored name, SHA-256) out of case.json."""
     if not isinstance(written, dict) or written.get("schema") != SCHEMA or not all(isinstance(written.get(part), dict) for part in ("files", "choices", "rests_on")):
         raise _damaged("case.json is of another version, or not of MRDeltaNet")
+    if not all(isinstance(parts, dict) and all(isinstance(digest, str) for digest in parts.values()) for parts in written["rests_on"].values()):
+        raise _damaged("case.json does not say what its results rest on")
     found = {}
     for name, entry in written["files"].items():
         stored, digest = (entry.get("file"), entry.get("sha256")) if isinstance(entry, dict) else (None, None)
-        if not isinstance(stored, str) or not isinstance(digest, str) or not _STORED.fullmatch(stored):
+        if not isinstance(stored, str) or not isinstance(digest, str) or not _belongs(name, stored, digest):
             raise _damaged("case.json names a file that no door has put there")
         found[name] = (stored, digest)
     return found
 
 
+def _belongs(name: str, stored: str, digest: str) -> bool:
+    """Whether a file of a case would be stored under this name."""
+    part, inside, rest = name.partition("/")
+    if not inside:
+        return stored == _stored_name(name, digest) and _STORED.fullmatch(stored) is not None
+    return _STORED.fullmatch(stored) is not None and stored.split("/", 1)[-1] == rest and stored.startswith(f"{part}-")
+
+
+def _stored_name(name: str, digest: str) -> str:
+    stem, ending = name.rsplit(".", 1) if "." in name else (name, "")
+    return f"{stem}-{digest[:DIGITS]}.{ending}"
+
+
 def _stored(folder: Path, name: str, source: Path) -> dict[str, str]:
     digest = sha256(source)
-    stem, ending = name.rsplit(".", 1)
-    return _copied(source, folder, f"{stem}-{digest[:DIGITS]}.{ending}", digest)
+    return _copied(source, folder, _stored_name(name, digest), digest)
 
 
 def _stored_folder(folder: Path, part: str, source: Path) -> dict[str, dict[str, str]]:
@@ -149,20 +183,32 @@ def _copied(source: Path, folder: Path, stored: str, digest: str) -> dict[str, s
 
 
 def _remove_others(folder: Path, names: set[str]) -> None:
-    """Take away what an earlier state left, and what a killed door had begun to write: names of ours only."""
-    for path in sorted(folder.rglob("*"), reverse=True):
+    """Take away what an earlier state left, and what a killed door had begun to write: names of ours, in places of ours only."""
+    for path in _ours(folder):
         name = path.relative_to(folder).as_posix()
         if path.is_dir():
-            if re.fullmatch(rf"(?:{ALIGNMENT}|{RESULT}){_DIGEST}(?:/.*)?", name) and not any(path.iterdir()):
+            if not any(path.iterdir()):
                 path.rmdir()
-        elif name not in names and (_STORED.fullmatch(name) or path.name.startswith(TEMPORARY_PREFIX)):
+        elif name not in names:
             path.unlink()
 
 
+def _ours(folder: Path) -> list[Path]:
+    """Everything that a door has put there, or begun to, but case.json and the lock; what lies in a folder before the folder."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.is_symlink():
+            found += [*sorted(path.rglob("*"), reverse=True), path] if re.fullmatch(_FOLDERS, path.name) else []
+        elif _STORED.fullmatch(path.name) or path.name.startswith(TEMPORARY_PREFIX):
+            found.append(path)
+    return found
+
+
 def _plain(folder: Path) -> KeptCase:
+    """Somebody else's scans and masks; nothing, where a door was killed before its first case.json."""
     at = lambda roles, form: {role: path for role in roles if (path := folder / form.format(role)).is_file()}
-    found = KeptCase(at(SCANS, "{}.nrrd"), {}, at(MASKS, "{}_mask.nrrd"))
-    if folder.is_dir() and not found.scans and any(path.name != LOCK for path in folder.iterdir()):
+    found = KeptCase(at(SCANS, IMAGE), {}, at(MASKS, MASK))
+    if folder.is_dir() and not found.scans and any(path.name != LOCK and path not in _ours(folder) for path in folder.iterdir()):
         raise UsageError("The case folder holds other files and no case", code="MRD-E920", fix="name a new or empty folder, or one that a page left")
     return found
 

@@ -15,6 +15,7 @@ from MRDeltaNetLib.report.tables import class_rows, sizes
 from MRDeltaNetLib.report.words import number
 
 COLUMNS = ("Measure", "Compared after treatment", "Unit", "Before treatment", "After treatment", "Change", "Change in percent")
+RESULT_ROLE, MEASURES_ROLE = "result", "measures"
 _QUESTION, _ANSWER = "query point", "query answer"
 
 
@@ -26,9 +27,9 @@ def measures_table(scene: Any, result: Mapping[str, Any], pre: Any) -> Any:
     returns  vtkMRMLTableNode, locked; columns COLUMNS, text; one row a size, then the classes of one lesion and the reader's grade; without masks
              it has no row
     """
-    node = ours(scene, "vtkMRMLTableNode", "measures", pre=pre)
+    node = ours(scene, "vtkMRMLTableNode", MEASURES_ROLE, pre=pre)
     if node is None:
-        node = make_ours(scene.AddNewNodeByClass("vtkMRMLTableNode", "MRDeltaNet measures"), "measures", pre=pre)
+        node = make_ours(scene.AddNewNodeByClass("vtkMRMLTableNode", "MRDeltaNet measures"), MEASURES_ROLE, pre=pre)
     rows = [(row.label, group.after, row.unit, *_numbers(row)) for group in sizes(result.get("measures") or {}) for row in group.rows]
     rows += [(label, after, "", "", found, "", "") for label, after, found in class_rows(result.get("response") or {})]
     if result.get("mrtrg") is not None:
@@ -45,7 +46,7 @@ def measures_table(scene: Any, result: Mapping[str, Any], pre: Any) -> Any:
 
 def result_text(scene: Any, text: str, pre: Any) -> Any:
     """result.json as a text node, made or filled anew. pre: volume node of the pre scan, whose result it is."""
-    return kept_text(scene, text, pre, "result", "MRDeltaNet result")
+    return kept_text(scene, text, pre, RESULT_ROLE, "MRDeltaNet result")
 
 
 def kept_text(scene: Any, text: str, pre: Any, role: str, name: str) -> Any:

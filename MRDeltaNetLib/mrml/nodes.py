@@ -22,6 +22,9 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 ROLE = "MRDeltaNet.role"
 """Node attribute: what a node of ours is, so that it is found again in a saved scene and under another name."""
 
+REFERENCE = "MRDeltaNet."
+"""How our node references begin: what a node of ours belongs to."""
+
 
 def image_to_node(image: sitk.Image, scene: Any, name: str) -> Any:
     """Add a scalar volume node with the image's voxels and place.
@@ -175,7 +178,7 @@ def ours(scene: Any, class_name: str, role: str, **references: Any) -> Any | Non
     """The scene's first node of this class with this role whose node references (name -> node) are these; None if there is none."""
     for index in range(scene.GetNumberOfNodesByClass(class_name)):
         node = scene.GetNthNodeByClass(index, class_name)
-        if node.GetAttribute(ROLE) == role and all(node.GetNodeReference(f"MRDeltaNet.{name}") is wanted for name, wanted in references.items()):
+        if node.GetAttribute(ROLE) == role and all(node.GetNodeReference(f"{REFERENCE}{name}") is wanted for name, wanted in references.items()):
             return node
     return None
 
@@ -184,7 +187,7 @@ def make_ours(node: Any, role: str, **references: Any) -> Any:
     """Give a node its role and its references (name -> node); returns the node."""
     node.SetAttribute(ROLE, role)
     for name, target in references.items():
-        node.SetNodeReferenceID(f"MRDeltaNet.{name}", target.GetID())
+        node.SetNodeReferenceID(f"{REFERENCE}{name}", target.GetID())
     return node
 
 

@@ -192,6 +192,11 @@ def source_of(segmentation: Any, segment_id: str, kept: Kept | None = None) -> s
     return "carried" if digest == _tag(segmentation, segment_id) else "drawn"
 
 
+def is_lost(segmentation: Any, segment_id: str, volume: Any, kept: Kept | None = None) -> bool:
+    """Whether a segment holds voxels of its own and its scan does not hold it whole: mask_from_segment says why. kept: as in source_of"""
+    return _laid(segmentation, segment_id, volume, kept).refused is not None
+
+
 def settle(segmentation: Any, kept: Kept | None = None) -> bool:
     """Take the words "suggestion, carried over" or "drawn by a program" from the names of segments that a reader has changed since.
 

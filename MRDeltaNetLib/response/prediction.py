@@ -222,6 +222,6 @@ def memory_errors(device: str, what: str = "prediction") -> Iterator[None]:
     except (MemoryError, RuntimeError) as cause:
         text = str(cause).lower()
         if isinstance(cause, MemoryError) or "out of memory" in text or "can't allocate" in text or "allocate memory" in text:
-            fix = "close other programs" if device == "cpu" else "close other programs that use the GPU, or run with --device cpu"
+            fix = "close other programs" if device == "cpu" else "close other programs that use the GPU, or run on the device 'cpu'"
             raise OutOfMemory(f"The {what} does not fit into the memory of the {device} device", code="MRD-E706", fix=fix) from cause
         raise

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any, Callable, ContextManager
 
 from MRDeltaNetLib.errors import require
 from MRDeltaNetLib.web.views import FEATURE, INSTALL, ROLES
@@ -114,6 +115,13 @@ class Editing:
         """Empty the outline; can be undone."""
         modifier = self.editor.active_segment_modifier
         modifier.apply_labelmap(modifier.create_modifier_labelmap(), modification_mode=self._replace)
+
+    def undoable(self) -> ContextManager[None]:
+        """What is done to the edited outlines while it lasts is undone in one step."""
+        if not self.ready:
+            return contextlib.nullcontext()
+        command = require("trame_slicer.segmentation.segmentation_undo_command", FEATURE, INSTALL).SegmentationLabelMapUndoCommand
+        return command.push_state_change(self.editor.active_segmentation)
 
     def put_down(self) -> None:
         """Put the tool down: no stroke changes anything."""

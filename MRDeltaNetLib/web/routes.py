@@ -15,11 +15,15 @@ from MRDeltaNetLib.errors import UsageError
 from MRDeltaNetLib.io.atomic import output_problem
 from MRDeltaNetLib.io.results import SCENE
 from MRDeltaNetLib.io.uploads import CHUNK_BYTES, Incoming
+from MRDeltaNetLib.mrml.sitting import diagnostics
 from MRDeltaNetLib.web.guard import REPORT_POLICY
 from MRDeltaNetLib.web.steps.scans import READING
 
 SESSION = {"sessionURL": "ws://USE_HOST/ws"}
 """Answers trame's browser part, which first asks a launcher for its session; it fills in the host."""
+
+PACKAGES = ("slicer-core", "trame", "trame-slicer", "aiohttp")
+"""Those that only the page needs, for the diagnostics."""
 
 TELL_EVERY = 0.05
 """The page tells how much of an upload has come in steps of this part."""
@@ -59,7 +63,7 @@ def add_routes(app: Any, page: Any) -> None:
         return web.Response(text=node.GetText(), content_type="text/html", headers={"Content-Security-Policy": REPORT_POLICY})
 
     async def result(_request: Any) -> Any:
-        folder = page.sitting.last_result
+        folder = page.sitting.result_folder()
         if folder is None:
             return web.Response(status=404, text="There is no result yet")
         with tempfile.TemporaryFile() as archive:
@@ -71,10 +75,14 @@ def add_routes(app: Any, page: Any) -> None:
             return web.Response(body=await asyncio.to_thread(archive.read), content_type="application/zip", headers=_named("mrdeltanet-result.zip"))
 
     async def scene(_request: Any) -> Any:
-        folder = page.sitting.last_result
+        folder = page.sitting.result_folder()
         if folder is None or not (folder / SCENE).is_file():
             return web.Response(status=404, text="There is no scene yet")
         return web.FileResponse(folder / SCENE, headers=_named("mrdeltanet-scene.mrb"))
+
+    async def helped(_request: Any) -> Any:
+        text = await asyncio.to_thread(diagnostics.describe, list(page.sitting.log), "The page of mrdeltanet serve", PACKAGES)
+        return web.Response(text=text, content_type="text/plain", headers=_named("mrdeltanet-diagnostics.txt"))
 
     async def session(_request: Any) -> Any:
         return web.json_response(SESSION)
@@ -83,6 +91,7 @@ def add_routes(app: Any, page: Any) -> None:
     app.router.add_get("/report.html", report)
     app.router.add_get("/download/result.zip", result)
     app.router.add_get("/download/scene.mrb", scene)
+    app.router.add_get("/diagnostics.txt", helped)
     app.router.add_post("/paraview/", session)
 
 

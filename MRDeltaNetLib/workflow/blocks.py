@@ -24,13 +24,15 @@ def tumour(s: Situation) -> Text | None:
 
 
 def report(s: Situation) -> Text | None:
-    """A report needs aligned scans and a tumour to measure; no prediction, and so no torch."""
-    return align(s) or _alignment(s) or _outlines(s)
+    """A report needs aligned scans and a tumour to measure; no torch, unless it holds a prediction, which is then made anew."""
+    if (reason := _measured(s)) or s.prediction is None:
+        return reason
+    return say(_("Its prediction cannot be made anew; see Predict.")) if predict(s) else None
 
 
 def predict(s: Situation) -> Text | None:
-    """A prediction needs what a report needs, the packages, and a model."""
-    return report(s) or _packages(s) or _model(s)
+    """A prediction needs aligned scans, a tumour to measure, the packages, and a model."""
+    return _measured(s) or _packages(s) or _model(s)
 
 
 def further_maps(s: Situation) -> Text | None:
@@ -56,10 +58,16 @@ def carrying(s: Situation) -> Text | None:
 BLOCKS = {"scans": scans, "align": align, "tumour": tumour, "predict": predict, "explain": predict, "report": report}
 
 
+def _measured(s: Situation) -> Text | None:
+    return align(s) or _alignment(s) or _outlines(s)
+
+
 def _alignment(s: Situation) -> Text | None:
     if not s.aligned:
         return say(_("First align the scans."))
-    return say(_("Other scans were aligned. First align these.")) if s.alignment_of_other_scans else None
+    if s.alignment_of_other_scans:
+        return say(_("Other scans were aligned. First align these."))
+    return say(_("The alignment cannot be used. First align again.")) if s.alignment_errors else None
 
 
 def _outlines(s: Situation) -> Text | None:

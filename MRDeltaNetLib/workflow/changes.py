@@ -16,8 +16,11 @@ from MRDeltaNetLib.workflow.texts import _
 
 PARTS = {"pre": _("the scan before treatment"), "post": _("the scan after treatment"), "headers": _("a DICOM header"), "alignment": _("the alignment"),
          "pre_mask": _("the tumour outline"), "post_mask": _("the bed outline"), "residual_mask": _("the residual tumour"),
-         "complete_response": _("complete response"), "model": _("the model"), "options": _("an option")}
+         "complete_response": _("complete response"), "mrtrg": _("the reader's grade"), "model": _("the model"), "options": _("an option")}
 """Part of a fingerprint -> its name in a line."""
+
+TOLD_ONLY = ("mrtrg",)
+"""Parts that a report tells and that no prediction rests on."""
 
 LATTICE = 4
 """A transform is known by where it sends so many points along each axis of the scan before treatment."""
@@ -31,7 +34,7 @@ _OFF_THE_TIES_MM = 10.0**-DECIMALS / np.pi
 
 def fingerprint(pre: sitk.Image | str | None, post: sitk.Image | str | None, *, transform: sitk.Transform | str | None = None,
                 pre_mask: sitk.Image | str | None = None, post_mask: sitk.Image | str | None = None, residual_mask: sitk.Image | str | None = None,
-                complete_response: bool = False, model_sha256: str = "", options: Mapping[str, Any] | None = None,
+                complete_response: bool = False, mrtrg: int | None = None, model_sha256: str = "", options: Mapping[str, Any] | None = None,
                 headers: Mapping[str, Any] | None = None) -> dict[str, str]:
     """Part -> SHA-256, empty where there is none; plain JSON, for a node's attribute. Holds nothing that names the patient.
 
@@ -50,6 +53,7 @@ def fingerprint(pre: sitk.Image | str | None, post: sitk.Image | str | None, *, 
     parts["headers"] = _digest(json.dumps(dict(headers), sort_keys=True).encode()) if headers else ""
     parts["alignment"] = transform or ""
     parts["complete_response"] = "stated" if complete_response else ""
+    parts["mrtrg"] = str(mrtrg) if mrtrg else ""
     parts["model"] = model_sha256
     parts["options"] = _digest(json.dumps(dict(options or {}), sort_keys=True).encode())
     return {name: parts[name] for name in PARTS}

@@ -7,8 +7,8 @@ from enum import Enum
 
 from MRDeltaNetLib.errors import Notice
 
-RUNNABLE = ("align", "predict", "explain", "report")
-"""Steps whose work is a job in a child process."""
+RUNNABLE = ("scans", "align", "tumour", "predict", "explain", "report")
+"""Steps whose work may go on in a child process: in Scans the simulation of a pair, in Tumour the drawing of an outline by a program."""
 
 
 class Outline(Enum):
@@ -81,7 +81,7 @@ class Situation:
     alignment_of_other_scans it was made for other scans than those chosen now
     alignment_by_other_method another registration method is chosen than the one that made it
     alignment_is_stale       outlines were drawn or changed since (MRD-W610; changes.alignment_is_stale)
-    alignment_notices        the accepted alignment's warnings
+    alignment_notices        the accepted alignment's warnings; alignment_errors why it cannot be used as it stands in the scene
     pre_outline              tumour before treatment: NONE, EMPTY or DRAWN
     post_outline             tumour bed after treatment
     residual_outline         viable tumour after treatment: NONE, EMPTY or DRAWN
@@ -110,6 +110,7 @@ class Situation:
     alignment_by_other_method: bool = False
     alignment_is_stale: bool = False
     alignment_notices: tuple[Notice, ...] = ()
+    alignment_errors: tuple[Notice, ...] = ()
     pre_outline: Outline = Outline.NONE
     post_outline: Outline = Outline.NONE
     residual_outline: Outline = Outline.NONE
@@ -142,8 +143,8 @@ class Situation:
 
     @property
     def alignment_ready(self) -> bool:
-        """An alignment of these scans, stale or not."""
-        return self.aligned and not self.alignment_of_other_scans
+        """An alignment of these scans that can be used, stale or not."""
+        return self.aligned and not self.alignment_of_other_scans and not self.alignment_errors
 
     @property
     def contradicts_itself(self) -> bool:

@@ -71,6 +71,8 @@ def align(s: Situation, blocked: Text | None) -> Standing:
         return StepState.TO_DO, blocked or say(_("Press Align. The scans themselves stay unchanged."))
     if s.alignment_of_other_scans:
         return StepState.WARNING, say(_("Other scans were aligned. Align these."))
+    if s.alignment_errors:
+        return StepState.WARNING, say(_("The alignment cannot be used. Align again."))
     if s.alignment_by_other_method:
         return StepState.WARNING, say(_("Made with another method. Align again."))
     if s.alignment_is_stale:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Iterable, Mapping
 
+from MRDeltaNetLib.coding import MRTRG_WORDS
 from MRDeltaNetLib.response.uncertainty import probability
 from MRDeltaNetLib.workflow.texts import Translate, _, say
 
@@ -66,6 +67,11 @@ class Answer:
     span: str
     lines: tuple[str, ...]
     remarks: tuple[Remark, ...]
+
+
+def grade(value: int | None, translate: Translate = str) -> str:
+    """A regression grade as its reader chooses it, with what it means. value: 1 to 5; None or 0 for none"""
+    return f"{value}: {translate(MRTRG_WORDS[value])}" if value else translate(NOT_GIVEN)
 
 
 def sentence(text: str) -> str:

@@ -177,4 +177,4 @@ def test_change_in_percent_of_nothing_is_none():
 def test_a_complete_response_with_marked_tumour_is_a_contradiction():
     with pytest.raises(InputError) as caught:
         compare(ball(20), ball(15), ball(5), complete_response=True)
-    assert caught.value.code == "MRD-E360" and "--complete-response" in caught.value.fix
+    assert caught.value.code == "MRD-E360" and "complete response" in caught.value.fix

@@ -214,10 +214,10 @@ def empty(mask):
 
 
 @pytest.mark.parametrize("change, code, remedy", [
-    (lambda pre, post: (replace(pre, mask=None), post), "MRD-E350", "--pre-mask"),
-    (lambda pre, post: (pre, replace(post, mask=None)), "MRD-E351", "--post-mask"),
+    (lambda pre, post: (replace(pre, mask=None), post), "MRD-E350", "pre mask"),
+    (lambda pre, post: (pre, replace(post, mask=None)), "MRD-E351", "post mask"),
     (lambda pre, post: (replace(pre, mask=empty(pre.mask)), post), "MRD-E352", "draw the tumour"),
-    (lambda pre, post: (pre, replace(post, mask=empty(post.mask))), "MRD-E353", "--complete-response"),
+    (lambda pre, post: (pre, replace(post, mask=empty(post.mask))), "MRD-E353", "complete response"),
     (lambda pre, post: (replace(pre, image=pre.image * 0), post), "MRD-E742", "choose another scan"),
     (lambda pre, post: (replace(pre, image=pre.image / 0), post), "MRD-E742", "export the scan again"),
     (lambda pre, post: (replace(pre, mask=pre.mask * 0 + 1), post), "MRD-E745", "check that the mask"),

@@ -93,7 +93,7 @@ def test_a_bed_that_nobody_drew_is_carried_and_marked_as_a_suggestion(visits):
     pre, post = visits
     same, found, notices = complete_masks(pre, replace(post, mask=None, mask_source=None), PRE_TO_POST)
     assert same is pre and found.mask_source == "carried" and [notice.code for notice in notices] == ["MRD-W350"]
-    assert "check it" in notices[0].fix and "--post-mask" in notices[0].fix
+    assert "check it" in notices[0].fix and "post mask" in notices[0].fix
     carried, drawn = sitk.GetArrayFromImage(found.mask), sitk.GetArrayFromImage(post.mask)
     assert 2 * (carried & drawn).sum() / (carried.sum() + drawn.sum()) > 0.93       # post -> pre and pre -> post are not mixed up
     assert found.image is post.image
@@ -115,7 +115,7 @@ def test_without_a_pre_mask_the_error_says_how_to_make_one(visits, with_post, co
     pre, post = visits
     with pytest.raises(InputError) as caught:
         complete_masks(replace(pre, mask=None), post if with_post else replace(post, mask=None), PRE_TO_POST)
-    assert caught.value.code == code and "Segment Editor" in caught.value.fix and "--pre-mask" in caught.value.fix
+    assert caught.value.code == code and "Segment Editor" in caught.value.fix and "pre mask" in caught.value.fix
 
 
 def test_a_segmenter_that_is_handed_in_draws_the_mask(visits):
@@ -130,7 +130,7 @@ def test_a_segmenter_that_is_handed_in_draws_the_mask(visits):
 def test_without_a_segmenter_the_error_says_how_to_draw():
     with pytest.raises(InputError) as caught:
         segment(FROM, role="post")
-    assert caught.value.code == "MRD-E354" and "3D Slicer" in caught.value.fix and "--post-mask" in caught.value.fix
+    assert caught.value.code == "MRD-E354" and "3D Slicer" in caught.value.fix and "post mask" in caught.value.fix
 
 
 @pytest.mark.parametrize("segmenter, remedy", [

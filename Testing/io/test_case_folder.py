@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
+import threading
+import time
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError, UsageError
-from MRDeltaNetLib.io import case_folder
+from MRDeltaNetLib.io import case_folder, locking
+from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX
 from MRDeltaNetLib.io.case_folder import FILE, KeptCase, held, read_case_folder, write_case_folder
 
 
@@ -31,8 +36,9 @@ def source(tmp_path):
 
 
 def kept(source, **more):
-    return KeptCase(scans={"pre": source / "pre.nrrd"}, headers={"pre": source / "one.dcm"}, masks={"pre": source / "mask.nrrd"}, result=source / "run",
-                    choices={"registration": "rigid"}, rests_on={"result": {"pre": "abc"}}, **more)
+    return KeptCase(**{"scans": {"pre": source / "pre.nrrd"}, "headers": {"pre": source / "one.dcm"}, "masks": {"pre": source / "mask.nrrd"},
+                       "suggestions": {"post": source / "mask.nrrd"}, "alignment": source / "run", "result": source / "run", "choices": {"registration": "rigid"},
+                       "rests_on": {"result": {"pre": "abc"}}} | more)
 
 
 def test_a_case_comes_back_byte_for_byte(tmp_path, source):
@@ -40,8 +46,9 @@ def test_a_case_comes_back_byte_for_byte(tmp_path, source):
     found = read_case_folder(tmp_path / "case")
     assert found.scans["pre"].read_bytes() == (source / "pre.nrrd").read_bytes() and found.masks["pre"].read_bytes() == (source / "mask.nrrd").read_bytes()
     assert found.headers["pre"].read_bytes() == b"header" and sorted(path.name for path in found.result.iterdir()) == ["report.html", "result.json"]
-    assert found.choices == {"registration": "rigid"} and found.rests_on == {"result": {"pre": "abc"}} and found.alignment is None
-    assert set(found.scans) == {"pre"} and set(found.masks) == {"pre"}
+    assert found.choices == {"registration": "rigid"} and found.rests_on == {"result": {"pre": "abc"}}
+    assert found.alignment.name.startswith("alignment-") and found.suggestions["post"].read_bytes() == (source / "mask.nrrd").read_bytes()
+    assert set(found.scans) == {"pre"} and set(found.masks) == {"pre"} and found.own and case_folder.kept_result(tmp_path / "case") == found.result
 
 
 def test_the_same_case_gives_the_same_bytes_and_touches_nothing(tmp_path, source):
@@ -59,37 +66,74 @@ def test_what_is_not_named_any_more_goes_and_foreign_files_stay(tmp_path, source
     folder.mkdir()
     for name in ("pre.nrrd", "notes.txt", "pre_mask.nrrd"):
         (folder / name).write_text("mine")
+    run = folder / "a run of theirs"                     # which goes on: its unfinished files are not ours to judge
+    run.mkdir()
+    (run / ".writing-0123.nrrd").write_text("theirs")
+    (folder / ".writing-4567.nrrd").write_text("left by a killed door")
     write_case_folder(folder, kept(source))
     write_case_folder(folder, KeptCase(scans={"pre": source / "pre.nrrd"}))
-    assert sorted(path.name.split("-")[0] for path in folder.rglob("*")) == ["case.json", "notes.txt", "pre", "pre.nrrd", "pre_mask.nrrd"]
+    assert sorted(path.relative_to(folder).as_posix().split("-")[0] for path in folder.rglob("*")) == [
+        "a run of theirs", "a run of theirs/.writing", "case.json", "notes.txt", "pre", "pre.nrrd", "pre_mask.nrrd"]
 
 
-@pytest.mark.parametrize("when", range(1, 5))
+def kill(monkeypatch, at):
+    """The next write ends before its first, second, ... file, and leaves what a killed process leaves: nobody tidies up, and case.json never comes."""
+    count = 0
+
+    @contextlib.contextmanager
+    def atomic(path):
+        nonlocal count
+        count += 1
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f"{TEMPORARY_PREFIX}{count}{path.suffix}")
+        unfinished.write_bytes(b"half")
+        if count == at:
+            raise KeyboardInterrupt
+        yield unfinished
+        unfinished.replace(path)
+
+    def write_text(_path, _text):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(case_folder, "atomic", atomic)
+    monkeypatch.setattr(case_folder, "write_text", write_text)
+
+
+@pytest.mark.parametrize("when", range(1, 10))
+def test_killed_at_its_very_first_write_the_folder_is_as_good_as_new(tmp_path, source, monkeypatch, when):
+    folder = tmp_path / "case"
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        kill(killed, when)
+        write_case_folder(folder, kept(source))
+    assert list(folder.iterdir()) and read_case_folder(folder) == KeptCase()
+    write_case_folder(folder, kept(source))
+    assert read_case_folder(folder).choices == {"registration": "rigid"} and not list(folder.rglob(f"{TEMPORARY_PREFIX}*"))
+
+
+@pytest.mark.parametrize("when", range(1, 9))
 def test_killed_while_it_is_written_the_last_whole_state_comes_back(tmp_path, source, monkeypatch, when):
-    """The write is broken off before its first, second, ... file, as a killed process breaks it off."""
-    folder, real, count = tmp_path / "case", case_folder.shutil.copyfile, 0
+    folder = tmp_path / "case"
     write_case_folder(folder, kept(source))
     changed = sitk.ReadImage(str(source / "mask.nrrd")) * 0
     sitk.WriteImage(changed, str(source / "mask.nrrd"))
     (source / "run" / "result.json").write_text('{"p_pcr": 0.7}')
     (source / "one.dcm").write_bytes(b"another header")
 
-    def breaks(one, other):
-        nonlocal count
-        count += 1
-        if count == when:
-            raise KeyboardInterrupt
-        return real(one, other)
-
-    monkeypatch.setattr(case_folder.shutil, "copyfile", breaks)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        kill(killed, when)
         write_case_folder(folder, kept(source))
-    monkeypatch.undo()
     found = read_case_folder(folder)
     assert (found.result / "result.json").read_text() == '{"p_pcr": 0.5}' and found.headers["pre"].read_bytes() == b"header"
     write_case_folder(folder, kept(source))
     found = read_case_folder(folder)
-    assert (found.result / "result.json").read_text() == '{"p_pcr": 0.7}' and len(list(folder.glob("result-*"))) == 1
+    assert (found.result / "result.json").read_text() == '{"p_pcr": 0.7}' and len(list(folder.glob("result-*"))) == 1 and not list(folder.rglob(f"{TEMPORARY_PREFIX}*"))
+
+
+def test_a_stored_file_that_was_damaged_is_whole_again_after_the_next_write(tmp_path, source):
+    write_case_folder(tmp_path / "case", kept(source))
+    next((tmp_path / "case").glob("pre-*.nrrd")).write_bytes(b"damaged")
+    write_case_folder(tmp_path / "case", kept(source))
+    assert read_case_folder(tmp_path / "case").scans["pre"].read_bytes() == (source / "pre.nrrd").read_bytes()
 
 
 def test_a_new_and_an_empty_folder_give_nothing(tmp_path):
@@ -126,6 +170,12 @@ def tampered(folder, change):
                                     lambda w: w["files"].update({"pre.nrrd": {"file": "/etc/passwd", "sha256": "0"}}),
                                     lambda w: w["files"].update({"result/x": {"file": "result-0123456789ab/../../x", "sha256": "0"}}),
                                     lambda w: w["files"].update({"pre.nrrd": "pre.nrrd"}),
+                                    lambda w: w["files"].update({"pre.nrrd": w["files"]["pre_mask.nrrd"]}),
+                                    lambda w: w["files"].update({"post_mask.nrrd": w["files"]["post_suggestion.nrrd"]}),
+                                    lambda w: w["files"].update({"result/x": w["files"]["result/result.json"]}),
+                                    lambda w: w["files"].update({"alignment/result.json": w["files"]["result/result.json"]}),
+                                    lambda w: w["files"].update({"": w["files"]["pre.nrrd"]}), lambda w: w["files"].update({"result": w["files"]["pre.nrrd"]}),
+                                    lambda w: w["rests_on"].update(result="abc"), lambda w: w["rests_on"].update(result={"pre": 3}),
                                     lambda w: w["files"]["pre.nrrd"].update(sha256="0" * 64)])
 def test_a_case_json_that_was_meddled_with_is_refused(tmp_path, source, change):
     write_case_folder(tmp_path / "case", kept(source))
@@ -159,6 +209,45 @@ def test_a_second_door_is_refused_and_a_closed_one_gives_the_folder_back(tmp_pat
         assert caught.value.code == "MRD-E922" and "end that one first" in caught.value.fix
     with held(tmp_path / "case"):
         pass
+
+
+def test_other_computers_are_shown_that_a_folder_is_open_for_as_long_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(locking, "BEAT_S", 0.01)
+    monkeypatch.setattr(locking, "BEAT_EVERY_S", 0.03)
+    monkeypatch.setattr(locking, "_take", lambda stream: True)      # a share that carries no locks: the file alone tells
+    with held(tmp_path):
+        then = time.time() - 2 * locking.SILENT_S
+        os.utime(tmp_path / locking.LOCK, (then, then))
+        until = time.monotonic() + 10
+        while time.time() - (tmp_path / locking.LOCK).stat().st_mtime > locking.SILENT_S and time.monotonic() < until:
+            time.sleep(0.01)
+        with monkeypatch.context() as elsewhere, pytest.raises(EnvironmentProblem) as caught:
+            elsewhere.setattr(locking.platform, "node", lambda: "some-other-computer")
+            with held(tmp_path):
+                pass
+    assert caught.value.code == "MRD-E922" and "another computer" in caught.value.found
+    assert "mrdeltanet-lock" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_disk_that_knows_no_locks_is_told(tmp_path, monkeypatch):
+    def no_locks(_stream):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locking, "_take", no_locks)
+    with pytest.raises(EnvironmentProblem) as caught, held(tmp_path):
+        pass
+    assert caught.value.code == "MRD-E813" and not locking.abandoned(tmp_path)
+
+
+def test_two_threads_of_one_door_do_not_take_each_others_files_away(tmp_path, source):
+    folder = tmp_path / "case"
+    states = [kept(source), kept(source, suggestions={}, result=None, rests_on={})]
+    threads = [threading.Thread(target=lambda state=state: [write_case_folder(folder, state) for _ in range(5)]) for state in states]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert read_case_folder(folder).scans
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="a folder is write-protected only for users who are not root, on POSIX")

@@ -171,7 +171,7 @@ def test_c89_another_frame_of_reference_needs_registration(visits, tmp_path):
 def test_c83_a_run_without_the_tumour_before_treatment_is_refused_by_run_and_check_alike(files, given):
     with pytest.raises(InputError) as caught:
         read_case(job(files, *given))
-    assert caught.value.code == "MRD-E336" and "--pre-mask" in caught.value.fix
+    assert caught.value.code == "MRD-E336" and "pre mask" in caught.value.fix
     assert codes(inspect(job(files, *given))) == ["MRD-E336"]
 
 

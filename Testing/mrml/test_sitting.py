@@ -1,69 +1,28 @@
-"""A sitting without a window: what is chosen stays with its pair, nothing moves a voxel, a case folder gives everything back, and a scan that leaves takes all of its own."""
+"""A sitting without a window: what is chosen stays with its pair, nothing moves a voxel, and a scan that leaves takes all of its own."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
+import errno
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MRDeltaNetLib.errors import InputError, MRDeltaNetError, UsageError
-from MRDeltaNetLib.io.case_folder import FILE
-from MRDeltaNetLib.io.results import write_results
+from MRDeltaNetLib.errors import InputError, UsageError
+from MRDeltaNetLib.io import locking
+from MRDeltaNetLib.io.locking import LOCK
 from MRDeltaNetLib.mrml import alignment, comparing, hierarchy, outlines
 from MRDeltaNetLib.mrml.bootstrap import slicer_module
 from MRDeltaNetLib.mrml.nodes import image_to_node
 from MRDeltaNetLib.mrml.scans import scan_from_node
-from MRDeltaNetLib.mrml.sitting import Choices, Door, Sitting, aligning, asking, belonging, further, keeping, leaving, mapping, outlining, results
-from MRDeltaNetLib.mrml.sitting.folder import Session
-from MRDeltaNetLib.mrml.worker import Failed, Finished
-from MRDeltaNetLib.report.html import write_report
+from MRDeltaNetLib.mrml.sitting import Choices, aligning, asking, belonging, further, keeping, leaving, mapping, outlining, results
+from MRDeltaNetLib.mrml.sitting.folder import Session, sweep
 from MRDeltaNetLib.workflow import Outline, StepState
 from Testing.made_up_result import GRIDS, complete_result
-
-NAMES = {"pre": "Before treatment", "post": "After treatment"}
-
-
-def finished(folder, kind_pre="straight", kind_post="oblique"):
-    """(made-up result, its folder as a run leaves it)"""
-    result = complete_result(kind_pre, kind_post)
-    result = replace(result, map_facts={name: {**facts, "unit": "a share of one"} for name, facts in result.map_facts.items()})
-    write_results(result, folder, manifest={}, also=lambda unfinished: [write_report(result, unfinished / "report.html").name])
-    return result, folder
-
-
-def filled(scene, sitting, result, folder):
-    """A whole case in the scene as two runs would have brought it."""
-    choices = sitting.choices
-    choices.pre_volume, choices.post_volume = (image_to_node(result.images[role], scene, NAMES[role]) for role in ("pre", "post"))
-    for role in ("pre", "post", "residual"):
-        outlining.set_mask(choices, role, result.images[f"{role}_mask"])
-    results.bring_alignment(choices, folder, sitting.fingerprint("align", sitting.inputs()))
-    results.bring_result(choices, folder, sitting.fingerprint("predict", sitting.inputs()))
-    sitting.last_result = sitting.last_alignment = folder
-    sitting.settle()
-
-
-@pytest.fixture
-def sitting(tmp_path):
-    made = Sitting(Choices(), Door(), base=tmp_path / "base")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def case(scene, sitting, tmp_path):
-    """(sitting, made-up result) with a whole case in the scene."""
-    result, folder = finished(tmp_path / "finished")
-    filled(scene, sitting, result, folder)
-    return sitting, result
-
-
-def same_image(one, other):
-    return (np.array_equal(sitk.GetArrayFromImage(one), sitk.GetArrayFromImage(other)) and np.allclose(one.GetOrigin(), other.GetOrigin(), atol=1e-4)
-            and np.allclose(one.GetSpacing(), other.GetSpacing(), atol=1e-5) and np.allclose(one.GetDirection(), other.GetDirection(), atol=1e-5))
+from Testing.mrml.made_up_case import NAMES, filled, same_image
 
 
 def test_an_empty_sitting_says_what_to_do_first(sitting):
@@ -114,8 +73,8 @@ def test_sizes_are_those_of_the_outlines(case):
     assert result.images["pre_mask"][index] == 1
 
 
-def test_the_outline_is_carried_over_as_a_suggestion(scene, sitting, tmp_path):
-    result, folder = finished(tmp_path / "finished")
+def test_the_outline_is_carried_over_as_a_suggestion(scene, sitting, finished):
+    result, folder = finished()
     choices = sitting.choices
     choices.pre_volume, choices.post_volume = (image_to_node(result.images[role], scene, NAMES[role]) for role in ("pre", "post"))
     outlining.set_mask(choices, "pre", result.images["pre_mask"])
@@ -215,85 +174,15 @@ def test_three_slices_meet_where_they_were_sent(scene, kind):
     assert comparing.meeting_place(views) == pytest.approx((11.0, -28.5, 40.25), abs=1e-6)
 
 
-# A case folder
-
-@pytest.mark.parametrize("kinds", [("oblique", "left-handed"), ("axis-permuted", "oblique"), ("flipped", "straight")], ids="-".join)
-def test_a_case_comes_back_from_its_folder_whatever_way_its_scans_are_stored(scene, tmp_path, kinds):
-    result, folder = finished(tmp_path / "finished", *kinds)
-    first = Sitting(Choices(), Door(), base=tmp_path / "base")
-    filled(scene, first, result, folder)
-    first.choices.mrtrg, first.choices.map_opacity = 3, 0.25
-    keeping.write(keeping.collected(first), first.session, tmp_path / "case")
-    first.close()
-    again = Sitting(Choices(), Door(), base=tmp_path / "other")
-    keeping.take_up(again, tmp_path / "case", scene, NAMES, lambda volume, path: None)
-    found = again.inputs()
-    assert all(same_image(found.scans[role], result.images[role]) for role in ("pre", "post"))
-    assert all(same_image(found.masks[role], result.images[f"{role}_mask"]) for role in ("pre", "post", "residual"))
-    situation = again.situation()
-    assert situation.aligned and situation.prediction is not None and not situation.prediction.stale and not situation.report_outdated
-    assert (again.choices.mrtrg, again.choices.map_opacity) == (3, 0.25) and (again.last_result / "report.html").is_file()
-    assert keeping.collected(again).state()[:2] == keeping.collected(again).state()[:2]
-    again.close()
-
-
-def test_a_collection_is_equal_exactly_while_nothing_changed(case):
-    sitting, result = case
-    before = keeping.collected(sitting).state()
-    assert keeping.collected(sitting).state() == before
-    sitting.choices.result.SetText(sitting.choices.result.GetText() + " ")       # as when further maps are added to it in its folder
-    assert keeping.collected(sitting).state() != before
-    before = keeping.collected(sitting).state()
-    outlining.set_mask(sitting.choices, "pre", sitk.BinaryErode(result.images["pre_mask"], (1, 1, 0)))
-    assert keeping.collected(sitting).state() != before
-
-
-def test_an_empty_folder_gives_nothing_and_one_scan_alone_comes_back(scene, sitting, tmp_path):
-    keeping.take_up(sitting, tmp_path / "new", scene, NAMES, lambda volume, path: None)
-    assert sitting.choices.pre_volume is None
-    sitting.choices.pre_volume = image_to_node(complete_result().images["pre"], scene, "one")
-    keeping.write(keeping.collected(sitting), sitting.session, tmp_path / "case")
-    again = Sitting(Choices(), Door(), base=tmp_path / "other")
-    keeping.take_up(again, tmp_path / "case", scene, NAMES, lambda volume, path: None)
-    assert again.choices.pre_volume is not None and again.choices.post_volume is None
-    again.close()
-
-
-@pytest.mark.parametrize("name, value", [("registration", "by hand"), ("mrtrg", 9), ("mrtrg", True), ("device", "../x"), ("map_opacity", 7), ("map_opacity", "1"),
-                                         ("outline_step_mm", -1), ("shown_map", 3), ("complete_response", "yes"), ("unheard_of", 1), ("pre_volume", None)])
-def test_choices_that_nobody_could_have_made_are_refused(scene, case, tmp_path, name, value):
-    sitting, _ = case
-    keeping.write(keeping.collected(sitting), sitting.session, tmp_path / "case")
-    written = json.loads((tmp_path / "case" / FILE).read_text())
-    written["choices"][name] = value
-    (tmp_path / "case" / FILE).write_text(json.dumps(written))
-    with pytest.raises(InputError) as caught:
-        keeping.take_up(Sitting(Choices()), tmp_path / "case", scene, NAMES, lambda volume, path: None)
-    assert caught.value.code == "MRD-E921"
-
-
-def test_the_dicom_file_of_a_scan_is_kept_with_it(scene, tmp_path):
-    header = tmp_path / "one.dcm"
-    header.write_bytes(b"header")
-    noted = {}
-    sitting = Sitting(Choices(), Door(header_of=lambda volume: header), base=tmp_path / "base")
-    sitting.choices.pre_volume = image_to_node(complete_result().images["pre"], scene, "one")
-    keeping.write(keeping.collected(sitting), sitting.session, tmp_path / "case")
-    keeping.take_up(Sitting(Choices()), tmp_path / "case", scene, NAMES, lambda volume, path: noted.update({volume.GetID(): path}))
-    path, = noted.values()
-    assert path.read_bytes() == b"header" and path != header
-    sitting.close()
-
-
 # A scan leaves
 
 def nodes(scene):
     return sorted(scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes()))
 
 
-def test_a_scan_that_leaves_takes_all_of_its_own_and_the_next_pair_finds_an_empty_house(scene, sitting, tmp_path):
+def test_a_scan_that_leaves_takes_all_of_its_own_and_the_next_pair_finds_an_empty_house(scene, sitting, finished):
     """Ten pairs one after another leave no more nodes than one."""
-    result, folder = finished(tmp_path / "finished")
+    result, folder = finished()
     counts = []
     for _ in range(3):
         filled(scene, sitting, result, folder)
@@ -325,44 +214,7 @@ def test_what_is_not_ours_stays_when_a_scan_leaves(scene, case):
     assert theirs.GetScene() is scene
 
 
-# Runs
-
-def run_done(sitting):
-    events = sitting.wait(120)
-    return [event for event in events if isinstance(event, (Finished, Failed))]
-
-
-def test_something_of_the_doors_own_runs_and_is_brought_in(sitting, tmp_path):
-    brought = []
-    out = sitting.fresh_folder("own")
-    command = ["python3", "-c", "import json; print(json.dumps({'finished': {}}))"]
-    sitting.start_other("own", lambda worker: worker.start_command(command), out, brought.append, of_this_pair=False)
-    with pytest.raises(UsageError) as caught:
-        sitting.refuse_second_run()
-    assert caught.value.code == "MRD-E843" and sitting.running
-    assert run_done(sitting) and brought == [out] and not sitting.running
-
-
-def test_a_result_that_cannot_be_brought_in_is_told_and_the_sitting_goes_on(sitting):
-    def bring(_out):
-        raise KeyError("broken")
-
-    command = ["python3", "-c", "import json; print(json.dumps({'finished': {}}))"]
-    sitting.start_other("own", lambda worker: worker.start_command(command), sitting.fresh_folder("own"), bring, of_this_pair=False)
-    with pytest.raises(MRDeltaNetError) as caught:
-        sitting.wait(120)
-    assert caught.value.code == "MRD-E899" and not sitting.running
-
-
-def test_a_result_of_scans_that_left_meanwhile_is_not_brought_in(scene, case):
-    sitting, _ = case
-    command = ["python3", "-c", "import json; print(json.dumps({'finished': {}}))"]
-    sitting.start_other("own", lambda worker: worker.start_command(command), sitting.fresh_folder("own"), lambda out: pytest.fail("brought in"))
-    leaving.remove_scan(sitting.choices, "post")
-    with pytest.raises(MRDeltaNetError) as caught:
-        sitting.wait(120)
-    assert caught.value.code == "MRD-E845"
-
+# Files
 
 def test_results_are_saved_as_they_are(case, tmp_path):
     sitting, _ = case
@@ -395,3 +247,78 @@ def test_the_same_image_is_written_once_and_another_again(tmp_path):
 def test_belonging_names_only_choices_that_there_are():
     assert all(hasattr(Choices(), name) for name in (*belonging.OF_A_PAIR, *keeping.PLAIN))
     assert outlines.SEGMENTATIONS.keys() == {"pre", "post"}
+
+
+# The folder of a sitting
+
+HOLDS_A_FOLDER = """
+import sys, time
+from pathlib import Path
+from MRDeltaNetLib.mrml.sitting.folder import Session
+session = Session(Path(sys.argv[1]))
+print(session.path("pre.nrrd"), flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def killed(tmp_path):
+    """killed() -> the folder that a sitting of another process left when it was killed; alive=True: of one that goes on."""
+    processes = []
+
+    def left(alive=False):
+        process = subprocess.Popen([sys.executable, "-c", HOLDS_A_FOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        processes.append(process)
+        scan = tmp_path / process.stdout.readline().strip()
+        scan.write_bytes(b"voxels of a patient")
+        if not alive:
+            process.kill()
+            process.wait()
+        return scan.parent
+
+    yield left
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_folders_of_killed_sittings_go_when_the_next_one_begins_and_those_that_live_or_are_nobodys_stay(tmp_path, killed):
+    dead, alive = killed(), killed(alive=True)
+    others = [tmp_path / "mrd-nobody-held-it", tmp_path / "elsewhere"]
+    for other in others:
+        other.mkdir()
+    session = Session(tmp_path)
+    assert session.folder.is_dir() and not dead.exists() and alive.is_dir() and all(other.is_dir() for other in others)
+    sweep(tmp_path)
+    assert session.folder.is_dir() and (session.folder / LOCK).is_file()
+    session.close()
+    assert sorted(tmp_path.iterdir()) == sorted([alive, *others])
+
+
+def test_a_disk_that_knows_no_locks_holds_a_sitting_all_the_same(tmp_path, monkeypatch):
+    def no_locks(_stream):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locking, "_take", no_locks)
+    session = Session(tmp_path)
+    assert session.folder.is_dir()
+    sweep(tmp_path)
+    assert session.folder.is_dir()
+    session.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="owners of folders are looked at on POSIX only")
+def test_a_killed_sitting_of_another_user_or_computer_and_a_link_are_left_alone(tmp_path, killed, monkeypatch):
+    dead = killed()
+    (tmp_path / "mrd-link").symlink_to(dead)
+    me = os.getuid()
+    with monkeypatch.context() as other:
+        other.setattr(os, "getuid", lambda: me + 1)
+        sweep(tmp_path)
+    with monkeypatch.context() as other:
+        other.setattr("MRDeltaNetLib.io.locking.platform.node", lambda: "some-other-computer")
+        sweep(tmp_path)
+    assert dead.is_dir()
+    sweep(tmp_path)
+    assert not dead.exists() and (tmp_path / "mrd-link").is_symlink()

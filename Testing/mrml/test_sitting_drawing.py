@@ -12,9 +12,8 @@ from MRDeltaNetLib.errors import UsageError  # noqa: E402
 from MRDeltaNetLib.io.drawings import program_of, read_probability  # noqa: E402
 from MRDeltaNetLib.mrml import drawn, outlines  # noqa: E402
 from MRDeltaNetLib.mrml.scans import scan_from_node  # noqa: E402
-from MRDeltaNetLib.mrml.sitting import drawing, outlining, results  # noqa: E402
+from MRDeltaNetLib.mrml.sitting import drawing, jobs, outlining, results  # noqa: E402
 from Testing.io.test_drawings import FACTS  # noqa: E402
-from Testing.mrml.test_sitting import case, sitting  # noqa: E402, F401 fixtures
 
 TOLD = {"volume_ml": 4.5, "certain_volume_ml": 3.0, "possible_volume_ml": 6.0, "warnings": [{"code": "MRD-W370", "text": "look at it"}], "files": ["mask.nrrd"]}
 
@@ -26,7 +25,7 @@ def shown_in(node):
 
 
 @pytest.fixture
-def drawing_of_post(case):  # noqa: F811
+def drawing_of_post(case):
     """(sitting, mask, probability): the outline after treatment as a program drew it, with what it left beside it."""
     made, result = case
     choices, mask = made.choices, result.images["post_mask"]
@@ -59,7 +58,7 @@ def test_remarks_that_somebody_wrote_into_are_none(drawing_of_post):
 
 def test_the_next_job_gets_the_probabilities_of_outlines_that_it_names(drawing_of_post):
     made, mask, share = drawing_of_post
-    job = made._job("report", made.inputs(), made.session.path("out"))
+    job = jobs.entries(made, "report", made.inputs(), made.session.path("out"))
     found, program = read_probability(job["post_probability"], scan_from_node(made.choices.post_volume, made.choices.alignment))
     assert np.array_equal(sitk.GetArrayFromImage(found), sitk.GetArrayFromImage(share)) and program == program_of(FACTS, mask)
     assert "pre_probability" not in job and drawing.write_drawings(made.choices, made.session, {"pre": mask}) == {}

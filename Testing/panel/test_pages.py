@@ -174,7 +174,7 @@ def test_what_a_run_would_say_of_an_outline_stands_on_the_page(application, pane
 
 
 def test_the_readers_grade_goes_into_the_job_and_ages_the_report_not_the_prediction(application, panel, scans, simulated):
-    from MRDeltaNetLib.mrml.sitting import inputs
+    from MRDeltaNetLib.mrml.sitting import inputs, jobs
     from MRDeltaNetLib.coding import MRTRG_WORDS
     from MRDeltaNetPanel.parameters import Grade
     panel.logic.setMask(panel.parameters, "pre", simulated.pre_mask)
@@ -182,11 +182,11 @@ def test_the_readers_grade_goes_into_the_job_and_ages_the_report_not_the_predict
     pair = inputs.read(panel.logic.sittingWith(panel.parameters).look())
     before = {step: panel.logic.fingerprint(step, pair, panel.parameters) for step in ("report", "align")}
     box = ui(panel, "report").gradeBox
-    assert box.currentText == "Not given" and "mrtrg" not in panel.logic.sitting._job("report", pair, panel.logic.session.path("x"))
+    assert box.currentText == "Not given" and "mrtrg" not in jobs.entries(panel.logic.sitting, "report", pair, panel.logic.session.path("x"))
     box.currentIndex = 2
     application.process_events(0.2)
     assert [grade.label().partition(": ")[2] for grade in Grade if grade.value] == list(MRTRG_WORDS.values())        # as the report says
-    assert panel.parameters.mrtrg is Grade.TWO and panel.logic.sitting._job("report", pair, panel.logic.session.path("x"))["mrtrg"] == 2
+    assert panel.parameters.mrtrg is Grade.TWO and jobs.entries(panel.logic.sitting, "report", pair, panel.logic.session.path("x"))["mrtrg"] == 2
     assert panel.logic.fingerprint("report", pair, panel.parameters) != before["report"] and panel.logic.fingerprint("align", pair, panel.parameters) == before["align"]
 
 
@@ -204,6 +204,7 @@ def test_measures_follow_what_is_drawn(application, panel, scans, simulated):
 
 
 def test_a_carried_outline_is_called_a_suggestion_and_never_handed_to_a_run_as_drawn(application, panel, case):
+    from MRDeltaNetLib.mrml.sitting import jobs
     for role in ("post", "residual"):
         case.postSegmentation.GetSegmentation().RemoveSegment(f"{role}_mask")
     panel.go("tumour")
@@ -215,7 +216,7 @@ def test_a_carried_outline_is_called_a_suggestion_and_never_handed_to_a_run_as_d
     assert "suggestion" in segment.GetName() and panel.logic.outlineState(case, "post") is Outline.CARRIED
     assert panel.ui.hintLabel.text == "The bed is only carried over. Correct it on the scan."
     pair = panel.logic.inputs(case)
-    assert set(pair.masks) == {"pre"} and "post_mask" not in panel.logic.sitting._job("report", pair, Path("out"))
+    assert set(pair.masks) == {"pre"} and "post_mask" not in jobs.entries(panel.logic.sitting, "report", pair, Path("out"))
     assert ui(panel, "tumour").editor.segmentationNode() is case.postSegmentation
     drawn = panel.logic.inputs(case).masks["pre"]
     panel.logic.setMask(case, "post", elsewhere(drawn, case))
@@ -271,13 +272,13 @@ def test_the_model_is_remembered_by_the_next_application_but_not_by_the_scene(tm
         assert panel.logic.modelFolder == good and ui(panel, "predict").modelBox.currentIndex == 1
 
 
-def test_a_model_whose_folder_is_gone_is_told_and_only_prediction_waits(application, panel, case, tmp_path):
+def test_a_model_whose_folder_is_gone_is_told_and_what_makes_a_prediction_waits(application, panel, case, tmp_path):
     import qt
     qt.QSettings().setValue("MRDeltaNet/ModelFolder", str(tmp_path / "gone"))
     panel.go("predict")
     assert not ui(panel, "predict").runButton.enabled and ui(panel, "predict").banner.text
     panel.go("report")
-    assert ui(panel, "report").writeButton.enabled
+    assert not ui(panel, "report").writeButton.enabled and ui(panel, "report").writeButton.toolTip == "Its prediction cannot be made anew; see Predict."
     with pytest.raises(InputError):
         panel.logic.bundle()
 
@@ -400,7 +401,7 @@ def test_further_maps_are_offered_by_verdict_with_their_cautions_and_reasons(app
     from MRDeltaNetLib.workflow import maps as shared
     monkeypatch.setattr(shared, "missing_package", lambda key: "captum" if key == "integrated_gradients" else None)
     judge(case, default="occlusion", passed=["occlusion", "roi_shells"], failed=["gradcam"])
-    (panel.logic.lastResult / "result.json").write_text(case.result.GetText(), encoding="utf-8")
+    (panel.logic.sitting.last_result / "result.json").write_text(case.result.GetText(), encoding="utf-8")
     panel.go("explain")
     box, button, label = (getattr(ui(panel, "explain"), name) for name in ("furtherBox", "furtherButton", "furtherLabel"))
     keys = [key for _text, key, _free in lines_of(box)]

@@ -194,7 +194,7 @@ def test_a_report_without_prediction_writes_table_and_report_and_saves_them_whol
     page.saveResultButton.click()
     manifest = json.loads((tmp_path / "kept" / "manifest.json").read_text(encoding="utf-8"))
     kept = {path.name for path in (tmp_path / "kept").iterdir()}
-    assert kept == {*manifest["outputs"], "manifest.json"} == {path.name for path in panel.logic.lastResult.iterdir()}
+    assert kept == {*manifest["outputs"], "manifest.json"} == {path.name for path in panel.logic.sitting.last_result.iterdir()}
     assert all(hashlib.sha256((tmp_path / "kept" / name).read_bytes()).hexdigest() == digest for name, digest in manifest["outputs"].items())
     foreign = tmp_path / "foreign"
     foreign.mkdir()
@@ -281,7 +281,7 @@ def ask_for(panel, key):
 
 
 def test_a_further_map_is_made_in_a_child_shown_at_once_and_stands_in_the_report(application, panel, predicted, wait):
-    from MRDeltaNetLib.mrml.sitting import further
+    from MRDeltaNetLib.mrml.sitting import further, jobs
     from MRDeltaNetPanel.parameters import Map
     before = panel.logic.resultFacts(predicted)
     ask_for(panel, "gradcam")
@@ -299,7 +299,7 @@ def test_a_further_map_is_made_in_a_child_shown_at_once_and_stands_in_the_report
     assert "It shows what speaks for the class" in panel.pages["explain"].ui.mapLabel.text
     assert further.to_repeat(panel.logic.sittingWith(predicted)) == ("gradcam",)
     pair = panel.logic.inputs(predicted)
-    assert panel.logic.sitting._job("predict", pair, panel.logic.session.path("x"))["explain_methods"] == ["gradcam"]
+    assert jobs.entries(panel.logic.sitting, "predict", pair, panel.logic.session.path("x"))["explain_methods"] == ["gradcam"]
 
 
 def test_a_further_map_that_is_cancelled_leaves_what_was_there_and_what_was_done(application, panel, predicted, wait):
@@ -314,7 +314,7 @@ def test_a_further_map_that_is_cancelled_leaves_what_was_there_and_what_was_done
 
 
 def test_a_further_map_of_a_damaged_result_is_refused_in_one_dialog(application, panel, predicted, wait):
-    (panel.logic.lastResult / "network_input.safetensors").write_bytes(b"damaged")
+    (panel.logic.sitting.last_result / "network_input.safetensors").write_bytes(b"damaged")
     ask_for(panel, "null")
     wait(lambda: not panel.logic.running)
     assert len(application.dialogs) == 1 and "MRD-E884" in application.dialogs[0].text and "null_post" not in panel.logic.resultFacts(predicted)["maps"]

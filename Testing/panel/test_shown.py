@@ -25,7 +25,7 @@ def offered(box):
 @pytest.fixture
 def asking(application, panel, case):
     """The page Explain, waiting for a click on the scan after treatment; the file is not read before a point is placed."""
-    (panel.logic.lastResult / correspondence.FILE).write_bytes(b"not read before a point is placed")
+    (panel.logic.sitting.last_result / correspondence.FILE).write_bytes(b"not read before a point is placed")
     panel.go("explain")
     ui(panel, "explain").pointButton.click()
     return case

@@ -477,7 +477,7 @@ def test_the_editor_does_not_keep_the_outline_of_a_deleted_scan(application, pan
 
 def test_a23_picking_a_point_does_not_leave_one_waiting_without_a_word(application, panel, case):
     from MRDeltaNetLib.io import correspondence
-    (panel.logic.lastResult / correspondence.FILE).write_bytes(b"not read before a point is placed")
+    (panel.logic.sitting.last_result / correspondence.FILE).write_bytes(b"not read before a point is placed")
     panel.go("explain")
     panel.pages["explain"].ui.pointButton.click()
     assert "right-hand view" in panel.pages["explain"].ui.pointLabel.text and not application.dialogs

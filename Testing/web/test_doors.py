@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import io
 import os
 import signal
@@ -25,7 +26,7 @@ def status(address: str, **headers: str) -> int:
         return error.code
 
 
-@pytest.mark.parametrize("path", ["", "index.html", "?token=", "?token=wrong", "?token=%C3%A4", "ws", "report.html", "download/result.zip", "upload/pre", "paraview/",
+@pytest.mark.parametrize("path", ["", "index.html", "?token=", "?token=wrong", "?token=%C3%A4", "ws", "report.html", "diagnostics.txt", "download/result.zip", "upload/pre", "paraview/",
                                   "mrdeltanet/page.js", "../../etc/passwd"])
 def test_nobody_gets_in_without_the_token(server, path):
     assert status(server.root + path) == 403
@@ -181,6 +182,14 @@ def test_one_nifti_and_one_nrrd_are_a_pair(server, open_page, tmp_path):
     press(tab, "Swap before and after")
     tab.wait_for_timeout(500)
     assert not tab.locator(".error").count() and tab.complaints == []
+
+
+def test_diagnostics_hold_versions_and_last_messages_and_no_path_or_name(server, open_page):
+    tab = open_page(server.address)
+    answer = tab.request.get(server.root + "diagnostics.txt")
+    text = answer.text()
+    assert answer.ok and "attachment" in answer.headers["content-disposition"] and "trame-slicer" in text and "Last messages:" in text
+    assert str(server.base) not in text and str(REPOSITORY) not in text and not (getpass.getuser() != "root" and getpass.getuser() in text)
 
 
 # Beginning and end

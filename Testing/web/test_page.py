@@ -278,12 +278,12 @@ def test_a_scan_that_leaves_takes_the_click_that_was_waited_for_and_the_answer_a
 def test_the_answer_about_a_place_goes_with_its_result(inside, monkeypatch, tmp_path):
     monkeypatch.setattr(asking, "can_ask", lambda _result: True)
     monkeypatch.setattr(asking, "ask", lambda choices, _result: SimpleNamespace(peak_lps_mm=(0, 0, 0), displacement_mm=3.0, spread_mm=2.0, note=""))
-    monkeypatch.setattr(inside.page.sitting, "last_result", tmp_path / "one")
+    monkeypatch.setattr(inside.page.sitting, "result_folder", lambda: tmp_path / "one")
     monkeypatch.setattr(inside.page.sitting, "settle", lambda: None)
     inside.press("ask_here")
     inside.do(lambda page: page.refresh())
     assert inside.look("point_lines")
-    monkeypatch.setattr(inside.page.sitting, "last_result", tmp_path / "another")
+    monkeypatch.setattr(inside.page.sitting, "result_folder", lambda: tmp_path / "another")
     inside.do(lambda page: page.refresh())
     assert inside.look("point_lines") == [] and inside.do(lambda page: page.sitting.choices.point.GetNumberOfControlPoints()) == 0
 

@@ -196,7 +196,7 @@ def test_a_result_that_is_gone_or_not_there_is_no_failure(inside, monkeypatch, t
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(inside.page.sitting, "last_result", tmp_path)
+    monkeypatch.setattr(inside.page.sitting, "result_folder", lambda: tmp_path)
     monkeypatch.setattr("MRDeltaNetLib.web.routes._zip", full)
     assert asked(inside, talk) == [503, 404, 404] and inside.error() == "MRD-E810"
 
@@ -221,7 +221,7 @@ def test_both_downloads_are_the_last_results_own_files(inside, monkeypatch, tmp_
     async def talk(client):
         answers = [await client.get(path) for path in ("/download/result.zip", "/download/scene.mrb")]
         return [(each.headers["Content-Disposition"], await each.read()) for each in answers]
-    monkeypatch.setattr(inside.page.sitting, "last_result", tmp_path)
+    monkeypatch.setattr(inside.page.sitting, "result_folder", lambda: tmp_path)
     (named, archive), (scene_named, scene) = asked(inside, talk)
     assert "attachment" in named and "attachment" in scene_named and scene == b"PK"
     assert zipfile.ZipFile(io.BytesIO(archive)).namelist() == ["result.json", "scene.mrb"]

@@ -106,13 +106,14 @@ def test_explain_may_run_exactly_when_predict_may(looked):
 
 
 @pytest.mark.parametrize("missing", [("torch",), ("monai", "safetensors")])
-def test_a_missing_package_blocks_predict_and_explain_only(missing):
+def test_a_missing_package_blocks_what_makes_a_prediction_and_nothing_else(missing):
+    """A report that holds a prediction makes it anew."""
     for s in situations():
         if s.missing_packages or s.model is None:
             continue
         views, without = look(s), look(replace(s, missing_packages=missing))
         for key in KEYS:
-            if key in ("predict", "explain"):
+            if key in ("predict", "explain") or key == "report" and s.prediction is not None:
                 assert not without[key].can_run
             else:
                 assert without[key] == views[key]
@@ -306,7 +307,21 @@ def test_a_door_may_translate_templates_before_they_are_filled():
     assert "Outdated ({what}). Predict again." in asked
 
 
-@pytest.mark.parametrize("wrong", [{"running": "tumour"}, {"running": "no"}, {"pre_outline": Outline.CARRIED}, {"residual_outline": Outline.CARRIED}])
+@pytest.mark.parametrize("running, title", [("scans", "Scans"), ("tumour", "Tumour")])
+def test_a_pair_that_is_simulated_and_an_outline_that_is_drawn_by_a_program_hold_up_what_starts_a_job(running, title):
+    views, free = (look(Situation(**READY, running=each)) for each in (running, None))
+    assert views[running].line.startswith("Working") and all(views[key].why_not == f"Wait for {title} to end, or cancel it." for key in ("align", "predict", "explain", "report"))
+    assert all(views[key].can_run is free[key].can_run for key in ("scans", "tumour"))
+
+
+def test_an_alignment_that_cannot_be_used_is_told_and_lets_nothing_be_measured():
+    s = Situation(**READY, alignment_errors=(Notice("MRD-E834", "x"),))
+    views = look(s)
+    assert views["align"].state is StepState.WARNING and views["align"].line == "The alignment cannot be used. Align again." and views["align"].can_run
+    assert not s.alignment_ready and not views["predict"].can_run and not views["report"].can_run and why_not_carry(s)
+
+
+@pytest.mark.parametrize("wrong", [{"running": "no"}, {"pre_outline": Outline.CARRIED}, {"residual_outline": Outline.CARRIED}])
 def test_what_cannot_be_is_refused(wrong):
     with pytest.raises(ValueError):
         Situation(**wrong)

@@ -56,3 +56,8 @@ def test_what_the_network_compared_with_keeps_its_note():
         displacement_mm, spread_mm, note = 12.4, 3.2, "the model compares by position only"
     assert telling.compared(Found) == ("Compared most with a place 12 mm away on the scan before treatment, with a spread of 3 mm (root mean square).",
                                        "The model compares by position only.")
+
+
+def test_a_grade_is_said_with_what_it_means_and_none_as_none():
+    assert telling.grade(None) == telling.grade(0) == telling.NOT_GIVEN and telling.grade(5) == "5: no fibrosis, or regrowth"
+    assert telling.grade(1, str.upper) == "1: NO OR A THIN SCAR, NO TUMOUR SIGNAL"

@@ -51,11 +51,9 @@ class AlignPage(Page):
         self.ui.alignButton.toolTip = step.why_not or _("Align the scan after treatment to the one before it")
         self.ui.alignButton.text = _("Align again") if situation.aligned else _("Align")
         for button in (self.ui.blendButton, self.ui.flickerButton, self.ui.checkerButton):
-            button.enabled = situation.aligned
-        self.ui.blendSlider.enabled = situation.aligned
+            button.enabled = situation.alignment_ready
+        self.ui.blendSlider.enabled = situation.alignment_ready
         facts = self.logic.alignmentFacts(self.parameters)
-        if facts is None:
-            self.write(self.ui.qualityLabel, "")
-            return
-        self.write(self.ui.qualityLabel, table(telling.alignment_rows(facts, libraryText))
+        self.write(self.ui.qualityLabel, ("" if facts is None else table(telling.alignment_rows(facts, libraryText)))
+                   + listed(remarkLines(situation.alignment_errors), libraryText(telling.REFUSED))
                    + listed(remarkLines(situation.alignment_notices), libraryText(telling.MIND)))

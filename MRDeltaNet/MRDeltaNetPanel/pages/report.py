@@ -35,8 +35,8 @@ class ReportPage(Page):
         """Every file of the result into a folder of the user's choice."""
         folder = qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), _("Folder for the result (new or empty)"), "")
         if folder:
-            self.logic.saveResult(Path(folder))
-            self.write(self.ui.reportLabel, html.escape(_("Saved: {count} files.").format(count=len(list(Path(folder).iterdir())))))
+            saved = self.logic.saveResult(Path(folder))
+            self.write(self.ui.reportLabel, html.escape(_("Saved: {count} files.").format(count=len(saved))))
 
     def saveScene(self) -> None:
         """The scene as .mrb, with the user's own layout, so that it opens without this extension too."""
@@ -50,8 +50,8 @@ class ReportPage(Page):
         self.ui.writeButton.enabled = step.can_run
         self.ui.writeButton.toolTip = step.why_not or _("Measure and write the report; needs no model")
         self.ui.openButton.enabled = parameters.report is not None
-        self.ui.saveResultButton.enabled = self.logic.lastResult is not None
-        self.ui.saveResultButton.toolTip = (_("Copy every file of the result into a folder of your choice") if self.logic.lastResult is not None else
+        self.ui.saveResultButton.enabled = situation.result_files
+        self.ui.saveResultButton.toolTip = (_("Copy every file of the result into a folder of your choice") if situation.result_files else
                                             _("The files of this result are not at hand any more: run again"))
         self.write(self.ui.summary, self._summary(situation))
 

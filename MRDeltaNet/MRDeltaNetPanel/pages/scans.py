@@ -26,13 +26,8 @@ class ScansPage(Page):
         self.ui.sampleButton.connect("clicked(bool)", lambda checked=False: self.panel.walkThrough())
 
     def swap(self) -> None:
-        """Exchange the scans; an alignment the other way round is none, and an outline before treatment is none of the bed after it.
-        Outlines stay in the scene and are there again when the scans are exchanged back."""
-        parameters = self.parameters
-        self.logic.forgetAlignment(parameters)
-        with slicer.util.NodeModify(parameters.parameterNode):
-            parameters.preVolume, parameters.postVolume = parameters.postVolume, parameters.preVolume
-            parameters.preSegmentation, parameters.postSegmentation = None, None
+        """Exchange the scans."""
+        self.logic.swap(self.parameters)
         self.panel.placeScans()
 
     def sceneCloses(self) -> None:

@@ -14,13 +14,13 @@ import contextlib
 import hashlib
 import json
 import shutil
-import threading
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Iterator, Mapping
 
 import MRDeltaNetLib
 from MRDeltaNetLib.errors import EnvironmentProblem, InputError, UsageError
 from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX, write_text
+from MRDeltaNetLib.io.locking import BEAT_EVERY_S, beating
 from MRDeltaNetLib.io.tables import read_json
 
 STUDY, LOCK, MEMBERS, BUNDLE, RECORD = "study.json", ".lock", "members", "bundle", "training.json"
@@ -31,9 +31,6 @@ OURS = frozenset({"ablation.json", "ablation.md", "bundle", "cache.json", "card.
                   "failures.csv", "manifest.json", "members", "metrics.csv", "model.json", "oof.csv", "oof_embeddings.csv", "parts", "prediction.json",
                   "predictions.csv", "report.html", "result.json", "scores", "state", "training.json", "variants", "verify.csv", "verify.json", "verify.md"})
 """Names that commands of this package give: a refusal may say them, while any other name may be a patient's."""
-
-BEAT_EVERY_S = 60.0
-"""How often the lock of a folder is renewed; another computer takes the folder after SILENT_S (io/locking) without."""
 
 NAMED = 3
 """Names that one refusal says."""
@@ -62,26 +59,8 @@ def locked(out: Path) -> Iterator[None]:
                 raise
             raise EnvironmentProblem("Another command is writing into this output folder", code="MRD-E777", found=problem.found,
                                      fix="wait until that command has ended, or choose another output folder") from problem
-        stack.enter_context(_beating(beat))
+        stack.enter_context(beating(beat, BEAT_EVERY_S))
         yield
-
-
-@contextlib.contextmanager
-def _beating(beat: Callable[[], None]) -> Iterator[None]:
-    """Call beat every BEAT_EVERY_S from a thread of its own, so that no long step of the block lets the lock age."""
-    over = threading.Event()
-
-    def beating() -> None:
-        while not over.wait(BEAT_EVERY_S):
-            beat()
-
-    thread = threading.Thread(target=beating, name="mrdeltanet-lock", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def claim(out: Path, facts: Mapping[str, Any]) -> None:

@@ -168,7 +168,7 @@ def _device(torch: Any, wanted: str) -> Any:
     there = _devices(torch)
     if wanted != "auto" and wanted not in there:
         raise Refusal("environment", "MRD-E379", "The environment of nnU-Net cannot use the device that was asked for",
-                      f"{wanted} asked for; there is {', '.join(there)}", "choose --device auto, or install a PyTorch there that knows the device")
+                      f"{wanted} asked for; there is {', '.join(there)}", "choose the device 'auto', or install a PyTorch there that knows the device")
     return torch.device(there[0] if wanted == "auto" else wanted)
 
 
@@ -249,7 +249,7 @@ def _write(values: Any, like: Any, path: str) -> None:
 def _of_fault(fault: Exception) -> Refusal:
     if _is_memory(fault):
         return Refusal("memory", "MRD-E380", "nnU-Net ran out of memory", type(fault).__name__,
-                       "close other programs, choose --device cpu, or crop the scan to the pelvis")
+                       "close other programs, choose the device 'cpu', or crop the scan to the pelvis")
     place = fault.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next

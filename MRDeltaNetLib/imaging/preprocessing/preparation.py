@@ -48,7 +48,7 @@ def prepare(pre: Timepoint, post: Timepoint, transform: sitk.Transform, config: 
         _require_mask(timepoint, role)
     if not transform.IsLinear():
         raise InputError("A deformable alignment cannot feed the network, because it may undo the change that treatment made",
-                         code="MRD-E740", found="a transform that is neither rigid nor affine", fix="align with --registration rigid")
+                         code="MRD-E740", found="a transform that is neither rigid nor affine", fix="align rigidly")
     images = [in_axial_order(sitk.Cast(timepoint.image, sitk.sitkFloat32)) for timepoint in (pre, post)]
     masks = [in_axial_order(timepoint.mask) for timepoint in (pre, post)]
     centre = _centre(masks[0], masks[1], transform)
@@ -74,11 +74,11 @@ def _require_mask(timepoint: Timepoint, role: str) -> None:
     name, scan = MASK_NAMES[role], IMAGE_ROLES[role]
     if timepoint.mask is None:
         raise InputError(f"No {name} is drawn on {scan}", code="MRD-E350" if role == "pre" else "MRD-E351",
-                         fix=f"draw the {name} on {scan} and give it as --{role}-mask")
+                         fix=f"draw the {name} on {scan} and hand it in as the {role} mask")
     if not values(timepoint.mask).any():
         raise InputError(f"The {name} on {scan} is empty", code="MRD-E352" if role == "pre" else "MRD-E353", found="no voxel is marked",
                          fix=f"draw the {name}" if role == "pre" else "draw the whole original tumour site; if no viable tumour is "
-                             "left, that belongs into the residual mask or --complete-response, not into the bed")
+                             "left, that belongs into the residual mask or the statement of a complete response, not into the bed")
 
 
 def _centre(pre_mask: sitk.Image, post_mask: sitk.Image, transform: sitk.Transform) -> np.ndarray:

@@ -291,4 +291,4 @@ def _explained(cause: RuntimeError) -> InputError:
         return InputError("The two scans do not overlap", code="MRD-E601", found="no part of the body lies inside both",
                           fix="check that both scans show the pelvis of one patient")
     return InputError("The alignment could not be computed", code="MRD-E608", found="the optimiser stopped with an error",
-                      fix="look at both scans in a viewer; if they were aligned before, run with --registration none")
+                      fix="look at both scans in a viewer; if they were aligned before, run with the registration method 'none'")

@@ -78,11 +78,11 @@ def judge_volume(quality: dict[str, Any], config: RegistrationConfig) -> None:
     if quality["min_jacobian_determinant"] <= 0.0:
         raise InputError("The alignment folds or mirrors tissue", code="MRD-E605",
                          found=f"smallest Jacobian determinant {quality['min_jacobian_determinant']:.2f}",
-                         fix="use --registration rigid; if you handed in a transform, check that it belongs to this pair")
+                         fix="align rigidly; if you handed in a transform, check that it belongs to this pair")
     change = quality["tumour_volume_change_percent"]
     if change is not None and abs(change) > config.max_volume_change_percent:
         raise InputError("The alignment itself changes the tumour's volume too much", code="MRD-E606",
-                         found=f"{change:+.1f} %, limit {config.max_volume_change_percent:g} %", fix="use --registration rigid")
+                         found=f"{change:+.1f} %, limit {config.max_volume_change_percent:g} %", fix="align rigidly")
 
 
 def no_better(method: str, rigid_nats: float, found_nats: float) -> tuple[Notice, ...]:
@@ -90,7 +90,7 @@ def no_better(method: str, rigid_nats: float, found_nats: float) -> tuple[Notice
     if found_nats > rigid_nats:
         return ()
     return (Notice("MRD-W606", f"The {method} alignment did not make the scans more alike than the rigid one "
-                   f"(mutual information {found_nats:.3f} and {rigid_nats:.3f} nats)", "use --registration rigid"),)
+                   f"(mutual information {found_nats:.3f} and {rigid_nats:.3f} nats)", "align rigidly"),)
 
 
 def overlap_fraction(pre: sitk.Image, post: sitk.Image, transform: sitk.Transform) -> float:
@@ -130,7 +130,7 @@ def _overlap(share: float, limits: GateLimits) -> Notice | None:
         raise InputError("The two scans hardly overlap after alignment" if share > 0.0 else "The two scans do not overlap",
                          code="MRD-E601", found=f"{percent}; needed {100.0 * limits.min_overlap_fraction:.0f} %",
                          fix="choose scans that show the same part of the pelvis; if the scanner positions differ, let the scans be "
-                             "aligned (--registration rigid)")
+                             "aligned rigidly")
     if share < limits.warn_overlap_fraction:
         return Notice("MRD-W601", f"The two scans overlap only in part ({percent})",
                       "check that the whole tumour lies inside both scans")
@@ -155,13 +155,13 @@ def _similarity(quality: dict[str, Any], config: RegistrationConfig) -> Notice |
     weak = after < config.min_mutual_information_nats or peak < config.warn_similarity_peak
     if quality["method"] == "none":          # nothing was aligned, so nothing can be refused: the user vouches for the positions
         return Notice("MRD-W603", f"The scans do not seem to lie on each other ({found})",
-                      "compare both scans side by side; let them be aligned (--registration rigid)") if weak else None
+                      "compare both scans side by side; let them be aligned rigidly") if weak else None
     if after < config.min_mutual_information_nats or peak < config.min_similarity_peak:
         raise InputError("The two scans do not match: after alignment they share almost no information", code="MRD-E603",
                          found=found, fix="check that both scans are T2-weighted pelvic scans of one patient; if they are and were "
-                                          "aligned before, run with --registration none")
+                                          "aligned before, run with the registration method 'none'")
     if after - before < config.min_similarity_gain_percent / 100.0 * before:
         raise InputError("The alignment made the two scans less alike than they were", code="MRD-E604",
                          found=f"mutual information {before:.3f} before, {after:.3f} after, nats",
-                         fix="run with --registration none if the scans were aligned before; else check both scans in a viewer")
+                         fix="run with the registration method 'none' if the scans were aligned before; else check both scans in a viewer")
     return Notice("MRD-W603", f"The aligned scans match only weakly ({found})", "compare both scans side by side in three planes") if weak else None

@@ -72,7 +72,7 @@ def check_masks_given(pre: Timepoint, post: Timepoint) -> tuple[Notice, ...]:
         raise InputError("There is no tumour mask for the pre-treatment scan" if only_post else "There is no tumour mask for either scan",
                          code="MRD-E336", found="a mask for the post-treatment scan only" if only_post else "",
                          fix="draw the tumour on the pre-treatment scan, for instance in Slicer with Segment Editor, save it as .nrrd or .nii.gz, "
-                         "and give it as --pre-mask")
+                         "and hand it in as the pre mask")
     if post.mask is None:
         return (Notice("MRD-W339", "There is no tumour bed mask for the post-treatment scan; the pre-treatment mask is carried over through the "
                        "registration as a suggestion", fix="look at the carried outline and correct it"),)

@@ -7,7 +7,7 @@ from typing import Any, Iterable, Sequence
 
 from MRDeltaNetLib.errors import UsageError
 from MRDeltaNetLib.io import correspondence
-from MRDeltaNetLib.mrml import alignment, findings
+from MRDeltaNetLib.mrml import findings
 from MRDeltaNetLib.workflow.texts import _
 
 NO_POINT = _("Needs a prediction made in this sitting, by a model that compares places of both scans")
@@ -40,14 +40,16 @@ def place_point(choices: Any, point_lps_mm: Sequence[float]) -> None:
 
 
 def ask(choices: Any, last_result: Path | None) -> Any:
-    """Where in the first scan the place of the point was compared with; the answer's node moves there.
+    """Where in the first scan the place of the point was compared with; the answer's node moves there. The run is asked through its own alignment, whatever
+    the scene's is by now.
 
-    returns  response.correspondence's answer
-    raises   UsageError MRD-E849 if no place can be asked about; InputError if the point lies outside of what the network saw
+    last_result  Sitting.result_folder
+    returns      response.correspondence's answer
+    raises       UsageError MRD-E849 if no place can be asked about; InputError if the point lies outside of what the network saw, or the run's files
+                 were changed
     """
     refuse_without_answer(last_result)
-    from MRDeltaNetLib.response.correspondence import query
-    transform = alignment.transform_from_node(choices.alignment, choices.post_volume)
-    found = query(correspondence.read_correspondence(last_result / correspondence.FILE), findings.asked_point(choices.point), transform)
+    from MRDeltaNetLib.response.correspondence import query_result
+    found = query_result(last_result, findings.asked_point(choices.point))
     findings.show_answer(choices.answer, found.peak_lps_mm)
     return found

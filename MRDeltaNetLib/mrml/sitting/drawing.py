@@ -58,14 +58,19 @@ def start(sitting: Any, role: str, model: Path | None, before: Callable[[Any], N
 
 
 def bring_drawing(choices: Any, role: str, out: Path) -> None:
-    """The drawing of a finished run in place of that outline, named as what it is until a reader changes it; its probabilities beside it."""
-    outlining.set_mask(choices, role, read_plain(out / MASK))
+    """The drawing of a finished run in place of that outline, named as what it is until a reader changes it; its probabilities beside it.
+
+    raises  InputError of io.images and io.drawings; then nothing of the scene has changed
+    """
     volume_name, segmentation_name, segment_id = given.OUTLINES[role]
-    volume, segmentation = getattr(choices, volume_name), getattr(choices, segmentation_name)
+    volume = getattr(choices, volume_name)
+    mask, share = read_plain(out / MASK), read_probability(out / PROBABILITY, scan_from_node(volume, volume.GetParentTransformNode()))
+    outlining.set_mask(choices, role, mask)
+    segmentation = getattr(choices, segmentation_name)
     outlines.mark_automatic(segmentation, segment_id)
     scene, shown = volume.GetScene(), segmentation.GetDisplayNode()
     views = filter(None, (scene.GetNodeByID(shown.GetNthViewNodeID(index)) for index in range(shown.GetNumberOfViewNodeIDs())))
-    for node in drawn.keep(volume, role, *read_probability(out / PROBABILITY, scan_from_node(volume, volume.GetParentTransformNode())), views):
+    for node in drawn.keep(volume, role, *share, views):
         hierarchy.file_under(scene, node, volume)
 
 

@@ -11,7 +11,7 @@ from MRDeltaNetLib.errors import UsageError
 from MRDeltaNetLib.io import results as files
 from MRDeltaNetLib.io.added_maps import mend
 from MRDeltaNetLib.io.explain_jobs import explain_job
-from MRDeltaNetLib.mrml.sitting import mapping, results, standing
+from MRDeltaNetLib.mrml.sitting import mapping, results
 from MRDeltaNetLib.response.attribution import missing_package
 from MRDeltaNetLib.workflow.texts import Translate, _
 
@@ -34,7 +34,7 @@ def start(sitting: Any, asked: Sequence[str] | str) -> None:
     raises  UsageError MRD-E843 if another run goes on, MRD-E847 if the prediction's files are not at hand; what the job is refused with
     """
     sitting.refuse_second_run()
-    folder = results.folder_at_hand(sitting.choices, sitting.last_result)
+    folder = sitting.result_folder()
     if folder is None:
         raise UsageError(_("The files of this result are not at hand any more"), code="MRD-E847", fix=_("predict again"))
     model = sitting.door.model_folder()
@@ -47,9 +47,9 @@ def bring(sitting: Any, out: Path, asked: Sequence[str] | str) -> None:
     """What the run has added so far, in whatever way it ended; a method that was asked for alone is shown."""
     choices = sitting.choices
     mend(out)
-    if (out / files.RESULT).read_text(encoding="utf-8") == choices.result.GetText():
+    if choices.result is None or (out / files.RESULT).read_text(encoding="utf-8") == choices.result.GetText():
         return
-    results.bring_result(choices, out, standing.rests_on(choices.result) or {}, sitting.door.translate)
+    results.bring_result(choices, out, results.rests_on(choices.result) or {}, sitting.door.translate)
     found = results.maps(choices)
     if not isinstance(asked, str) and len(asked) == 1:
         choices.shown_map = next((name for name in (f"{asked[0]}_post", f"{asked[0]}_pre") if name in found), choices.shown_map)

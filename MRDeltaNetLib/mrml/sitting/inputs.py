@@ -55,14 +55,15 @@ class Inputs:
                      for role in ("pre", "post"))
         return pre, replace(post, residual=self.masks.get("residual"))
 
-    def fingerprint(self, *, complete_response: bool = False, model: str = "", options: Mapping[str, Any] | None = None) -> dict[str, str]:
+    def fingerprint(self, *, complete_response: bool = False, mrtrg: int | None = None, model: str = "",
+                    options: Mapping[str, Any] | None = None) -> dict[str, str]:
         """Stands for everything that a result rests on; see workflow.fingerprint.
 
         model  SHA-256 of the bundle
         """
         found = self.digests
         return workflow.fingerprint(found["pre"], found["post"], transform=found.get("alignment"), pre_mask=found.get("pre_mask"),
-                                    post_mask=found.get("post_mask"), residual_mask=found.get("residual_mask"), complete_response=complete_response,
+                                    post_mask=found.get("post_mask"), residual_mask=found.get("residual_mask"), complete_response=complete_response, mrtrg=mrtrg,
                                     model_sha256=model, options=options, headers=workflow.header_facts(*self.timepoints.values()))
 
 
@@ -104,14 +105,17 @@ def assembled(look: Look, timepoints: Mapping[str, Timepoint], found: Outlined, 
         transform = alignment.transform_from_node(look.choices.alignment, look.choices.post_volume)
         digests["alignment"] = workflow.transform_digest(transform, timepoints["pre"].image)
     return Inputs(timepoints, found.masks, found.drawn, digests, transform,
-                  {role: look.header_of(getattr(look.choices, volume)) for role, volume in SCANS.items()})
+                  {role: look.header(getattr(look.choices, volume)) for role, volume in SCANS.items()})
 
 
 def own_transform(choices: Any) -> Any:
     """The one transform that the scan after treatment may sit under: our alignment of it, with this pair or an earlier one; None without any."""
-    if choices.alignment is not None or choices.post_volume is None:
-        return choices.alignment
-    return alignment.find_alignment(choices.post_volume.GetScene(), choices.post_volume)
+    return choices.alignment if choices.alignment is not None else own_transform_of(choices.post_volume)
+
+
+def own_transform_of(post_volume: Any) -> Any:
+    """Our alignment of a scan, with whichever other one; None without any, or without a scan."""
+    return None if post_volume is None else alignment.find_alignment(post_volume.GetScene(), post_volume)
 
 
 def outline(look: Look, role: str) -> tuple[sitk.Image | None, Outline, tuple[Notice, ...]]:
@@ -119,7 +123,7 @@ def outline(look: Look, role: str) -> tuple[sitk.Image | None, Outline, tuple[No
 
     role     "pre", "post" or "residual"
     returns  the mask (None unless it holds voxels), its state, remarks
-    raises   InputError if the outline cannot be brought onto its scan's voxels
+    raises   InputError if the outline cannot be brought onto its scan's voxels, or is nowhere on them
     """
     volume_name, segmentation_name, segment_id = OUTLINES[role]
     volume, segmentation = getattr(look.choices, volume_name), getattr(look.choices, segmentation_name)
@@ -128,7 +132,7 @@ def outline(look: Look, role: str) -> tuple[sitk.Image | None, Outline, tuple[No
     if outlines.find_segmentation(volume, "pre" if role == "pre" else "post") is not segmentation:      # of a scan that was chosen before
         return None, Outline.NONE, ()
     source = outlines.source_of(segmentation, segment_id, look.kept)
-    if source is None:
+    if source is None and not outlines.is_lost(segmentation, segment_id, volume, look.kept):
         return None, Outline.EMPTY, ()
     mask, notices = outlines.mask_and_notices(segmentation, segment_id, volume, look.kept)
     return mask, Outline(source), notices
@@ -146,7 +150,7 @@ def outlined(look: Look) -> Outlined:
             continue
         notices += remarks
         if drawn[role] is Outline.DRAWN:
-            masks[role], digests[role] = mask, _mask_digest(look, role, mask)
+            masks[role], digests[role] = mask, mask_digest(look, role, mask)
     return Outlined(drawn, masks, digests, tuple(notices), tuple(errors))
 
 
@@ -173,7 +177,7 @@ def visit(look: Look, role: str) -> Timepoint:
     raises  InputError if the volume or its header cannot be used
     """
     volume = getattr(look.choices, SCANS[role])
-    found, path = Timepoint(scan(look, role).image), look.header_of(volume)
+    found, path = Timepoint(scan(look, role).image), look.header(volume)
     if path is None:
         return found
     status = path.stat()
@@ -186,7 +190,8 @@ def scan(look: Look, role: str) -> Scan:
     return known_scan(getattr(look.choices, SCANS[role]), own_transform(look.choices) if role == "post" else None, look.kept)
 
 
-def _mask_digest(look: Look, role: str, mask: sitk.Image) -> str:
+def mask_digest(look: Look, role: str, mask: sitk.Image) -> str:
+    """workflow.image_digest of an outline, kept while the outline is as it is."""
     volume_name, segmentation_name, segment_id = OUTLINES[role]
     volume, segmentation = getattr(look.choices, volume_name), getattr(look.choices, segmentation_name)
     return look.kept.value(("mask digest", segmentation.GetID(), segment_id), (scan_key(volume), segment_key(segmentation, segment_id)),

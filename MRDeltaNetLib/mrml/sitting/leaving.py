@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from MRDeltaNetLib.mrml import hierarchy
-from MRDeltaNetLib.mrml.nodes import ROLE
+from MRDeltaNetLib.mrml.nodes import REFERENCE, ROLE
 from MRDeltaNetLib.mrml.sitting import aligning, results
-from MRDeltaNetLib.mrml.sitting.belonging import OF_A_PAIR
+from MRDeltaNetLib.mrml.sitting.belonging import OF_A_PAIR, forget_statements
 from MRDeltaNetLib.mrml.sitting.choices import SCANS
-
-OURS = "MRDeltaNet."
-"""How our node references begin."""
 
 
 def remove_scan(choices: Any, role: str) -> None:
@@ -27,11 +24,11 @@ def remove_scan(choices: Any, role: str) -> None:
     for node in lying:
         _remove_item(node)
     aligning.forget_alignment(choices)
-    for node in (*stored, *results.maps(choices).values(), *_made_of(volume)):
+    for node in (*stored, *results.all_maps(choices).values(), *_made_of(volume)):
         _remove(node)
     for name in (*OF_A_PAIR, "point", "answer", f"{role}_segmentation"):
         setattr(choices, name, None)
-    choices.complete_response, choices.mrtrg = False, None
+    forget_statements(choices)
     setattr(choices, SCANS[role], None)
     scene = volume.GetScene()
     _remove(volume)
@@ -50,7 +47,7 @@ def _made_of(volume: Any) -> list[Any]:
 
 def _references(node: Any) -> set[str]:
     roles = [node.GetNthNodeReferenceRole(number) for number in range(node.GetNumberOfNodeReferenceRoles())]
-    return {node.GetNthNodeReferenceID(role, number) for role in roles if role.startswith(OURS) for number in range(node.GetNumberOfNodeReferences(role))}
+    return {node.GetNthNodeReferenceID(role, number) for role in roles if role.startswith(REFERENCE) for number in range(node.GetNumberOfNodeReferences(role))}
 
 
 def _remove(node: Any) -> None:

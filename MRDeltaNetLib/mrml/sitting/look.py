@@ -29,3 +29,8 @@ class Look:
     kept: Kept = field(default_factory=Kept)
     header_of: Callable[[Any], Path | None] = no_header
     translate: Translate = str
+
+    def header(self, volume: Any) -> Path | None:
+        """One DICOM file of the volume's series that is there; None without any, or where it is gone."""
+        path = self.header_of(volume)
+        return path if path is not None and path.is_file() else None

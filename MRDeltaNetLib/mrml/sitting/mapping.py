@@ -49,9 +49,9 @@ def strongest_place(choices: Any) -> tuple[float, float, float] | None:
 
 def shown_map(choices: Any) -> dict[str, Any]:
     """"pre" or "post" -> the chosen map's volume, its threshold and legend as chosen; the other legends hidden."""
-    found, key = results.maps(choices), chosen_map(choices)
-    chosen = found.get(key)
-    for node in found.values():
+    key = chosen_map(choices)
+    chosen = results.maps(choices).get(key)
+    for node in results.all_maps(choices).values():
         overlays.show_legend(node, node is chosen and choices.legend)
     if chosen is None:
         return {}
@@ -66,5 +66,5 @@ def map_ids(choices: Any) -> tuple[str, ...]:
 
 def hide_legends(choices: Any) -> None:
     """A legend stays in a view after its map has left it."""
-    for node in results.maps(choices).values():
+    for node in results.all_maps(choices).values():
         overlays.show_legend(node, False)

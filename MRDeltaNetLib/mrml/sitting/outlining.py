@@ -6,7 +6,7 @@ from typing import Any
 
 import SimpleITK as sitk
 
-from MRDeltaNetLib.errors import InputError
+from MRDeltaNetLib.errors import InputError, UsageError
 from MRDeltaNetLib.imaging import measures
 from MRDeltaNetLib.mrml import alignment, hierarchy, outlines
 from MRDeltaNetLib.mrml.nodes import ROLE
@@ -14,6 +14,7 @@ from MRDeltaNetLib.mrml.sitting import inputs as given
 from MRDeltaNetLib.mrml.sitting.choices import SCANS
 from MRDeltaNetLib.mrml.sitting.look import Look
 from MRDeltaNetLib.workflow import Outline
+from MRDeltaNetLib.workflow.texts import _
 
 
 def outlines_of(volume: Any, role: str) -> list[Any]:
@@ -74,10 +75,13 @@ def set_mask(choices: Any, role: str, mask: sitk.Image) -> None:
 
 
 def carry_over(choices: Any) -> None:
-    """Lay the first outline on the second scan as a suggestion.
+    """Lay the first outline on the second scan as a suggestion; never over what a person drew.
 
-    raises  InputError MRD-E834 without an alignment; what mrml.outlines.carry_over raises
+    raises  UsageError MRD-E839 if the tumour bed is drawn; InputError MRD-E834 without an alignment; what mrml.outlines.carry_over raises
     """
+    bed, segment_id = choices.post_segmentation, given.OUTLINES["post"][2]
+    if bed is not None and outlines.source_of(bed, segment_id) == "drawn":
+        raise UsageError(_("The tumour bed after treatment is drawn, and nothing is carried over it"), code="MRD-E839", fix=_("clear the tumour bed first"))
     transform = alignment.transform_from_node(choices.alignment, choices.post_volume)
     outlines.carry_over(choices.pre_segmentation, segmentation(choices, "post"), choices.post_volume, transform)
 

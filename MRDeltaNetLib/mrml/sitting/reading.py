@@ -16,21 +16,23 @@ from MRDeltaNetLib.mrml.sitting.look import Look
 class Reading:
     """What one look found.
 
-    findings  what the two scans say about each other
-    outlined  the outlines, usable or not
-    pair      what a run would read; None where it would be refused
+    findings   what the two scans say about each other
+    outlined   the outlines, usable or not
+    pair       what can be read of the pair: without outlines and an alignment that are refused; None unless both scans can be read
+    misplaced  why the alignment cannot be used as it stands; None without one, or where it can
     """
 
     findings: workflow.Findings
     outlined: given.Outlined
     pair: given.Inputs | None
+    misplaced: MRDeltaNetError | None = None
 
 
 def read_scene(look: Look) -> Reading:
     """Look at the scene; what has not changed since the last look comes out of look.kept."""
     visits, refused = _visits(look)
     outlined = given.outlined(look)
-    return Reading(_findings(look, visits, refused), outlined, _pair(look, visits, outlined))
+    return Reading(_findings(look, visits, refused), outlined, *_pair(look, visits, replace(outlined, errors=())))
 
 
 def findings(look: Look) -> workflow.Findings:
@@ -55,10 +57,10 @@ def _findings(look: Look, visits: dict[str, Timepoint], refused: list[MRDeltaNet
     return replace(found, errors=(*refused, *found.errors))
 
 
-def _pair(look: Look, visits: dict[str, Timepoint], outlined: given.Outlined) -> given.Inputs | None:
+def _pair(look: Look, visits: dict[str, Timepoint], outlined: given.Outlined) -> tuple[given.Inputs | None, MRDeltaNetError | None]:
     if set(visits) != set(SCANS) or look.choices.pre_volume is look.choices.post_volume:
-        return None
+        return None, None
     try:
-        return given.assembled(look, visits, outlined)
-    except MRDeltaNetError:                              # told by the outlines, or by the alignment's step; without a pair nothing is fresh
-        return None
+        return given.assembled(look, visits, outlined), None
+    except MRDeltaNetError as error:
+        return given.assembled(look, visits, outlined, with_alignment=False), error

@@ -15,13 +15,12 @@ from typing import Any, Callable, Mapping
 from MRDeltaNetLib import workflow
 from MRDeltaNetLib.errors import InputError, MRDeltaNetError, UsageError
 from MRDeltaNetLib.io import results as files
+from MRDeltaNetLib.io.atomic import TEMPORARY_PREFIX
 from MRDeltaNetLib.io.bundle import MANIFEST, Bundle, read_bundle
-from MRDeltaNetLib.io.jobs import job_from_mapping
-from MRDeltaNetLib.io.transforms import write_transform
 from MRDeltaNetLib.mrml.kept import Kept
 from MRDeltaNetLib.mrml.sitting import belonging
 from MRDeltaNetLib.mrml.sitting import inputs as given
-from MRDeltaNetLib.mrml.sitting import drawing, further, leaving, reading, results, standing
+from MRDeltaNetLib.mrml.sitting import jobs, leaving, reading, results, standing
 from MRDeltaNetLib.mrml.sitting.choices import SCANS
 from MRDeltaNetLib.mrml.sitting.folder import Session
 from MRDeltaNetLib.mrml.sitting.look import Look, no_header
@@ -88,6 +87,7 @@ class Sitting:
         self.told: Mapping[str, Any] = {}                # by the last run that finished, beside its files
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         self._worker: Worker | None = None
+        self._left: list[Path] = []                      # folders that runs were given
         self._bundle: tuple[Path, float, Bundle] | None = None
         self._runs = 0
 
@@ -139,6 +139,15 @@ class Sitting:
         """result.json of the last prediction or report; None before there is one."""
         return results.facts(self.choices.result)
 
+    def result_folder(self) -> Path | None:
+        """The files of the result that is shown; None where they are not at hand, as after a scene was read."""
+        return self.last_result if self.adds_to_its_result else results.folder_at_hand(self.choices, self.last_result)
+
+    @property
+    def adds_to_its_result(self) -> bool:
+        """Whether a run goes on that adds further maps to the files of the result."""
+        return self.run is not None and self.run.out == self.last_result
+
     def alignment_facts(self) -> dict[str, Any] | None:
         """result.json of the run that made the alignment; None before there is one."""
         return None if self.choices.alignment is None else results.facts(self.choices.alignment_result)
@@ -149,8 +158,8 @@ class Sitting:
         if step == "align":
             return pair.fingerprint(options={"registration": choices.registration})
         if step == "report":
-            return pair.fingerprint(complete_response=choices.complete_response, options={"mrtrg": choices.mrtrg} if choices.mrtrg else None)
-        return pair.fingerprint(complete_response=choices.complete_response, model=self._model_digest(),
+            return pair.fingerprint(complete_response=choices.complete_response, mrtrg=choices.mrtrg)
+        return pair.fingerprint(complete_response=choices.complete_response, mrtrg=choices.mrtrg, model=self._model_digest(),
                                 options={"outlineStepMm": choices.outline_step_mm, "allMembers": choices.all_members})
 
     def settle(self) -> None:
@@ -181,15 +190,16 @@ class Sitting:
         raises  UsageError MRD-E843 if another run goes on; what inputs() and the job's validation raise; EnvironmentProblem
         """
         self.refuse_second_run()
+        self.settle()
         if step == "report" and (facts := self.result_facts()) is not None and facts["p_pcr"] is not None:
             step = "predict"                             # a report alone would take the prediction out of the scene
-        self.settle()
         pair = self.inputs(with_alignment=step != "align")
         if step == "predict":
             self.bundle()
         out = self.fresh_folder(step)
         rests_on = self.fingerprint(step, pair)
-        self.worker().start(job_from_mapping(self._job(step, pair, out)))
+        self.worker().start(jobs.job_of(self, step, pair, out))
+        self._left.append(out)
         self.run = Run(step, out, self._ids(), rests_on)
 
     def start_other(self, step: str, begin: Callable[[Worker], None], out: Path, bring: Callable[[Path], None], *, of_this_pair: bool = True,
@@ -206,6 +216,8 @@ class Sitting:
         """
         self.refuse_second_run()
         begin(self.worker())
+        if out.parent == self.session.folder:            # a result that came out of a case folder is not ours to take away
+            self._left.append(out)
         self.run = Run(step, out, self._ids() if of_this_pair else (), {}, bring, also_unfinished)
 
     def worker(self) -> Worker:
@@ -228,10 +240,10 @@ class Sitting:
     def wait(self, timeout_s: float) -> list[Any]:
         """Wait until the run is done.
 
-        returns  its events
+        returns  its events; none where nothing runs
         raises   the error that stopped it; UsageError MRD-E844 if it takes longer than timeout_s
         """
-        events = [self._settled(event) for event in self._worker.wait(timeout_s)]
+        events = [] if self._worker is None else [self._settled(event) for event in self._worker.wait(timeout_s)]
         if self.running:
             self._worker.close()
             self.run = None
@@ -252,7 +264,11 @@ class Sitting:
             raise UsageError(_("Another run goes on"), code="MRD-E843", fix=_("wait until it is done, or cancel it"))
 
     def fresh_folder(self, step: str) -> Path:
-        """A folder name of the session that no run has used."""
+        """A folder name of the session that no run has used. What earlier runs left and nothing shows any more goes, so that a long sitting fills no disk."""
+        shown = (self.last_result, self.last_alignment, None if self.run is None else self.run.out)
+        for outgrown in [folder for folder in self._left if folder not in shown]:
+            shutil.rmtree(outgrown, ignore_errors=True)
+            self._left.remove(outgrown)
         self._runs += 1
         return self.session.path(f"{step}{self._runs}")
 
@@ -263,11 +279,12 @@ class Sitting:
         returns  the files' names
         raises   UsageError MRD-E847 if the files are not at hand; what io.results.check_output_folder raises
         """
-        if self.last_result is None:
+        source = self.result_folder()
+        if source is None:
             raise UsageError(_("The files of this result are not at hand any more"), code="MRD-E847", fix=_("run again, then save"))
         files.check_output_folder(folder)
         with files.staged(folder) as unfinished:
-            for path in sorted(self.last_result.iterdir()):
+            for path in sorted(path for path in source.iterdir() if path.is_file() and not path.name.startswith(TEMPORARY_PREFIX)):
                 shutil.copyfile(path, unfinished / path.name)
             names = tuple(sorted(path.name for path in unfinished.iterdir()))
         return names
@@ -277,6 +294,7 @@ class Sitting:
         if self._worker is not None:
             self._worker.close()
         self._worker = self.run = self.last_result = self.last_alignment = None
+        self._left = []
         self.session.close()
         self.kept.forget()
 
@@ -288,34 +306,6 @@ class Sitting:
             return self.bundle().sha256
         except MRDeltaNetError:
             return ""
-
-    def _job(self, step: str, pair: given.Inputs, out: Path) -> dict[str, Any]:
-        """The job of a step, by the names of a job file; its input files are written."""
-        choices = self.choices
-        job: dict[str, Any] = {"out": str(out), "registration": choices.registration, "complete_response": choices.complete_response,
-                               "steps": list(workflow.job_steps(step)), "device": choices.device, **self.door.job}
-        job |= {"mrtrg": choices.mrtrg} if choices.mrtrg else {}
-        job |= {role: str(self.session.write(role, image)) for role, image in pair.scans.items()}
-        job |= {f"{role}_mask": str(self.session.write(f"{role}_mask", mask)) for role, mask in pair.masks.items()}
-        job |= drawing.write_drawings(choices, self.session, pair.masks)
-        job |= {f"{role}_header": str(path) for role, path in pair.headers.items() if path is not None}
-        if pair.transform is not None:
-            job["transform"] = str(self._accepted_transform(pair))
-        if step == "predict":
-            job |= {"outline_step_mm": choices.outline_step_mm, "members": "all" if choices.all_members else "first"}
-            job |= {"explain_methods": list(more)} if (more := further.to_repeat(self)) else {}
-            folder = self.door.model_folder()
-            job |= {} if folder is None else {"model": str(folder)}
-        return job
-
-    def _accepted_transform(self, pair: given.Inputs) -> Path:
-        """The alignment as a file, and beside it the result of the run that made it, so that the next run knows which masks it left out."""
-        folder = self.session.path("accepted")
-        folder.mkdir(exist_ok=True)
-        write_transform(pair.transform, folder / files.TRANSFORM)
-        if results.facts(self.choices.alignment_result) is not None:
-            (folder / files.RESULT).write_text(self.choices.alignment_result.GetText(), encoding="utf-8")
-        return folder / files.TRANSFORM
 
     def _settled(self, event: Any) -> Any:
         """Take notice of an event; a finished run's result goes into the scene."""
@@ -337,7 +327,7 @@ class Sitting:
             self._bring_in(run)
         except MRDeltaNetError as error:
             return Failed(error.code, error.what, error.found, error.fix, error.exit_status)
-        except (OSError, RuntimeError, ValueError, KeyError) as fault:      # ours, or a disk's: told, so that the door goes on
+        except Exception as fault:                       # noqa: BLE001 ours, or a disk's: told, so that the door goes on
             return Failed("MRD-E899", _("The result could not be brought into the scene"), type(fault).__name__, _("copy the diagnostics and report them"), None)
         return event
 

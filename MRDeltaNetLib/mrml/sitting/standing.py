@@ -9,12 +9,12 @@ from MRDeltaNetLib import workflow
 from MRDeltaNetLib.errors import MRDeltaNetError, Notice
 from MRDeltaNetLib.mrml.kept import Kept
 from MRDeltaNetLib.mrml.sitting import inputs as given
-from MRDeltaNetLib.mrml.sitting import drawing, results
+from MRDeltaNetLib.mrml.sitting import drawing, further, results, sample
 from MRDeltaNetLib.mrml.sitting.reading import Reading
 from MRDeltaNetLib.workflow import Situation
 
-RUNNING = {"align": "align", "predict": "predict", "report": "report", "maps": "explain"}
-"""Runs -> steps of the workflow; the sample pair is none of them."""
+RUNNING = {"align": "align", "predict": "predict", "report": "report", further.STEP: "explain", sample.STEP: "scans"} | dict.fromkeys(drawing.STEPS.values(), "tumour")
+"""Runs -> the steps that they belong to."""
 
 
 def situation(sitting: Any, reading: Reading) -> Situation:
@@ -29,7 +29,7 @@ def situation(sitting: Any, reading: Reading) -> Situation:
                   same_scan=choices.pre_volume is not None and choices.pre_volume is choices.post_volume)
     return Situation(**chosen, scans_checked=chosen["pre_chosen"] and chosen["post_chosen"] and not chosen["same_scan"],
                      interval_days=findings.interval_days, scan_errors=findings.problems, scan_notices=findings.notices,
-                     **_alignment(sitting, choices, reading.pair, kept),
+                     **_alignment(sitting, choices, reading, kept),
                      pre_outline=outlined.drawn["pre"], post_outline=outlined.drawn["post"], residual_outline=outlined.drawn["residual"],
                      drawn_by_program=tuple(role for role in drawing.STEPS if drawing.drawn_by_program(choices, role)),
                      complete_response=choices.complete_response, outline_notices=outlined.notices,
@@ -38,26 +38,18 @@ def situation(sitting: Any, reading: Reading) -> Situation:
                      running=None if sitting.run is None else RUNNING.get(sitting.run.step))
 
 
-def rests_on(node: Any) -> dict[str, str] | None:
-    """The fingerprint that a result's node carries; None if it has none."""
-    kept = None if node is None else node.GetAttribute(results.FINGERPRINT)
-    try:
-        found = json.loads(kept) if kept else None
-    except ValueError:                                   # somebody wrote into it: then nobody knows
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _alignment(sitting: Any, choices: Any, pair: given.Inputs | None, kept: Kept) -> dict[str, Any]:
+def _alignment(sitting: Any, choices: Any, reading: Reading, kept: Kept) -> dict[str, Any]:
     if choices.alignment is None:
         return {}
-    facts = results.facts(choices.alignment_result)
-    known = rests_on(choices.alignment_result)
+    pair, error = reading.pair, reading.misplaced
+    facts, known = results.facts(choices.alignment_result), results.rests_on(choices.alignment_result)
     now = None if pair is None else sitting.fingerprint("align", pair)
     other = now is None or known is None or any(known.get(part) != now[part] for part in ("pre", "post"))
+    told = pair is not None and facts is not None and not reading.outlined.errors      # an outline that is refused is told itself
     return {"aligned": True, "alignment_of_other_scans": other, "alignment_by_other_method": not other and known.get("options") != now["options"],
-            "alignment_is_stale": pair is not None and facts is not None and _ignored_outlines(facts["registration"], pair, kept),
-            "alignment_notices": () if facts is None else registration_notices(facts)}
+            "alignment_is_stale": told and _ignored_outlines(facts["registration"], pair, kept),
+            "alignment_notices": () if facts is None else registration_notices(facts),
+            "alignment_errors": () if error is None else (Notice(error.code, error.what, error.fix),)}
 
 
 def _ignored_outlines(registration: Mapping[str, Any], pair: given.Inputs, kept: Kept) -> bool:
@@ -83,13 +75,14 @@ def _results(sitting: Any, choices: Any, pair: given.Inputs | None) -> dict[str,
     facts = results.facts(choices.result)
     if facts is None:
         return {}
-    known = rests_on(choices.result)
+    known = results.rests_on(choices.result)
     now = None if pair is None else sitting.fingerprint("predict" if facts["p_pcr"] is not None else "report", pair)
     parts = tuple(workflow.PARTS) if now is None else workflow.changed(known, now)
     found: dict[str, Any] = {"report_written": choices.report is not None, "report_outdated": bool(parts),
-                             "maps": tuple(sorted(results.maps(choices))), "result_files": results.folder_at_hand(choices, sitting.last_result) is not None}
+                             "maps": tuple(sorted(results.maps(choices))), "result_files": sitting.result_folder() is not None}
     if facts["p_pcr"] is not None:
         notices = tuple(Notice(entry["code"], entry["text"], entry.get("fix", "")) for entry in facts["warnings"])
+        changed = tuple(part for part in parts if part not in workflow.TOLD_ONLY)
         found["prediction"] = workflow.Prediction(facts["p_pcr"], facts["p_pcr_low"], facts["p_pcr_high"], facts["predicted_class"], facts["threshold"],
-                                                  bool(facts["model"]["is_demo"]), notices, parts)
+                                                  bool(facts["model"]["is_demo"]), notices, changed)
     return found

@@ -34,7 +34,7 @@ class Step(Base):
     def refresh(self, situation: Any, seen: Any) -> None:
         facts, self._aligned = self.sitting.alignment_facts(), situation.alignment_ready
         self.state.update({"aligned": self._aligned, "quality": [] if facts is None else telling.alignment_rows(facts),
-                           "align_notices": remarks(situation.alignment_notices)})
+                           "align_notices": remarks((*situation.alignment_errors, *situation.alignment_notices))})
 
     def enter(self) -> None:
         self._compare()

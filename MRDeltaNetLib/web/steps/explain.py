@@ -51,12 +51,12 @@ class Step(Base):
         more = _plain(further.methods(self.sitting))
         self.controls.set("shown_map", mapping.chosen_map(self.choices))
         self.state.update({"map_groups": _plain(mapping.offered_maps(self.choices)), "map_facts": self._facts(), "why_no_map": workflow.why_none_by_itself(found, mapping.judged(self.choices)), "more_groups": more,
-                           "why_not_more": workflow.why_not_more(situation), "can_ask": asking.can_ask(self.sitting.last_result)})
+                           "why_not_more": workflow.why_not_more(situation), "can_ask": asking.can_ask(self.sitting.result_folder())})
         self._cautions = {line["key"]: line["caution"] for group in more for line in group["lines"] if not line["why_not"]}
         if self.controls["more"] not in self._cautions:
             self.controls.set("more", next(iter(self._cautions), None))
         self._more_chosen()
-        if self._answered not in (None, self.sitting.last_result):
+        if self._answered not in (None, self.sitting.result_folder()):
             self._forget_answer()
 
     def enter(self) -> None:
@@ -100,7 +100,7 @@ class Step(Base):
     def _fresh_point(self) -> Any:
         """The question's node without a place. raises UsageError MRD-E849 if no place can be asked about"""
         self._stop_picking()
-        asking.refuse_without_answer(self.sitting.last_result)
+        asking.refuse_without_answer(self.sitting.result_folder())
         self._forget_answer()
         return asking.clear_points(self.choices, self.page.views.nodes("pre"), self.page.views.nodes("post"))
 
@@ -109,9 +109,9 @@ class Step(Base):
         self._ask()
 
     def _ask(self) -> None:
-        found = asking.ask(self.choices, self.sitting.last_result)
+        found = asking.ask(self.choices, self.sitting.result_folder())
         self.page.views.jump_row("pre", tuple(found.peak_lps_mm))
-        self._answered = self.sitting.last_result
+        self._answered = self.sitting.result_folder()
         with self.state as state:
             state.point_lines = list(telling.compared(found))
 

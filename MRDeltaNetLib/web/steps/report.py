@@ -27,7 +27,7 @@ class Step(Base):
             self._shown, self._number = text, self._number + 1
         if not situation.report_written:
             self.state.report_open = False
-        folder = self.sitting.last_result
+        folder = self.sitting.result_folder()
         self.state.update({"report_there": situation.report_written, "report_stale": situation.report_outdated, "result_there": folder is not None,
                            "report_number": self._number,           # the browser asks for the report anew
                            "scene_there": folder is not None and (folder / SCENE).is_file()})

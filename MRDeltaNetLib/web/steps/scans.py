@@ -5,23 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk
-
 from MRDeltaNetLib.case import Timepoint
 from MRDeltaNetLib.errors import MRDeltaNetError, Notice
-from MRDeltaNetLib.io.images import read_image
 from MRDeltaNetLib.io.uploads import Incoming, UploadLimits
 from MRDeltaNetLib.mrml import hierarchy
 from MRDeltaNetLib.mrml.nodes import image_to_node
-from MRDeltaNetLib.mrml.sitting import aligning, outlining
+from MRDeltaNetLib.mrml.sitting import belonging, sample
 from MRDeltaNetLib.mrml.sitting.choices import SCANS
-from MRDeltaNetLib.processes.launching import module_command
 from MRDeltaNetLib.web.controls import number
 from MRDeltaNetLib.web.scans import NAMES, Stored, receive, take
 from MRDeltaNetLib.web.steps.step import Base, remarks
 
 KEY = "scans"
-SAMPLE, SAMPLE_SEED = "sample", 1
 READING = "Checking and reading."
 MAX_SERIES = 40
 """Of an upload as many, the largest ones, can be chosen from."""
@@ -52,9 +47,7 @@ class Step(Base):
 
     def sample(self) -> None:
         """Simulate the sample pair in a child process and load it."""
-        out = self.sitting.fresh_folder(SAMPLE)
-        command = module_command("MRDeltaNetLib.sample", str(out), "--seed", str(SAMPLE_SEED))
-        self.page.follow(SAMPLE, lambda: self.sitting.start_other(SAMPLE, lambda worker: worker.start_command(command), out, self._bring_sample, of_this_pair=False))
+        self.page.follow(sample.STEP, lambda: sample.start(self.sitting, lambda images: [self.choose(role, Timepoint(image)) for role, image in images.items()]))
 
     async def load(self, role: str, incoming: Incoming) -> None:
         """Take over an uploaded scan; of several series a person has to choose one. raises as web.scans.receive and take; UsageError MRD-E843 if a run has begun meanwhile"""
@@ -126,22 +119,12 @@ class Step(Base):
         hierarchy.file_scans(self.page.scene, scans)
 
     def swap(self) -> None:
-        """Exchange the scans; an alignment the other way round is none. raises UsageError MRD-E843 while something runs"""
+        """Exchange the scans. raises UsageError MRD-E843 while something runs"""
         self.sitting.refuse_second_run()
         self.page.let_go()
-        aligning.forget_alignment(self.choices)
-        self.choices.pre_volume, self.choices.post_volume = self.choices.post_volume, self.choices.pre_volume
+        belonging.swap(self.choices)
         self._notices = {"pre": self._notices.get("post", ()), "post": self._notices.get("pre", ())}
         for role in SCANS:
             self.page.strip.reset(role)
         self.page.settled()
 
-    def _bring_sample(self, folder: Path) -> None:
-        """Both scans with the outlines that the simulation knows."""
-        for role in SCANS:
-            self.choose(role, read_image(folder / f"{role}.nrrd", role=role))
-        for role in ("pre", "post", "residual"):
-            mask = sitk.ReadImage(str(folder / f"{role}_mask.nrrd"))
-            outlining.set_mask(self.choices, role, mask)
-            if role == "residual" and not sitk.GetArrayViewFromImage(mask).any():
-                self.choices.complete_response = True     # the truth of the simulation; an empty outline alone states nothing

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from MRDeltaNetLib import workflow
+from MRDeltaNetLib.coding import MRTRG_WORDS
 from MRDeltaNetLib.errors import UsageError
 from MRDeltaNetLib.mrml.sitting import inputs as given
 from MRDeltaNetLib.mrml.sitting import keeping, outlining
@@ -39,7 +40,7 @@ class Step(Base):
                            "cuts": [{"key": key, "title": title} for key, (title, _) in CUTS.items()], "brush_range": BRUSH_MM, "kernel_range": KERNEL_MM,
                            "grey_least": 0.0, "grey_most": 1.0, "grey_step": 0.002, "can_undo": False, "can_redo": False, "is_drawn": {},
                            "residual_drawn": False, "why_not_carry": "", "sizes": [], "outline_notices": [], "outline_errors": [],
-                           "grades": [{"title": telling.NOT_GIVEN, "value": None}, *({"title": str(grade), "value": grade} for grade in range(1, 6))]})
+                           "grades": [{"title": telling.grade(value), "value": value} for value in (None, *MRTRG_WORDS)]})
         for name in ("apply", "clear", "undo", "redo", "carry"):
             page.on_button(name, getattr(self, name))
         page.on_change(self._edit, "outline")
@@ -98,16 +99,17 @@ class Step(Base):
         self.page.refresh_soon()
 
     def carry(self) -> None:
-        """The first outline on the second scan, as a suggestion. What was drawn there before cannot be undone any more: it was nothing.
+        """The first outline on the second scan, as a suggestion that can be undone.
 
         raises  UsageError MRD-E927 where there is nothing to carry or nowhere to lay it; what outlining.carry_over raises
         """
         if (reason := workflow.why_not_carry(self.sitting.situation())):
             raise UsageError("The outline cannot be carried over", code="MRD-E927", fix=reason.rstrip("."))
-        outlining.carry_over(self.choices)
-        self.editing.forget()
         with self.state:
             self.controls.set("outline", "post")
+        self._edit()
+        with self.editing.undoable():
+            outlining.carry_over(self.choices)
         self.page.refresh()
 
     def _edit(self) -> None:
