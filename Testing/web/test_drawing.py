@@ -8,6 +8,7 @@ import SimpleITK as sitk
 
 pytest.importorskip("trame_slicer", reason="needs the packages of the page: pip install 'mrdeltanet[web]'")
 
+from MRDeltaNetLib.workflow import Outline  # noqa: E402
 from Testing.made_up_result import CENTRE_MM, body_with_ball, empty_image, rigid  # noqa: E402
 from Testing.web.inside import Inside  # noqa: E402
 
@@ -108,6 +109,10 @@ def test_the_first_outline_is_carried_over_as_a_suggestion_where_the_alignment_s
     assert millilitres(inside) == before and "post" not in inside.masks(), "a suggestion is nothing that a person drew"
     name = inside.do(lambda page: page.sitting.choices.post_segmentation.GetSegmentation().GetSegment("post_mask").GetName())
     assert "suggestion" in name
+    inside.press("undo")
+    assert inside.do(lambda page: page.sitting.situation().post_outline) is Outline.EMPTY
+    inside.press("redo")
+    assert inside.do(lambda page: page.sitting.situation().post_outline) is Outline.CARRIED and "post" not in inside.masks()
     inside.sets(tool="erase", brush_mm=4)
     inside.click("post", "Axial", CENTRE_MM)
     found = sitk.LabelShapeStatisticsImageFilter()
