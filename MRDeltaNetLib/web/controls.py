@@ -49,6 +49,12 @@ class Controls:
             self._good[name] = value
         return self._good[name]
 
+    def seen(self, names: Iterable[str]) -> None:
+        """Their turn has come, whether anybody has read them or not; names that are none of these are passed."""
+        for name in names:
+            if name in self._checks:
+                self[name]
+
     def put_back(self, names: Iterable[str]) -> None:
         """Show again what was there before instead of what may not be. raises UsageError MRD-E926 if there was such a thing; names that are none of these are passed"""
         wrong = [name for name in names if name in self._checks and not self._checks[name](self._state[name])]

@@ -109,6 +109,10 @@ def test_a_control_that_was_set_to_something_else_reads_as_it_was_before():
     with pytest.raises(page_module.MRDeltaNetError, match="MRD-E926"):
         controls.put_back(["brush", "something that is no control"])
     assert state["brush"] == 20
+    state["brush"] = 25
+    controls.seen(["brush", "something that is no control"])
+    controls.set("brush", 5)
+    assert controls["brush"] == 5, "its turn had come, though nobody had use for it"
 
 
 def test_no_control_takes_what_it_does_not_offer_and_no_choice_changes(inside):
@@ -135,6 +139,14 @@ def test_no_control_takes_what_it_does_not_offer_and_no_choice_changes(inside):
 def test_what_each_control_may_be(inside, name, good, bad):
     may_be = controls_of(inside)[name]
     assert all(may_be(value) for value in good) and not any(may_be(value) for value in bad)
+
+
+def test_what_nobody_had_use_for_does_not_stay_in_the_way(inside):
+    """A slider of a tool that was put down meanwhile."""
+    inside.sets(step="tumour", outline="pre", grey_low=3.0)
+    inside.sets(tool="threshold")
+    assert inside.look("grey_low") != 3.0
+    inside.sets(step="scans")
 
 
 def test_what_is_set_reaches_the_choices(inside):
