@@ -1,4 +1,4 @@
-"""What every test shares: where the real data lie, and a short way for the collector of garbage."""
+"""What every test shares: where the real data lie, and what keeps processes that share a machine from waiting for each other."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from typing import Callable
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure() -> None:
+    """Threads of torch wait asleep, here and in every process that a test starts: by default they spin, and where workers share the cores each spins while
+    the thread that it waits for has none (seen: two processes of two threads on two cores, 35 s instead of 4 s). Before torch loads, which reads it once."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def pytest_collection_finish() -> None:
