@@ -13,6 +13,7 @@ from MRDeltaNetLib.errors import Cancelled, MissingPackage, require
 
 def main() -> None:
     """Entry point of the command `mrdeltanet` and of `python -m MRDeltaNetLib`."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")      # before torch loads: threads that wait spinning take ten times as long where cores are shared
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")     # a folder's name that the console cannot show must not end a finished run
