@@ -357,6 +357,15 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_libraries_are_told_how_to_use_threads_before_they_load_and_a_user_s_own_choice_stays():
+    code = ("import os, sys; sys.argv = ['mrdeltanet', '--help']\nfrom MRDeltaNetLib.__main__ import THREADS, main\nassert 'numpy' not in sys.modules\n"
+            "try: main()\nexcept SystemExit: pass\nprint([os.environ[name] for name in THREADS])")
+    plain = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "OPENBLAS_NUM_THREADS")}
+    for own, told in ({}, ["passive", "1"]), ({"OMP_WAIT_POLICY": "active", "OPENBLAS_NUM_THREADS": "3"}, ["active", "3"]):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=plain | own)
+        assert done.stdout.splitlines()[-1] == str(told), done.stderr
+
+
 def test_info_lists_versions_and_devices_without_the_machine_s_name():
     import platform
     done = call("info")
