@@ -13,7 +13,7 @@ import torch
 
 from MRDeltaNetLib import pipeline
 from MRDeltaNetLib.config import EXPLAIN_METHODS, GateLimits, PreprocessingConfig, RegistrationConfig, RunConfig
-from MRDeltaNetLib.errors import Cancelled, InputError, MissingPackage, Notice, OutOfMemory, UsageError
+from MRDeltaNetLib.errors import Cancelled, EnvironmentProblem, InputError, MissingPackage, Notice, OutOfMemory, UsageError
 from MRDeltaNetLib.imaging import registration
 from MRDeltaNetLib.io import judged_maps
 from MRDeltaNetLib.models.comparison import TokenShares
@@ -528,6 +528,14 @@ def test_a_method_that_cannot_be_asked_stops_a_run_before_anything_is_aligned(pa
     with pytest.raises(MissingPackage) as caught:
         pipeline.run(case_of(pair), RunConfig(explain_methods=("integrated_gradients",)), bundle=demo, progress=lambda done, message: seen.append(message))
     assert caught.value.code == "MRD-E801" and not seen
+
+
+def test_a_device_that_is_not_there_stops_a_run_before_anything_is_aligned(pair, demo, monkeypatch):
+    monkeypatch.setattr(pipeline.prediction, "available_devices", lambda: ("cpu",))
+    monkeypatch.setattr(pipeline.registration, "align", lambda *args, **more: pytest.fail("aligned"))
+    with pytest.raises(EnvironmentProblem) as caught:
+        pipeline.run(case_of(pair), RunConfig(device="mps"), bundle=demo)
+    assert caught.value.code == "MRD-E702"
 
 
 def judged_as(default: str | None):
