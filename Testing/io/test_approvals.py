@@ -66,6 +66,18 @@ def test_an_approval_is_taken_back(folder):
         approvals.require_approval(folder, digest(folder))
 
 
+def test_with_an_approval_goes_what_was_approved_in_the_same_folder_before(folder):
+    """A user who no longer trusts a folder does not trust its earlier contents either."""
+    path = next(each for each in sorted(folder.rglob("*")) if each.is_file())
+    before, content = digest(folder), path.read_bytes()
+    approvals.approve(folder, before)
+    path.write_bytes(content + b" ")
+    assert approvals.withdraw(folder, digest(folder)) == 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="MRD-E371"):
+        approvals.require_approval(folder, before)
+
+
 def test_the_list_names_no_place(folder, settings, tmp_path):
     approvals.approve(folder, digest(folder))
     approvals.approve(folder, digest(folder))

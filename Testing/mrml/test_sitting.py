@@ -16,7 +16,7 @@ from MRDeltaNetLib.io import locking
 from MRDeltaNetLib.io.locking import LOCK
 from MRDeltaNetLib.mrml import alignment, comparing, hierarchy, outlines
 from MRDeltaNetLib.mrml.bootstrap import slicer_module
-from MRDeltaNetLib.mrml.nodes import image_to_node
+from MRDeltaNetLib.mrml.nodes import fill_volume, image_to_node
 from MRDeltaNetLib.mrml.scans import scan_from_node
 from MRDeltaNetLib.mrml.sitting import Choices, aligning, asking, belonging, further, keeping, leaving, mapping, outlining, results
 from MRDeltaNetLib.mrml.sitting.folder import Session, sweep
@@ -124,6 +124,21 @@ def test_the_shown_map_lies_on_its_scan_and_its_largest_place_is_told(case):
         assert image[image.TransformPhysicalPointToIndex(own)] == values.max()
     choices.shown_map = None
     assert mapping.shown_map(choices) == {} and mapping.strongest_place(choices) is None and len(mapping.map_ids(choices)) >= 3
+
+
+def test_a_map_that_is_not_there_is_not_shown_and_of_one_with_a_sign_the_largest_place_is_that_by_size(case):
+    sitting, _ = case
+    choices = sitting.choices
+    choices.shown_map = "occlusion_post"
+    assert mapping.chosen_map(choices) is None and mapping.shown_map(choices) == {} and mapping.strongest_place(choices) is None
+    choices.shown_map = "attention_pre"
+    node = results.maps(choices)["attention_pre"]
+    values = sitk.GetArrayFromImage(scan_from_node(node)) * 0
+    values[5, 10, 20], values[7, 30, 40] = 0.5, -1.0
+    signed = sitk.GetImageFromArray(values)
+    signed.CopyInformation(scan_from_node(node))
+    fill_volume(node, signed)
+    assert mapping.strongest_place(choices) == pytest.approx(signed.TransformIndexToPhysicalPoint((40, 30, 7)), abs=1e-3)
 
 
 def test_a_place_is_asked_about_only_where_the_run_left_an_answer(case, tmp_path):

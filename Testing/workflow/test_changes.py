@@ -114,8 +114,8 @@ def test_a_transform_needs_the_points_of_the_scan():
 
 
 def test_an_image_is_its_voxels_their_type_and_their_place():
-    digests = {image_digest(image(value, origin=origin, kind=kind)) for value in (0, 1) for origin in ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0)) for kind in (np.uint8, np.float32)}
-    assert len(digests) == 8 and image_digest(image(1)) == image_digest(image(1))
+    digests = {image_digest(image(value, origin=origin, kind=kind)) for value in (0, 1) for origin in ((0.0, 0.0, 0.0), (1.0, 0.0, 0.0)) for kind in (np.uint8, np.int8, np.float32)}
+    assert len(digests) == 12 and image_digest(image(1)) == image_digest(image(1))
 
 
 @pytest.mark.parametrize("moved_mm, same", [(1e-9, True), (0.01, False)])
