@@ -24,7 +24,18 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What the tests import and are, some millions of objects, lives as long as the process: no later collection has to walk it.
+    _forget_what_stays()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """After a file of tests, too: what it imported stays."""
+    if nextitem is None or nextitem.path != item.path:
+        _forget_what_stays()
+
+
+def _forget_what_stays() -> None:
+    """What tests are and import, some millions of objects, lives as long as the process: no later collection has to walk it.
 
     The stand-in Slicer collects after every test, statsmodels at every correction for several tests: some 0.3 s each time.
     """
