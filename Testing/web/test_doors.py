@@ -14,6 +14,7 @@ import zipfile
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from Testing.web.conftest import REPOSITORY, STEPS, Server, press, section, step, until
