@@ -71,6 +71,8 @@ def test_erasing_takes_away_what_painting_added_and_redo_brings_it_back(inside):
 
 
 def test_a_thresholds_grey_values_begin_at_half_of_the_largest_stay_as_they_were_left_and_inside_the_scans(inside):
+    scan = body_with_ball(empty_image("straight"), CENTRE_MM, 16)
+    inside.load(pre=scan - float(sitk.GetArrayViewFromImage(scan).min()))          # 0 to 1, where a tool never used stands, are grey values of this scan
     low, high = inside.do(lambda page: page.sitting.choices.pre_volume.GetImageData().GetScalarRange())
     inside.sets(tool="threshold")
     assert (inside.look("grey_low"), inside.look("grey_high")) == ((low + high) / 2, high) and (inside.look("grey_least"), inside.look("grey_most")) == (low, high)

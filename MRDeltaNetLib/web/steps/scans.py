@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from MRDeltaNetLib.case import Timepoint
-from MRDeltaNetLib.errors import MRDeltaNetError, Notice
+from MRDeltaNetLib.errors import Notice
 from MRDeltaNetLib.io.uploads import Incoming, UploadLimits
 from MRDeltaNetLib.mrml import hierarchy
 from MRDeltaNetLib.mrml.nodes import image_to_node
@@ -88,7 +88,7 @@ class Step(Base):
             state.update({"series": [], "uploading": READING})
         try:
             await self._take(role, stored, min(number, len(stored.series) - 1))
-        except MRDeltaNetError:
+        except Exception:
             if stored.folder.exists():                   # another series may do
                 self._ask(role, stored)
             raise
