@@ -185,7 +185,6 @@ def _board_node(pre: Any, post: Any, board: sitk.Image) -> Any:
     display = node.GetDisplayNode()
     display.AutoWindowLevelOff()
     display.SetWindowLevelMinMax(0, GREY_LEVELS)
-    display.SetInterpolate(False)                         # the border between two squares is a step
     keep_out_of_files(node, display)
     return node
 

@@ -85,7 +85,7 @@ def _light_table(known: Mapping[str, Any]) -> str:
     if not known.get("parts"):
         return (f"<p><strong>{_NOT_KNOWN}:</strong> {sentence('; '.join(map(str, known.get('reasons', ()))) or 'the run did not look')} "
                 "Not known is not green.</p>")
-    rows = "".join(f'<tr><th scope="row">{text(_PARTS.get(part["name"], part["name"]))}</th><td>{text(str(part["light"]).capitalize())}</td>'
+    rows = "".join(f'<tr><th scope="row">{text(_PARTS.get(part["name"], part["name"]))}</th><td class="word">{text(str(part["light"]).capitalize())}</td>'
                    f'<td>{text("; ".join(part["reasons"]) or "within the training range")}</td></tr>' for part in known["parts"])
     return (f"<p>Compared with the {int(known['training_cases'])} cases that the model was trained on. Green does not say that the number is "
             "right, only that nothing measured here sets the case apart.</p>"

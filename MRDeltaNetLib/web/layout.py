@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Iterable
 
+from MRDeltaNetLib.colours import OUTLINES
 from MRDeltaNetLib.errors import require
 from MRDeltaNetLib.web.views import FEATURE, INSTALL
 from MRDeltaNetLib.workflow import telling
@@ -17,7 +18,8 @@ MODULE = {"serve": {"mrdeltanet": str(STATIC)}, "scripts": ["mrdeltanet/page.js"
 
 TEXTS = {"demo": telling.DEMO_MODEL, "demo_number": telling.DEMO_NUMBER, "out_of_date": telling.OUT_OF_DATE, "refused": telling.REFUSED, "mind": telling.MIND,
          "scans": telling.SCANS, "outlines": telling.OUTLINES, "complete_response": telling.COMPLETE_RESPONSE, "residual_is_drawn": telling.RESIDUAL_IS_DRAWN,
-         "mrtrg": telling.MRTRG, "no_point": NO_POINT}
+         "mrtrg": telling.MRTRG, "no_point": NO_POINT,
+         "outline_colours": {role: "rgb({}, {}, {})".format(*OUTLINES[f"{role}_mask"].rgb) for role in telling.OUTLINES}}
 """Texts that every door shares, by the names that templates use."""
 
 FAVICON = ("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Ccircle cx='6' cy='8' r='5' fill='%236aa5dd'/%3E"

@@ -51,9 +51,10 @@ class Page:
         self.scene = self.slicer_app.scene
         register_classes(self.scene)
         self.headers = Headers()
-        self.sitting = Sitting(Choices(), Door(self.headers.header_of, door.translate, door.model_folder, door.packages, door.job, door.python), base=base)
+        self.sitting = Sitting(Choices(legend=False), Door(self.headers.header_of, door.translate, door.model_folder, door.packages, door.job, door.python), base=base)
         self.sitting.bundle()
         self._keeping, self._writing, self._closed, self._kept = asyncio.Lock(), threading.Lock(), False, None
+        self._entered: Any = None                        # the step that was entered last
         self._tasks, self._looking, self._going, self._stopping = set(), None, "", False
         self.controls = Controls(self.state)
         self.controls.add("step", scans.KEY, one_of(module.KEY for module in MODULES))
@@ -175,6 +176,9 @@ class Page:
         return given.scan(self.sitting.look(), role).image
 
     def _step_changed(self) -> None:
+        if self._entered is not self.step:               # a refusal of another step is out of place here
+            self._entered = self.step
+            self.state.error = None
         if not self.sitting.running:
             with self.state as state:
                 state.message = ""
@@ -241,6 +245,7 @@ class Page:
 
     def _take_up(self) -> None:
         keeping.take_up(self.sitting, self.case, self.scene, NAMES, self.headers.note)
+        self.sitting.choices.legend = False              # the page has a scale of its own
         self._kept = keeping.collected(self.sitting).state()
         for step in self.steps.values():
             step.taken_up()

@@ -17,6 +17,7 @@ from MRDeltaNetLib.io.results import SCENE
 from MRDeltaNetLib.io.uploads import CHUNK_BYTES, Incoming
 from MRDeltaNetLib.mrml.sitting import diagnostics
 from MRDeltaNetLib.web.guard import REPORT_POLICY
+from MRDeltaNetLib.web.steps.scans import READING
 
 SESSION = {"sessionURL": "ws://USE_HOST/ws"}
 """Answers trame's browser part, which first asks a launcher for its session; it fills in the host."""
@@ -109,7 +110,7 @@ async def _uploaded(request: Any, page: Any) -> None:
                     with page.state as state:
                         state.uploading = f"Receiving, {100 * share:.0f} %."
         with page.state as state:
-            state.uploading = "Checking and reading."
+            state.uploading = READING
         await page.steps["scans"].load(request.match_info["role"], incoming)
     finally:
         incoming.close()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from MRDeltaNetLib.case import Timepoint
+from MRDeltaNetLib.errors import InputError
+from MRDeltaNetLib.io.dicom import SeriesFacts, first_file, list_series
 from MRDeltaNetLib.io.gate.headers import is_dicom
 from MRDeltaNetLib.io.images import read_image
 from MRDeltaNetLib.io.uploads import Incoming
 from MRDeltaNetLib.workflow.telling import SCANS as NAMES
 
-__all__ = ["NAMES", "Headers", "receive"]
+__all__ = ["NAMES", "Headers", "Stored", "receive", "take"]
 
 
 class Headers:
@@ -35,26 +38,69 @@ class Headers:
         return self._paths.pop(volume.GetID(), None)
 
 
-async def receive(incoming: Incoming, folder: Path, role: str) -> tuple[Timepoint, Path | None]:
-    """Check, store and read an upload, none of it on the event loop; of its files one DICOM file stays, beside the folder.
+@dataclass(frozen=True)
+class Stored:
+    """What came in with an upload, on disk until it is read.
 
-    folder   of Sitting.fresh_folder
-    role     "pre" or "post"
-    returns  the scan, and the DICOM file or None
-    raises   what io.uploads.store and io.images.read_image raise
+    folder  of Sitting.fresh_folder
+    path    a file, or the folder of the DICOM files
+    series  the DICOM series among them, largest first; empty for other formats
     """
-    return await asyncio.to_thread(_received, incoming, folder, role)
+
+    folder: Path
+    path: Path
+    series: tuple[SeriesFacts, ...] = ()
+
+    def remove(self) -> None:
+        """Take it from the disk."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _received(incoming: Incoming, folder: Path, role: str) -> tuple[Timepoint, Path | None]:
+async def receive(incoming: Incoming, folder: Path) -> Stored:
+    """Check and store an upload, off the event loop.
+
+    folder  of Sitting.fresh_folder
+    raises  what io.uploads.store raises; nothing stays then
+    """
+    return await asyncio.to_thread(_stored, incoming, folder)
+
+
+async def take(stored: Stored, role: str, number: int | None = None) -> tuple[Timepoint, Path | None]:
+    """Read what came in, off the event loop; of its files one DICOM file stays, beside the folder.
+
+    role     "pre" or "post"
+    number   of the series that is meant, from 0; None: the only one
+    returns  the scan, and the DICOM file or None
+    raises   what io.images.read_image raises; the files are gone then, unless a series was chosen
+    """
+    return await asyncio.to_thread(_taken, stored, role, None if number is None else stored.series[number].uid)
+
+
+def _stored(incoming: Incoming, folder: Path) -> Stored:
     try:
         path = incoming.store(folder)
-        scan = read_image(path, role=role)
-        first = path if path.is_file() else min(each for each in path.rglob("*") if each.is_file())
-        if not is_dicom(first):
-            return scan, None
-        header = folder.with_suffix(".dcm")
-        shutil.copyfile(first, header)
-        return scan, header
-    finally:
+        return Stored(folder, path, _series_of(path))
+    except Exception:
         shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _series_of(path: Path) -> tuple[SeriesFacts, ...]:
+    try:
+        return tuple(list_series(path)) if path.is_dir() or is_dicom(path) else ()
+    except InputError:                                   # is told with the scan's name when it is read
+        return ()
+
+
+def _taken(stored: Stored, role: str, series: str | None) -> tuple[Timepoint, Path | None]:
+    try:
+        scan, header = read_image(stored.path, series=series, role=role), None
+        if stored.series:
+            header = stored.folder.with_suffix(".dcm")
+            shutil.copyfile(first_file(stored.path, series), header)
+    except Exception:
+        if series is None:
+            stored.remove()
+        raise
+    stored.remove()
+    return scan, header

@@ -28,6 +28,7 @@ class Strip:
                 self._controls.add(name, MIDDLE, number(0, 1))
             page.on_change(lambda role=role: self._set(role), *_names(role))
         page.on_button("fit", self._fit)
+        page.on_button("own_window", lambda: [self.reset(role) for role in SCANS])
         page.on_button("closer", lambda: self._zoom(CLOSER))
         page.on_button("wider", lambda: self._zoom(1 / CLOSER))
 
@@ -72,7 +73,7 @@ def window(low: float, high: float, brightness: float, contrast: float) -> tuple
     brightness, contrast  0 to 1, MIDDLE for the scan's own
     """
     width = (high - low) * 2 ** ((MIDDLE - contrast) * CONTRAST_STEPS)
-    middle = (low + high) / 2 - (brightness - MIDDLE) * 2 * (high - low)
+    middle = (low + high) / 2 - (brightness - MIDDLE) * (high - low)
     return middle - width / 2, middle + width / 2
 
 

@@ -54,6 +54,8 @@ class Views:
             for plane in PLANES]) for number, role in enumerate(ROLES)]
         self._layout.register_layout(LAYOUT, views.Layout(views.LayoutDirection.Vertical, rows))
         self._layout.set_layout(LAYOUT)
+        for place in self.places():                      # VTK's own keys: "e" and "q" end the process, "3" makes the picture stereo
+            self.view(*place).interactor().RemoveObservers("CharEvent")
         for place in self.places():
             factory.get_factory_view(tag(*place)).view_adapter.max_pixel_count = MOST_PIXELS
         self._seen = {plane: tuple(self.node(role, plane) for role in ROLES) for plane in PLANES}

@@ -33,7 +33,7 @@ RESIDUAL_IS_DRAWN = _("Residual tumour is outlined: clear that outline first")
 MRTRG = _("mrTRG, the reader's opinion")
 NOT_GIVEN = _("Not given")
 
-REFUSED, MIND = _("Refused"), _("Mind")
+REFUSED, MIND = _("Refused"), _("Please note")
 OUT_OF_DATE = _("Out of date: something was changed since. Run again.")
 DEMO_MODEL = _("DEMO WEIGHTS: trained on simulated pelvises only. On a patient this number means nothing.")
 DEMO_NUMBER = _("DEMO WEIGHTS: on a patient this number means nothing.")

@@ -87,6 +87,13 @@ def save(ds: Dataset, path: Path, syntax: str = ExplicitVRLittleEndian) -> Path:
     return path
 
 
+def other_object(path: Path, sop_class: str) -> None:
+    """A file of another series that shows no slice: a report, a segmentation, ..."""
+    ds = slice_dataset(ramp()[0], 0, series="1.2.826.0.1.3680043.10.99.2")
+    ds.SOPClassUID = sop_class
+    save(ds, path)
+
+
 def write_series(folder: Path, voxels: np.ndarray | None = None, edit: Edit | None = None, *, names: list[str] | None = None,
                  syntax: str = ExplicitVRLittleEndian, **place: Any) -> Path:
     """Write one slice a file; edit(dataset, index) may change each before it is written. Returns the folder."""

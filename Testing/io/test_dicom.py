@@ -12,7 +12,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, Exp
 from MRDeltaNetLib.config import GateLimits
 from MRDeltaNetLib.errors import InputError
 from MRDeltaNetLib.io.dicom import list_series, read_series
-from Testing.io.dicom_files import (ENHANCED_MR, OTHER_NAME, enhanced, pydicom_file, ramp, save, set_pixels, slice_dataset,
+from Testing.io.dicom_files import (ENHANCED_MR, OTHER_NAME, enhanced, other_object, pydicom_file, ramp, save, set_pixels, slice_dataset,
                                     write_series)
 
 SERIES_A, SERIES_B = "1.2.826.0.1.3680043.10.99.1", "1.2.826.0.1.3680043.10.99.2"
@@ -152,12 +152,6 @@ def test_b51_missing_slices_are_counted(tmp_path):
 
 
 # ---- B50: what lies beside the slices
-
-def other_object(path, sop_class):
-    ds = slice_dataset(ramp()[0], 0, series=SERIES_B)
-    ds.SOPClassUID = sop_class
-    save(ds, path)
-
 
 def test_b50_everything_that_is_no_slice_is_skipped_and_counted(tmp_path):
     folder = write_series(tmp_path)

@@ -136,9 +136,11 @@ def press(tab, name: str) -> None:
 
 
 def sample(tab) -> None:
-    """Load the sample pair."""
+    """Load the sample pair, in the place of what there is."""
     step(tab, "Scans")
     press(tab, "Load a sample pair")
+    if (sure := tab.get_by_role("button", name="Load it all the same")).count():
+        sure.click()
     tab.wait_for_selector("section[aria-label=Scans] li:has-text('After:')")
     idle(tab)
 

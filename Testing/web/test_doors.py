@@ -120,15 +120,29 @@ def test_a_series_of_a_real_pelvis_comes_in_as_dicom_and_its_words_stay_outside(
     assert len([path for path in server.session.rglob("*.dcm")]) == 1, "of the series one file is kept, for its header"
 
 
-def test_two_series_in_one_upload_are_refused_with_what_to_do(server, open_page, tmp_path):
-    from Testing.io.dicom_files import write_series
+def test_of_two_series_in_one_upload_one_is_chosen_and_only_its_header_stays(server, open_page, tmp_path):
+    """Beside them a file that sorts before all others and is no image."""
+    import pydicom
+    from Testing.io.dicom_files import other_object, write_series
     files = []
-    for number in (1, 2):
-        folder = write_series(tmp_path / str(number), edit=lambda dataset, *_: setattr(dataset, "SeriesInstanceUID", f"1.2.3.{number}"))
-        files += sorted(path for path in (folder or tmp_path / str(number)).rglob("*") if path.is_file())
+    for number, slices in ((1, 20), (2, 24)):
+        write_series(tmp_path / str(number), np.random.default_rng(number).integers(300, 900, (slices, 150, 200)).astype(np.int16),
+                     edit=lambda dataset, *_: setattr(dataset, "SeriesInstanceUID", f"1.2.3.{number}"))
+        files += sorted(path for path in (tmp_path / str(number)).rglob("*") if path.is_file())
+    other_object(tmp_path / "report", "1.2.840.10008.5.1.4.1.1.88.22")
+    files.insert(0, tmp_path / "report")
     tab = open_page(server.address)
     upload(tab, "pre", *({"name": f"{place}.dcm", "mimeType": "application/dicom", "buffer": path.read_bytes()} for place, path in enumerate(files)))
-    assert "series" in refused(tab)
+    tab.get_by_text("2 series came in. Which is the scan before treatment?").wait_for()
+    assert [line.split(",")[0].strip() for line in section(tab, "Scans").locator(".question label").all_inner_texts()] == ["24 slices", "20 slices"]
+    assert "1.2.3" not in tab.content()
+    tab.get_by_label("20 slices").check()
+    press(tab, "Take this series")
+    line = section(tab, "Scans").locator("li", has_text="Before:")
+    line.wait_for()
+    assert "200 x 150 x 20" in line.inner_text() and not tab.locator(".question").count()
+    kept = list(server.session.rglob("*.dcm"))
+    assert [str(pydicom.dcmread(path).SeriesInstanceUID) for path in kept] == ["1.2.3.1"]
 
 
 def test_a_hostile_zip_is_refused_and_the_page_goes_on(server, open_page):

@@ -14,7 +14,6 @@ pytest.importorskip("trame_slicer", reason="needs the packages of the page: pip 
 
 from MRDeltaNetLib.errors import EnvironmentProblem, Notice  # noqa: E402
 from MRDeltaNetLib.mrml.sitting import asking, outlining  # noqa: E402
-from MRDeltaNetLib.mrml.sitting import inputs as given  # noqa: E402
 from MRDeltaNetLib.mrml.worker import Finished  # noqa: E402
 from MRDeltaNetLib.web import page as page_module  # noqa: E402
 from MRDeltaNetLib.web.views import MOST_PIXELS  # noqa: E402
@@ -37,7 +36,7 @@ def inside(tmp_path_factory):
 
 def again(inside) -> None:
     """The page as it was: fresh scans in it."""
-    inside.load(**{role: body_with_ball(empty_image("straight"), CENTRE_MM + (8, 18, -6), 16) for role in ("pre", "post")})
+    inside.load(**{role: body_with_ball(empty_image("straight"), CENTRE_MM + (8, 18, -6), size) for role, size in (("pre", 16), ("post", 12))})
     inside.align(rigid())
     draw(inside, "pre")
     inside.sets(step="scans", error=None)
@@ -46,11 +45,6 @@ def again(inside) -> None:
 def draw(inside, role: str, radius_mm: float = 16) -> None:
     """A ball in an outline."""
     inside.do(lambda page: (outlining.set_mask(page.sitting.choices, role, ball(empty_image("straight"), CENTRE_MM + (8, 18, -6), radius_mm)), page.refresh()))
-
-
-def drawn(inside, role: str) -> np.ndarray:
-    mask = inside.do(lambda page: given.outlined(page.sitting.look()).masks[role])
-    return sitk.GetArrayFromImage(mask)
 
 
 def choices_of(inside) -> dict:
@@ -83,6 +77,10 @@ def test_a_tool_on_one_outline_leaves_the_one_inside_or_around_it_alone(inside, 
     again(inside)
 
 
+def test_slicers_legend_is_not_drawn_over_the_pictures_because_the_page_has_a_scale(inside):
+    assert inside.do(lambda page: page.sitting.choices.legend) is False
+
+
 # What a browser may say
 
 def test_a_number_is_a_number_in_its_range_and_one_of_several_is_of_the_same_type():
@@ -105,7 +103,7 @@ def test_a_control_that_was_set_to_something_else_reads_as_it_was_before():
 
 def test_no_control_takes_what_it_does_not_offer_and_no_choice_changes(inside):
     before = choices_of(inside)
-    for step in ("scans", "align", "tumour", "predict", "explain", "report"):
+    for step in ("scans", "tumour"):                     # controls of another step are there too, and do nothing
         inside.sets(step=step)
         for name, may_be in controls_of(inside).items():
             was = inside.look(name)
@@ -140,7 +138,7 @@ def test_a_button_that_is_not_offered_does_no_harm(tmp_path, scans, monkeypatch)
         monkeypatch.setattr(inside.page.sitting, "start_other", lambda *_, **__: None)
         for step in ("scans", "align", "tumour", "predict", "explain", "report"):
             inside.sets(step=step)
-            for name in ("fit", "closer", "wider", "align", "apply", "clear", "undo", "redo", "carry", "predict", "make_maps", "pick", "ask_here", "report", "cancel", "sample", "swap"):
+            for name in ("fit", "closer", "wider", "align", "apply", "clear", "undo", "redo", "carry", "predict", "make_maps", "pick", "ask_here", "report", "cancel", "sample", "swap", "own_window", "take_series", "leave_series"):
                 inside.press(name, "more", than={"is": "wanted"})
                 assert inside.error() != "MRD-E923", (step, name)
     finally:
@@ -213,9 +211,9 @@ def test_scans_are_not_exchanged_under_a_run(inside, started):
 def test_an_outline_that_was_just_drawn_is_not_carried_over(inside):
     """The button may be pressed before the page has said that it is no longer offered."""
     draw(inside, "post", 9)
-    before = drawn(inside, "post")
+    before = sitk.GetArrayFromImage(inside.masks()["post"])
     inside.press("carry")
-    assert inside.error() == "MRD-E927" and (drawn(inside, "post") == before).all()
+    assert inside.error() == "MRD-E927" and (sitk.GetArrayFromImage(inside.masks()["post"]) == before).all()
     again(inside)
 
 
@@ -270,10 +268,10 @@ def test_a_scan_in_the_place_of_another_takes_all_that_was_made_of_that_one_away
     inside.load(pre=body_with_ball(empty_image("oblique"), CENTRE_MM, 16))
     inside.until(lambda _page: not header.exists())
     assert inside.look("can_undo") is False and inside.look("tool") == "look" and inside.look("aligned") is False
-    assert list(inside.do(lambda page: given.outlined(page.sitting.look()).masks)) == ["post"]
+    assert list(inside.masks()) == ["post"]
     assert inside.do(lambda page: page.headers.header_of(page.sitting.choices.pre_volume)) is None
     inside.press("undo")
-    assert inside.error() is None and list(inside.do(lambda page: given.outlined(page.sitting.look()).masks)) == ["post"]
+    assert inside.error() is None and list(inside.masks()) == ["post"]
     again(inside)
 
 
@@ -359,6 +357,39 @@ def test_a_view_is_no_larger_than_a_screen_whatever_a_browser_says(inside):
         return large, view.render_window().GetSize()
     large, size = inside.do(resized)
     assert large <= MOST_PIXELS and tuple(size) == (400, 300)
+
+
+# What is not there
+
+def test_without_torch_everything_but_predicting_is_offered(tmp_path):
+    inside = Inside(tmp_path, packages=lambda: {"missing_packages": ("torch",)})
+    try:
+        again(inside)
+        views = inside.look("views")
+        assert views["predict"]["why_not"] == "Install torch first; all else works without." and not views["predict"]["can_run"]
+        assert views["align"]["can_run"] and views["report"]["can_run"]
+    finally:
+        inside.close()
+
+
+def test_a_case_folder_that_cannot_be_written_any_more_is_told_and_the_page_goes_on(tmp_path, monkeypatch):
+    case = tmp_path / "case"
+    case.mkdir()
+    inside = Inside(tmp_path / "base", case=case)
+    monkeypatch.setattr(type(inside.page.server), "running", property(lambda _server: True))
+    try:
+        case.rmdir()
+        case.write_text("a file stands where the folder was")
+        inside.load(pre=empty_image("straight") + 1)
+        inside.until(lambda page: page.state.error)
+        assert inside.error() == "MRD-E812" and inside.look("has_pre") is True
+        case.unlink()
+        case.mkdir()
+        inside.sets(grade=2)
+        inside.until(lambda page: (case / "case.json").is_file() and not page._tasks)
+        assert '"mrtrg": 2' in (case / "case.json").read_text()
+    finally:
+        inside.close()
 
 
 # The end

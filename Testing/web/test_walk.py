@@ -99,6 +99,10 @@ def test_the_report_is_shown_without_scripts(walked):
     assert tab.locator("iframe").get_attribute("sandbox") == ""
     press(tab, "Close the report")
     tab.wait_for_selector("iframe", state="detached")
+    press(tab, "Show the report")
+    tab.wait_for_selector("iframe")
+    tab.keyboard.press("Escape")
+    tab.wait_for_selector("iframe", state="detached")
 
 
 def test_the_scene_opens_in_slicers_library(walked, tmp_path):
@@ -236,7 +240,8 @@ def test_brightness_begins_at_the_scans_own_window_and_changes_one_row_alone(wal
     sliders.nth(0).fill("0.8")
     until(tab, lambda: level(tab, 0) > before + 10)
     assert abs(level(tab, 3) - other) < 1
-    sliders.nth(0).fill("0.5")
+    press(tab, "Brightness and contrast as the scans suggest")
+    until(tab, lambda: sliders.nth(0).input_value() == "0.5")
     until(tab, lambda: abs(level(tab, 0) - before) < 1)
 
 
@@ -419,6 +424,44 @@ def test_every_control_has_a_name_and_every_text_its_contrast(walked, title):
     assert tab.evaluate(NAMELESS) == [] and tab.evaluate(CONTRAST) == []
     ids = tab.evaluate("() => [...document.querySelectorAll('[id]')].map(each => each.id)")
     assert len(ids) == len(set(ids))
+
+
+def test_letters_do_nothing_in_a_view_and_pictures_say_what_they_show(walked):
+    """VTK's own keys would end the process ("e", "q") or make the picture stereo ("3")."""
+    tab, _ = walked
+    step(tab, "Align")
+    assert tab.locator(".views img").evaluate_all("each => each.map(one => one.alt)") == [f"{when} treatment, {plane}" for when in ("Before", "After") for plane in PLANES]
+    tab.locator(".views img").first.click()
+    for key in "3eq":
+        tab.keyboard.press(key)
+    tab.locator("input.slice").nth(0).focus()
+    changes(tab, lambda: slices(tab)[0], lambda: tab.keyboard.press("ArrowRight"))
+    assert not tab.locator(".gone").is_visible()
+
+
+def test_the_sample_pair_does_not_take_the_place_of_what_there_is_unasked(walked):
+    tab, _ = walked
+    step(tab, "Scans")
+    press(tab, "Load a sample pair")
+    press(tab, "Keep what is there")
+    assert tab.locator(".running").is_hidden() and not tab.get_by_role("button", name="Keep what is there").count()
+    step(tab, "Tumour")
+    assert volume(tab) > 0
+
+
+def test_magnified_twofold_everything_is_reached_by_scrolling(walked):
+    """1280 x 800 at 200 % (WCAG 2.2, 1.4.4)."""
+    tab, _ = walked
+    tab.set_viewport_size({"width": 640, "height": 400})
+    try:
+        step(tab, "Align")
+        for place in (tab.locator(".strip input").nth(3), tab.locator("input.slice").nth(5), tab.get_by_role("button", name="Align again")):
+            place.scroll_into_view_if_needed()
+            box = place.bounding_box()
+            assert 0 <= box["x"] and box["x"] + box["width"] <= 640 and 0 <= box["y"] and box["y"] + box["height"] <= 400
+        assert tab.locator(".views img").first.bounding_box()["height"] > 150
+    finally:
+        tab.set_viewport_size({"width": 1280, "height": 800})
 
 
 def test_every_control_is_reached_with_the_tab_key_and_shows_its_focus(walked):

@@ -33,10 +33,14 @@ class SeriesFacts:
     rows: int | None = None
     columns: int | None = None
 
+    def kind(self) -> str:
+        """What it is in a few words, without its UID."""
+        kind = " ".join(part for part in (self.modality or "unknown modality", self.sequence) if part)
+        return f"{self.slices} slice{'' if self.slices == 1 else 's'}, {kind}"
+
     def text(self) -> str:
         """The series in a few words."""
-        kind = " ".join(part for part in (self.modality or "unknown modality", self.sequence) if part)
-        return f"{self.slices} slice{'' if self.slices == 1 else 's'}, {kind}: {self.uid}"
+        return f"{self.kind()}: {self.uid}"
 
 
 def list_series(folder: Path | str, *, limits: GateLimits = GateLimits()) -> list[SeriesFacts]:
@@ -45,6 +49,15 @@ def list_series(folder: Path | str, *, limits: GateLimits = GateLimits()) -> lis
     raises  InputError MRD-E202 if it cannot be opened, MRD-E203 with too many files
     """
     return _series_of(_images(read_headers(Path(folder), limits)))
+
+
+def first_file(place: Path | str, series: str | None = None, *, limits: GateLimits = GateLimits()) -> Path:
+    """One file of a series: the first by its path, whatever else lies beside it.
+
+    series  SeriesInstanceUID as in SeriesFacts; None: the only one
+    raises  as choose_series
+    """
+    return min(file.path for file in choose_series(read_headers(Path(place), limits), series)[0])
 
 
 def read_headers(place: Path, limits: GateLimits) -> list[DicomFile]:

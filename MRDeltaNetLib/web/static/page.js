@@ -14,3 +14,17 @@ window.trame.utils.mrdeltanet = {
   },
 };
 document.documentElement.lang = "en";
+
+// The pictures take no keys (their sliders do), and say what they show.
+new MutationObserver(() => {
+  for (const area of document.querySelectorAll(".views .remote-controlled-area[tabindex='0']")) {
+    const picture = area.querySelector("img"), label = area.parentElement.querySelector(".label");
+    if (!picture || !label) continue;
+    area.tabIndex = -1;
+    picture.alt = label.textContent;
+  }
+}).observe(document.documentElement, { childList: true, subtree: true });
+
+document.addEventListener("keydown", event => {
+  if (event.key === "Escape") document.querySelector(".reader header button")?.click();
+});
