@@ -10,9 +10,16 @@ from typing import Any, Callable
 
 from MRDeltaNetLib.errors import Cancelled, MissingPackage, require
 
+THREADS = {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1"}
+"""How libraries use threads, unless the user's environment says otherwise; they read it once, when they load. By default torch's threads spin while they
+wait for each other, which takes ten times as long as soon as other programs use the same cores, and NumPy starts threads for matrices so small that an
+evaluation takes half as long again."""
+
 
 def main() -> None:
     """Entry point of the command `mrdeltanet` and of `python -m MRDeltaNetLib`."""
+    for name, value in THREADS.items():
+        os.environ.setdefault(name, value)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")     # a folder's name that the console cannot show must not end a finished run

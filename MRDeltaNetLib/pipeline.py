@@ -54,8 +54,10 @@ def run(case: Case, config: RunConfig, *, bundle: Bundle | None = None, transfor
     """
     more, missing = _more_methods(config, bundle)
     story = Story([*notices, *missing], progress)
+    if "predict" in config.steps and predict is None:
+        prediction.choose_device(config.device)              # what cannot be done is refused before minutes go into the alignment
     network = network_of(bundle, config) if more and bundle is not None else None
-    require_methods(more, network)                           # before minutes go into the alignment
+    require_methods(more, network)
     case, alignment, found = _aligned_and_measured(case, config, transform, story)
     result = Result(measures=found, response=response_scales.classes(found), features=_features(case, story), mrtrg=case.mrtrg,
                     registration=_registration_facts(alignment, case, left_out), transform=alignment.transform,

@@ -32,6 +32,16 @@ def finished(scans, tmp_path_factory):
     return call(*run_arguments(scans, out)), out
 
 
+@pytest.fixture(scope="module")
+def again(scans, tmp_path_factory):
+    """The same run by a job file, in a process that is told to use one thread and to tell its progress as JSON."""
+    folder = tmp_path_factory.mktemp("again")
+    job = {name: scans[name] for name in ("pre", "post", "pre_mask", "post_mask", "residual_mask")} | {"out": "result", "device": "cpu", "progress": "json"}
+    (folder / "job.json").write_text(json.dumps(job))
+    one = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")}
+    return call("run", folder / "job.json", env=os.environ | one), folder / "result"
+
+
 def call(*arguments: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, **options)
 
@@ -118,29 +128,19 @@ def test_the_manifest_names_every_file_with_its_digest(finished):
     assert manifest["versions"]["torch"] and manifest["seed"] == 0 and manifest["config"]["registration"]["method"] == "rigid"
 
 
-def test_the_same_input_gives_the_same_bytes(finished, scans, tmp_path):
-    """result.json, maps, masks, common grid and transform, in another process that is told to use one thread."""
-    again = tmp_path / "again"
-    one = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")}
-    assert call(*run_arguments(scans, again), env=os.environ | one).returncode == 0
+def test_the_same_input_gives_the_same_bytes_by_options_and_by_a_job_file(finished, again):
+    """result.json, maps, masks, common grid and transform, in another process with another number of threads."""
+    assert again[0].returncode == 0, again[0].stderr
     for path in sorted(finished[1].iterdir()):
         if path.name not in ("manifest.json", "scene.mrb"):
-            assert path.read_bytes() == (again / path.name).read_bytes(), path.name
+            assert path.read_bytes() == (again[1] / path.name).read_bytes(), path.name
 
 
-def test_json_progress_is_one_object_a_line_and_ends_with_finished(scans, tmp_path):
-    done = call(*run_arguments(scans, tmp_path / "out")[:-2], "--progress", "json")
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+def test_json_progress_is_one_object_a_line_and_ends_with_finished(again):
+    lines = [json.loads(line) for line in again[0].stdout.splitlines()]
     assert all(set(line) == {"done", "message"} for line in lines[:-1]) and lines[-1]["finished"]["predicted_class"] in ("pCR", "non-pCR")
     numbers = [line["done"] for line in lines[:-1]]
     assert numbers == sorted(numbers) and numbers[-1] == 1.0
-
-
-def test_a_job_file_gives_what_the_options_give(finished, scans, tmp_path):
-    job = {name: scans[name] for name in ("pre", "post", "pre_mask", "post_mask", "residual_mask")} | {"out": str(tmp_path / "out"), "device": "cpu", "progress": "none"}
-    (tmp_path / "job.json").write_text(json.dumps(job))
-    assert call("run", tmp_path / "job.json").returncode == 0
-    assert (tmp_path / "out" / "result.json").read_bytes() == (finished[1] / "result.json").read_bytes()
 
 
 def test_a_job_file_runs_without_a_command_line_library(scans, tmp_path):
@@ -157,8 +157,8 @@ def test_step_by_step_equals_all_at_once(finished, scans, tmp_path):
     """Align first, accept the transform, then go on: panel and page work so."""
     first = {name: scans[name] for name in ("pre", "post", "pre_mask", "post_mask", "residual_mask")}
     (tmp_path / "1.json").write_text(json.dumps(first | {"out": "aligned", "steps": ["align", "masks"], "progress": "none"}))
-    (tmp_path / "2.json").write_text(json.dumps(first | {"out": "done", "steps": ["masks", "predict", "explain", "report"], "progress": "none",
-                                                         "transform": "aligned/registration.tfm", "device": "cpu"}))
+    (tmp_path / "2.json").write_text(json.dumps(first | {"out": "done", "steps": ["masks", "predict"], "progress": "none", "transform": "aligned/registration.tfm",
+                                                         "device": "cpu"}))
     assert call("run", tmp_path / "1.json").returncode == 0
     done = call("run", tmp_path / "2.json")
     assert done.returncode == 0 and "MRD-W610" not in done.stdout, done.stderr
@@ -213,7 +213,9 @@ def test_check_refuses_what_run_refuses_for_lack_of_a_mask(scans, tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="file names as on POSIX")
 def test_a_folder_whose_name_a_console_cannot_show_ends_a_run_in_order(scans, tmp_path):
     out = tmp_path / "ä 日本 🙂 'q' $(x)\nnew"
-    done = call(*run_arguments(scans, out), env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    job = {"pre": scans["pre"], "post": scans["post"], "pre_mask": scans["pre_mask"], "out": str(out), "registration": "none", "steps": ["align", "masks", "report"]}
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    done = call("run", tmp_path / "job.json", env=os.environ | {"PYTHONIOENCODING": "ascii"})
     assert done.returncode == 0 and "\\xe4" in done.stdout, done.stderr
     assert (out / "manifest.json").exists()
 
@@ -355,6 +357,15 @@ def test_help_imports_nothing_heavy():
     code = "import sys; sys.argv=['mrdeltanet','--help']\nfrom MRDeltaNetLib.__main__ import main\ntry: main()\nexcept SystemExit: pass\nprint(sorted({'torch','monai','SimpleITK','numpy','slicer','pydicom'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_libraries_are_told_how_to_use_threads_before_they_load_and_a_user_s_own_choice_stays():
+    code = ("import os, sys; sys.argv = ['mrdeltanet', '--help']\nfrom MRDeltaNetLib.__main__ import THREADS, main\nassert 'numpy' not in sys.modules\n"
+            "try: main()\nexcept SystemExit: pass\nprint([os.environ[name] for name in THREADS])")
+    plain = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "OPENBLAS_NUM_THREADS")}
+    for own, told in ({}, ["passive", "1"]), ({"OMP_WAIT_POLICY": "active", "OPENBLAS_NUM_THREADS": "3"}, ["active", "3"]):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=plain | own)
+        assert done.stdout.splitlines()[-1] == str(told), done.stderr
 
 
 def test_info_lists_versions_and_devices_without_the_machine_s_name():

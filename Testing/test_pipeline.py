@@ -12,8 +12,8 @@ import SimpleITK as sitk
 import torch
 
 from MRDeltaNetLib import pipeline
-from MRDeltaNetLib.config import EXPLAIN_METHODS, STEPS, GateLimits, PreprocessingConfig, RegistrationConfig, RunConfig
-from MRDeltaNetLib.errors import Cancelled, InputError, MissingPackage, Notice, OutOfMemory, UsageError
+from MRDeltaNetLib.config import EXPLAIN_METHODS, GateLimits, PreprocessingConfig, RegistrationConfig, RunConfig
+from MRDeltaNetLib.errors import Cancelled, EnvironmentProblem, InputError, MissingPackage, Notice, OutOfMemory, UsageError
 from MRDeltaNetLib.imaging import registration
 from MRDeltaNetLib.io import judged_maps
 from MRDeltaNetLib.models.comparison import TokenShares
@@ -26,6 +26,9 @@ OWN = {"sequences": ["T2"], "bias_corrections_allowed": ["off", "fast"]}
 BUNDLE = SimpleNamespace(own=OWN, preprocessing=PreprocessingConfig(spacing_mm=(2.0, 2.0, 5.0), crop_mm=(64.0, 64.0, 60.0)), reference=None,
                          public_facts=lambda: {"name": "stand-in", "is_demo": True})
 
+AFTER = ("masks", "predict", "explain")
+"""What follows on an alignment that is handed in: tests of these steps wait for no other."""
+
 
 @pytest.fixture(scope="module")
 def pair():
@@ -35,6 +38,11 @@ def pair():
 @pytest.fixture(scope="module")
 def result(pair):
     return pipeline.run(case_of(pair), RunConfig(), bundle=BUNDLE, predict=stand_in)
+
+
+@pytest.fixture(scope="module")
+def accepted(pair):
+    return pipeline.run(case_of(pair), RunConfig(steps=AFTER), bundle=BUNDLE, predict=stand_in, transform=pair.transform_pre_to_post)
 
 
 def stand_in(prepared, bundle, config) -> Prediction:
@@ -193,10 +201,10 @@ def test_with_a_carried_bed_the_number_comes_without_a_class(pair):
     """Such a bed is too large and can turn the answer round: no class may rest on it."""
     case = case_of(pair)
     carried = replace(case, timepoints=(case.pre, replace(case.post, mask=None, residual=None, mask_source=None)))
-    found = pipeline.run(carried, RunConfig(), bundle=BUNDLE, predict=stand_in)
+    found = pipeline.run(carried, RunConfig(steps=AFTER), bundle=BUNDLE, predict=stand_in, transform=pair.transform_pre_to_post)
     assert found.p_pcr is not None and found.predicted_class is None
     assert "MRD-W712" in {notice.code for notice in found.warnings}
-    drawn = pipeline.run(case, RunConfig(), bundle=BUNDLE, predict=stand_in)
+    drawn = pipeline.run(case, RunConfig(steps=AFTER), bundle=BUNDLE, predict=stand_in, transform=pair.transform_pre_to_post)
     assert drawn.predicted_class in ("pCR", "non-pCR") and "MRD-W712" not in {notice.code for notice in drawn.warnings}
 
 
@@ -255,21 +263,21 @@ def test_a_deformable_alignment_never_reaches_the_network(pair):
     assert np.abs(common[0] - common[1]).max() > 0
 
 
-def test_a_bias_correction_that_the_model_does_not_allow_is_refused_and_another_is_done_and_warned_about(pair, result):
+def test_a_bias_correction_that_the_model_does_not_allow_is_refused_and_another_is_done_and_warned_about(pair, accepted):
     with pytest.raises(UsageError) as caught:
-        pipeline.run(case_of(pair), RunConfig(bias_correction="full"), bundle=BUNDLE, predict=stand_in)
+        pipeline.run(case_of(pair), RunConfig(steps=AFTER, bias_correction="full"), bundle=BUNDLE, predict=stand_in, transform=pair.transform_pre_to_post)
     assert caught.value.code == "MRD-E710"
-    found = pipeline.run(case_of(pair), RunConfig(bias_correction="fast"), bundle=BUNDLE, predict=stand_in)
+    found = pipeline.run(case_of(pair), RunConfig(steps=AFTER, bias_correction="fast"), bundle=BUNDLE, predict=stand_in, transform=pair.transform_pre_to_post)
     assert "MRD-W710" in {notice.code for notice in found.warnings}
     (used,) = [step["parameters"]["preprocessing"] for step in found.history if step["step"] == "predict"]
     assert used["bias_correction"] == "fast" and used["spacing_mm"] == BUNDLE.preprocessing.spacing_mm
-    assert found.p_pcr != result.p_pcr
+    assert found.p_pcr != accepted.p_pcr
 
 
 def test_a_scan_that_is_not_t2_is_warned_about(pair):
     case = case_of(pair)
     case = replace(case, timepoints=(replace(case.pre, facts=replace(case.pre.facts, sequence="T1")), case.post))
-    found = pipeline.run(case, RunConfig(), bundle=BUNDLE, predict=stand_in)
+    found = pipeline.run(case, RunConfig(steps=AFTER), bundle=BUNDLE, predict=stand_in, transform=pair.transform_pre_to_post)
     assert "MRD-W711" in {notice.code for notice in found.warnings}
 
 
@@ -293,7 +301,7 @@ def test_running_out_of_memory_is_named_with_its_step(pair):
         raise MemoryError
 
     with pytest.raises(OutOfMemory) as caught:
-        pipeline.run(case_of(pair), RunConfig(), bundle=BUNDLE, predict=hungry)
+        pipeline.run(case_of(pair), RunConfig(steps=AFTER), bundle=BUNDLE, predict=hungry, transform=pair.transform_pre_to_post)
     assert caught.value.exit_status == 5 and "predict" in caught.value.what
 
 
@@ -320,7 +328,7 @@ def test_the_outlines_given_to_the_network_are_the_case_s_own_moved_ones(pair):
         answers = {name: 0.3 + 0.1 * k for k, name in enumerate(prepared.outlines)}
         return replace(stand_in(prepared, bundle, config), p_pcr=0.45, predicted_class="non-pCR", outline_p_pcr=answers)
 
-    found = pipeline.run(case_of(pair), RunConfig(), bundle=BUNDLE, predict=by_outline)
+    found = pipeline.run(case_of(pair), RunConfig(steps=AFTER), bundle=BUNDLE, predict=by_outline, transform=pair.transform_pre_to_post)
     assert set(seen) | set(found.spread["outlines_left_out"]) == set(uncertainty.NAMES) and len(seen) >= 5
     assert found.p_pcr_low == 0.3 and found.p_pcr_high == max(found.spread["outline_p_pcr"].values()) > 0.5
     assert "MRD-W713" in {notice.code for notice in found.warnings}
@@ -336,27 +344,27 @@ def test_another_step_reaches_the_outlines_the_range_s_meaning_and_the_history(p
         seen.update(prepared.outlines)
         return replace(stand_in(prepared, bundle, config), outline_p_pcr=dict.fromkeys(prepared.outlines, 0.5))
 
-    found = pipeline.run(case_of(pair), RunConfig(outline_step_mm=1.5), bundle=BUNDLE, predict=by_outline)
+    found = pipeline.run(case_of(pair), RunConfig(steps=AFTER, outline_step_mm=1.5), bundle=BUNDLE, predict=by_outline, transform=pair.transform_pre_to_post)
     assert set(seen) | set(found.spread["outlines_left_out"]) == set(uncertainty.names(1.5)) and "by 1.5 mm" in found.spread["meaning"]
     (used,) = [step["parameters"] for step in found.history if step["step"] == "predict"]
     assert used["outline_step_mm"] == 1.5 and used["outlines"] == uncertainty.names(1.5) and "members" not in used
 
 
-def test_the_first_member_alone_is_said_in_warning_facts_range_and_history(pair, result):
+def test_the_first_member_alone_is_said_in_warning_facts_range_and_history(pair):
     ensemble = SimpleNamespace(**{**vars(BUNDLE), "members": 3})
-    found = pipeline.run(case_of(pair), RunConfig(members="first"), bundle=ensemble, predict=stand_in)
+    found = pipeline.run(case_of(pair), RunConfig(steps=AFTER, members="first"), bundle=ensemble, predict=stand_in, transform=pair.transform_pre_to_post)
     (notice,) = [notice for notice in found.warnings if notice.code == "MRD-W718"]
     assert "first of the model's 3 members" in notice.text and found.model["members_used"] == 1 and "first member alone" in found.spread["meaning"]
     assert found.spread["members"] == 1 and found.spread["member_p_pcr"] == []
     assert [step["parameters"]["members"] for step in found.history if step["step"] == "predict"] == ["first"]
 
 
-def test_the_first_of_one_is_that_one(pair, result):
+def test_the_first_of_one_is_that_one(pair, accepted):
     """A single network has no other members: same result, no warning."""
     single = SimpleNamespace(**{**vars(BUNDLE), "members": 1})
-    found = pipeline.run(case_of(pair), RunConfig(members="first"), bundle=single, predict=stand_in)
-    assert (found.p_pcr, found.warnings, found.model, found.spread) == (result.p_pcr, result.warnings, result.model, result.spread)
-    assert [{**step, "seconds": 0} for step in found.history] == [{**step, "seconds": 0} for step in result.history]
+    found = pipeline.run(case_of(pair), RunConfig(steps=AFTER, members="first"), bundle=single, predict=stand_in, transform=pair.transform_pre_to_post)
+    assert (found.p_pcr, found.warnings, found.model, found.spread) == (accepted.p_pcr, accepted.warnings, accepted.model, accepted.spread)
+    assert [{**step, "seconds": 0} for step in found.history] == [{**step, "seconds": 0} for step in accepted.history]
 
 
 def test_the_first_member_s_answer_is_that_member_s_own(monkeypatch):
@@ -384,7 +392,7 @@ def counted_shares(asked: list):
     return TokenShares(6, rows)
 
 
-@pytest.mark.parametrize("steps, made", [(STEPS, True), (("align", "masks", "predict"), False)])
+@pytest.mark.parametrize("steps, made", [(AFTER, True), (("masks", "predict"), False)])
 def test_where_a_place_looks_is_computed_by_the_step_explain_alone(pair, steps, made):
     asked = []
 
@@ -392,7 +400,7 @@ def test_where_a_place_looks_is_computed_by_the_step_explain_alone(pair, steps, 
         found = stand_in(prepared, bundle, config)
         return replace(found, shares=counted_shares(asked), map_facts={**found.map_facts, "comparison_kind": "position"})
 
-    found = pipeline.run(case_of(pair), RunConfig(steps=steps), bundle=BUNDLE, predict=with_shares)
+    found = pipeline.run(case_of(pair), RunConfig(steps=steps), bundle=BUNDLE, predict=with_shares, transform=pair.transform_pre_to_post)
     assert bool(asked) is made and (found.correspondence is not None) is made and found.no_correspondence is None
     if made:
         looks = found.correspondence
@@ -420,7 +428,7 @@ def test_without_a_class_nothing_is_said_about_a_class(pair):
 
     case = case_of(pair)
     carried = replace(case, timepoints=(case.pre, replace(case.post, mask=None, residual=None, mask_source=None)))
-    codes = {notice.code for notice in pipeline.run(carried, RunConfig(), bundle=BUNDLE, predict=crossing).warnings}
+    codes = {notice.code for notice in pipeline.run(carried, RunConfig(steps=AFTER), bundle=BUNDLE, predict=crossing, transform=pair.transform_pre_to_post).warnings}
     assert "MRD-W712" in codes and "MRD-W713" not in codes
 
 
@@ -437,12 +445,13 @@ def test_a_prepared_case_s_own_facts_judge_the_case_as_ordinary_and_another_make
         return one
 
     bundle = SimpleNamespace(**{**vars(BUNDLE), "reference": known})
-    found = pipeline.run(case_of(pair), RunConfig(), bundle=bundle, predict=embedded)
+    found = pipeline.run(case_of(pair), RunConfig(steps=AFTER), bundle=bundle, predict=embedded, transform=pair.transform_pre_to_post)
     assert found.familiarity["light"] == "green" and found.familiarity["training_cases"] == 40
     intensity = found.familiarity["parts"][1]
     assert intensity["name"] == "intensity" and intensity["distance"] < 1          # the very curve that the reference is centred on
     wider = replace(known, header=replace(known.header, numbers={"post": {"spacing_z_mm": (1.0, 2.0)}}))
-    odd = pipeline.run(case_of(pair), RunConfig(), bundle=SimpleNamespace(**{**vars(BUNDLE), "reference": wider}), predict=embedded)
+    odd = pipeline.run(case_of(pair), RunConfig(steps=AFTER), bundle=SimpleNamespace(**{**vars(BUNDLE), "reference": wider}), predict=embedded,
+                       transform=pair.transform_pre_to_post)
     assert odd.familiarity["light"] == "amber" and "MRD-W714" in {notice.code for notice in odd.warnings}
 
 
@@ -486,21 +495,25 @@ def demo():
 
 
 def test_a_run_makes_the_maps_that_it_is_asked_for_and_they_are_those_that_explain_adds_later(pair, demo, tmp_path):
+    """Asked of the demo model as if transformer relevance had won its tests, which takes a fraction of what the real winner takes."""
     from MRDeltaNetLib.explainer import explain_result
+    from MRDeltaNetLib.io.bundle import read_bundle
     from MRDeltaNetLib.io.results import write_results
     from Testing.io.test_results import MANIFEST_FACTS
-    told, steps = [], ("masks", "predict", "explain")
-    asked = pipeline.run(case_of(pair), RunConfig(steps=steps, explain_methods=("change", "gradcam", "null")), bundle=demo, transform=pair.transform_pre_to_post,
+    from Testing.test_explainer import judged_bundle
+    judged, told = judged_bundle(demo, tmp_path, default="relevance", passed=["relevance"], failed=["null"]), []
+    bundle = read_bundle(judged)
+    asked = pipeline.run(case_of(pair), RunConfig(steps=AFTER, explain_methods=("change", "gradcam", "null")), bundle=bundle, transform=pair.transform_pre_to_post,
                          progress=lambda done, message: told.append(done))
-    plain = pipeline.run(case_of(pair), RunConfig(steps=steps), bundle=demo, transform=pair.transform_pre_to_post)
+    plain = pipeline.run(case_of(pair), RunConfig(steps=AFTER), bundle=bundle, transform=pair.transform_pre_to_post)
     names = {"gradcam_pre", "gradcam_post", "null_pre", "null_post"}
     assert set(asked.images) - set(plain.images) == names == set(asked.map_facts) - set(plain.map_facts) and told == sorted(told)
-    won = judged_maps.default(demo.own)
+    won = judged_maps.default(bundle.own)
     made = [[key for key in EXPLAIN_METHODS if key in wanted] for wanted in (("gradcam", "null", won), (won,))]
     assert [one.history[-1]["parameters"].get("methods", []) for one in (asked, plain)] == made
     write_results(asked, tmp_path / "asked", manifest=MANIFEST_FACTS)
     write_results(plain, tmp_path / "plain", manifest=MANIFEST_FACTS)
-    explain_result(tmp_path / "plain", ["gradcam", "null"])
+    explain_result(tmp_path / "plain", ["gradcam", "null"], model=judged)
     for name in names:
         at_once, later = (sitk.ReadImage(str(tmp_path / folder / f"{name}.nrrd")) for folder in ("asked", "plain"))
         assert np.abs(corners_mm(at_once) - corners_mm(later)).max() < 1e-9                      # a header's last digit may differ
@@ -515,6 +528,14 @@ def test_a_method_that_cannot_be_asked_stops_a_run_before_anything_is_aligned(pa
     with pytest.raises(MissingPackage) as caught:
         pipeline.run(case_of(pair), RunConfig(explain_methods=("integrated_gradients",)), bundle=demo, progress=lambda done, message: seen.append(message))
     assert caught.value.code == "MRD-E801" and not seen
+
+
+def test_a_device_that_is_not_there_stops_a_run_before_anything_is_aligned(pair, demo, monkeypatch):
+    monkeypatch.setattr(pipeline.prediction, "available_devices", lambda: ("cpu",))
+    monkeypatch.setattr(pipeline.registration, "align", lambda *args, **more: pytest.fail("aligned"))
+    with pytest.raises(EnvironmentProblem) as caught:
+        pipeline.run(case_of(pair), RunConfig(device="mps"), bundle=demo)
+    assert caught.value.code == "MRD-E702"
 
 
 def judged_as(default: str | None):

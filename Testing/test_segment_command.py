@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from MRDeltaNetLib.io import approvals
+from MRDeltaNetLib.io.nnunet_model import digest
 from MRDeltaNetLib.mrml.worker import Finished, Progressed, Stopped, Worker
 from Testing.mrml.test_worker import gone
 from Testing.nnunet_standin import DRAW, THRESHOLD, model_folder, python_that
@@ -39,9 +41,11 @@ def call(tmp_path):
 
 
 @pytest.fixture
-def model(tmp_path, call):
+def model(tmp_path, monkeypatch):
+    """A model that somebody has approved: in the settings of `call`, without a process of its own for it."""
     folder = model_folder(tmp_path / "model", own={"order": "LPS", "role": "pre"})
-    assert call("approve", folder, "--yes").returncode == 0
+    monkeypatch.setenv("MRDELTANET_SETTINGS", str(tmp_path / "settings"))
+    approvals.approve(folder, digest(folder))
     return folder
 
 

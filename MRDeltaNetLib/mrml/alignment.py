@@ -69,6 +69,7 @@ def in_own_space(node: Any, shown: Any) -> Any:
     slicer_module().vtkMRMLTransformNode.GetTransformBetweenNodes(None, node.GetParentTransformNode(), inwards)
     found = shown.NewInstance()
     if shown.IsA("vtkPoints"):
+        found.SetDataType(shown.GetDataType())
         inwards.TransformPoints(shown, found)
         return found
     found.DeepCopy(shown)

@@ -34,12 +34,13 @@ class Controls:
     def add(self, name: str, value: Any, may_be: Check) -> None:
         """A control, what it shows at first, and what it may be; may_be never raises."""
         self._checks[name] = may_be
-        self.set(name, value)
+        self._good[name] = self._state[name] = value
 
     def set(self, name: str, value: Any) -> None:
-        """Show another value: the page's own doing."""
-        self._good[name] = value
-        self._state[name] = value
+        """Show another value: the page's own doing. What the browser has just set and nobody has read yet stays, because its turn comes."""
+        now = self._state[name]
+        if now == self._good[name] or not self._checks[name](now):
+            self._good[name] = self._state[name] = value
 
     def __getitem__(self, name: str) -> Any:
         """The value as it was set, the one before while it is none that may be."""
@@ -47,6 +48,12 @@ class Controls:
         if self._checks[name](value):
             self._good[name] = value
         return self._good[name]
+
+    def seen(self, names: Iterable[str]) -> None:
+        """Their turn has come, whether anybody has read them or not; names that are none of these are passed."""
+        for name in names:
+            if name in self._checks:
+                self[name]
 
     def put_back(self, names: Iterable[str]) -> None:
         """Show again what was there before instead of what may not be. raises UsageError MRD-E926 if there was such a thing; names that are none of these are passed"""

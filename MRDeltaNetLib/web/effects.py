@@ -10,23 +10,46 @@ from typing import Any
 
 from trame_slicer.segmentation import (ModificationMode, SegmentationEffectErase, SegmentationEffectIslands, SegmentationEffectNoTool, SegmentationEffectPaint,
                                        SegmentationEffectScissors, SegmentationEffectSmoothing, SegmentationEffectThreshold, SegmentationOverwriteMode)
+from trame_slicer.segmentation.segmentation_paint_pipeline import SegmentationPaintPipeline2D
 from trame_slicer.segmentation.segmentation_threshold_pipeline import SegmentationThresholdPipeline2D
+from trame_slicer.utils import vtk_image_to_np
 
 from MRDeltaNetLib.mrml.alignment import in_own_space
+from MRDeltaNetLib.mrml.strokes import brushed
 
 
-class Paint(SegmentationEffectPaint):
+class Stroke(SegmentationPaintPipeline2D):
+    """A stroke in one view. trame-slicer's own rounds it to whole voxels, and gives a disc half a slice: on voxels that lie aslant to the view it has gaps."""
+
+    def OnPaintInteractionStopped(self) -> None:  # noqa: N802 the name is trame-slicer's
+        """The hand has let go."""
+        try:
+            self._effect.brush(self.widget._paint_coordinates_world, self._view.get_view_node())
+        finally:
+            self.widget.clear()
+
+
+class _Brush:
+    """What painting and rubbing out have in common."""
+
+    def _create_pipeline(self, view_node: Any, _parameter: Any) -> Stroke | None:
+        return Stroke() if view_node.IsA("vtkMRMLSliceNode") else None
+
+    def brush(self, path: Any, view_node: Any) -> None:
+        """Go over the voxels where the hand was seen. path: vtkPoints, world RAS, mm"""
+        given = self._get_paint_parameters()
+        found = brushed(self.modifier.volume_node, path, given.brush_diameter / 2, None if given.use_sphere_brush else view_node)
+        labelmap = self.modifier.create_modifier_labelmap()
+        vtk_image_to_np(labelmap)[:] = found
+        self.modifier.apply_labelmap(labelmap)
+
+
+class Paint(_Brush, SegmentationEffectPaint):
     """Adds where the hand was seen."""
 
-    def paint_glyph_at_world_coordinates(self, polydata: Any, paint_coordinates_world: Any) -> None:
-        super().paint_glyph_at_world_coordinates(polydata, in_own_space(self.modifier.volume_node, paint_coordinates_world))
 
-
-class Erase(SegmentationEffectErase):
+class Erase(_Brush, SegmentationEffectErase):
     """Takes away where the hand was seen."""
-
-    def paint_glyph_at_world_coordinates(self, polydata: Any, paint_coordinates_world: Any) -> None:
-        super().paint_glyph_at_world_coordinates(polydata, in_own_space(self.modifier.volume_node, paint_coordinates_world))
 
 
 class Scissors(SegmentationEffectScissors):

@@ -90,6 +90,7 @@ class Page:
     def _changed(self, action: Callable[[], Any], names: tuple[str, ...]) -> None:
         self.guarded(self.controls.put_back, names)
         self.guarded(action)
+        self.controls.seen(names)
 
     def _pressed(self, action: Callable[[], Any]) -> None:
         with self.state as state:

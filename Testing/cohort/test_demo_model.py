@@ -25,15 +25,15 @@ SMALL = {'threads = 2': 'threads = 1', 'folds = 3': 'folds = 2'}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The whole command on 26 quick scans, one epoch, with hasty alignment."""
+    """The whole command on 18 quick scans, one epoch, with hasty alignment."""
     place = tmp_path_factory.mktemp("demo")
     text = resource(DEMO_STUDY).read_text(encoding="utf-8")
     for old, new in SMALL.items():
         assert old in text
         text = text.replace(old, new)
     text = re.sub(r"(?m)^epochs = \d+", "epochs = 1", text) + "\n[registration]\nsamples_per_level = [1000, 2000, 2000]\niterations = 20\n"
-    (place / "small.toml").write_text(re.sub(r"(?m)^inner_fraction.*$", "inner_fraction = 0.2\nmin_events = 6", text), encoding="utf-8")
-    arguments = ["--out", str(place / "shipped"), "--work", str(place / "work"), "--cases", "26", "--external", "0.3", "--coarse", "--study", str(place / "small.toml")]
+    (place / "small.toml").write_text(re.sub(r"(?m)^inner_fraction.*$", "inner_fraction = 0.2\nmin_events = 4", text), encoding="utf-8")
+    arguments = ["--out", str(place / "shipped"), "--work", str(place / "work"), "--cases", "18", "--external", "0.3", "--coarse", "--study", str(place / "small.toml")]
     assert demo_model.main(arguments) == 0
     return place, arguments
 

@@ -96,6 +96,19 @@ def test_every_training_case_is_scored_by_the_network_that_never_saw_it(done):
         assert float(row["logit"]) == pytest.approx(own[k, held[int(row["fold"])]], abs=1e-4)
 
 
+def test_a_training_has_the_threads_that_its_study_asks_for_and_leaves_the_caller_s_as_they_were(tmp_path):
+    import torch
+    before, seen = torch.get_num_threads(), []
+
+    def stop(done: float, message: str) -> None:
+        seen.append(torch.get_num_threads())
+        raise Cancelled()
+
+    with pytest.raises(Cancelled):
+        trained(tmp_path / "out", threads=before + 1, progress=stop)
+    assert seen == [before + 1] and torch.get_num_threads() == before
+
+
 def test_the_range_is_that_of_several_networks_and_empty_for_one():
     row = cohort().rows[0]
     two, one = (scores_table.scored(row, np.array(logits), sigmoid) for logits in ([-1.0, 2.0], [0.5]))

@@ -2,6 +2,7 @@
 
 A page's blocks marked ```bash are run in their order; blocks marked ```json file=NAME are written to NAME first.
 `make` targets are checked to exist (`make -n`), because `make test` is what runs this test.
+Pages that begin with the same commands begin at one run of them: what it left behind is kept for the others.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -35,23 +38,67 @@ def files(page: Path) -> dict[str, str]:
     return {name: body for _, name, body in BLOCK.findall(page.read_text(encoding="utf-8")) if name}
 
 
+def leaves_nothing(command: str) -> bool:
+    """Whether a command only changes the shell, or serves nobody's folder."""
+    return shlex.split(command)[0] in LONG | {"export"} or command == "mrdeltanet serve"
+
+
+Beginning = tuple[tuple[str, ...], tuple[tuple[str, str], ...]]
+
+
+def beginnings(page: Path) -> list[Beginning]:
+    """For each command of a page that leaves something behind: all that decides what lies there after it, the commands so far and the files they name."""
+    lasting = [" ".join(command.split()) for command in commands(page) if not leaves_nothing(command)]
+    return [(tuple(lasting[:count]), tuple(sorted((name, body) for name, body in files(page).items() if any(name in command for command in lasting[:count]))))
+            for count in range(1, len(lasting) + 1)]
+
+
+SHARED = {beginning for beginning, pages in Counter(one for page in PAGES for one in beginnings(page)).items() if pages > 1}
+
+
+@pytest.fixture(scope="session")
+def kept() -> dict[Beginning, Path]:
+    """Where what the same first commands left behind on another page is kept."""
+    return {}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=lambda page: str(page.relative_to(REPOSITORY)))
-def test_every_command_on_the_page_works(page, tmp_path):
+def test_every_command_on_the_page_works(page, kept, tmp_path_factory):
+    folder, so_far, at = tmp_path_factory.mktemp("page"), iter(beginnings(page)), None
     for name, content in files(page).items():
-        (tmp_path / name).write_text(content, encoding="utf-8")
-    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        (folder / name).write_text(content, encoding="utf-8")
     for command in commands(page):
-        first = shlex.split(command)[0]
-        if first == "make":
-            done = subprocess.run(["make", "-n", *shlex.split(command)[1:]], cwd=REPOSITORY, capture_output=True, text=True)
-        elif first in LONG:
+        if leaves_nothing(command):
+            before = sorted(folder.rglob("*"))
+            works(command, folder)
+            assert sorted(folder.rglob("*")) == before, f"{command} left something behind"
             continue
-        elif command.startswith("mrdeltanet serve"):
-            done = served(command, tmp_path, environment)
-        else:
-            done = subprocess.run(command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+        beginning = next(so_far)
+        if beginning in kept:
+            at = kept[beginning]
+            continue
+        if at is not None:
+            shutil.copytree(at, folder, dirs_exist_ok=True)
+            at = None
+        works(command, folder)
+        if beginning in SHARED:
+            kept[beginning] = Path(shutil.copytree(folder, tmp_path_factory.mktemp("kept"), dirs_exist_ok=True, ignore=shutil.ignore_patterns(*files(page))))
+
+
+def works(command: str, folder: Path) -> None:
+    """Run a command in a folder."""
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    first = shlex.split(command)[0]
+    if first in LONG - {"make"}:
+        return
+    if first == "make":
+        done = subprocess.run(["make", "-n", *shlex.split(command)[1:]], cwd=REPOSITORY, capture_output=True, text=True)
+    elif command.startswith("mrdeltanet serve"):
+        done = served(command, folder, environment)
+    else:
+        done = subprocess.run(command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
 
 
 def served(command: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess:

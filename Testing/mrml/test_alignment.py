@@ -9,7 +9,7 @@ import SimpleITK as sitk
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed, so MRML cannot be tested")
 
 from MRDeltaNetLib.errors import InputError  # noqa: E402
-from MRDeltaNetLib.mrml.alignment import find_alignment, follow, followers, remove_alignment, show_alignment, transform_from_node  # noqa: E402
+from MRDeltaNetLib.mrml.alignment import find_alignment, follow, followers, in_own_space, remove_alignment, show_alignment, transform_from_node  # noqa: E402
 from MRDeltaNetLib.mrml.nodes import LPS_TO_RAS, image_from_node, image_to_node, linear_matrix, matrix_to_vtk, transform_to_node  # noqa: E402
 from MRDeltaNetLib.mrml.outlines import tumour_segmentation  # noqa: E402
 from Testing.made_up_result import CENTRE_MM, GRIDS, rigid  # noqa: E402
@@ -28,6 +28,25 @@ def test_what_is_read_back_maps_pre_to_post_as_what_was_shown(pair, transform):
     for offset in ((0, 0, 0), (50, -40, 30), (-60, 20, -45)):
         point = (CENTRE_MM + offset).tolist()
         np.testing.assert_allclose(found.TransformPoint(point), transform.TransformPoint(point), atol=1e-9)
+
+
+@pytest.mark.parametrize("transform", [rigid(), scaled(), bend()], ids=["rigid", "affine", "bending"])
+def test_what_is_seen_on_the_moved_scan_is_found_in_its_own_space(pair, transform):
+    """Against the transform itself; points and a surface, which both stay as they were."""
+    from vtkmodules.vtkCommonCore import vtkPoints
+    from vtkmodules.vtkCommonDataModel import vtkPolyData
+    scene, pre, post = pair
+    show_alignment(scene, transform, pre, post)
+    seen, surface = vtkPoints(), vtkPolyData()
+    places = [CENTRE_MM + offset for offset in ((0, 0, 0), (30, -25, 18), (-28, 20, -22))]
+    for left, posterior, superior in places:
+        seen.InsertNextPoint(-left, -posterior, superior)
+    surface.SetPoints(seen)
+    for found in (in_own_space(post, seen), in_own_space(post, surface).GetPoints()):
+        own = np.array([found.GetPoint(number) for number in range(3)]) * (-1, -1, 1)
+        np.testing.assert_allclose(own, [transform.TransformPoint(place.tolist()) for place in places], atol=0.05)
+    np.testing.assert_allclose(np.array(seen.GetPoint(1)) * (-1, -1, 1), places[1], atol=1e-4)
+    assert in_own_space(pre, seen).GetPoint(1) == seen.GetPoint(1)
 
 
 @pytest.mark.parametrize("kind", sorted(GRIDS))

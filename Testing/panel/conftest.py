@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -56,16 +57,23 @@ def scans(application, panel, simulated) -> tuple[Any, Any]:
     return pre, post
 
 
-@pytest.fixture
-def finished(tmp_path) -> Any:
-    """(made-up result, its folder as a run leaves it): alignment, maps, numbers, report."""
+@pytest.fixture(scope="session")
+def made_up(tmp_path_factory) -> Any:
+    """(made-up result, its folder as a run leaves it), of which every test gets a copy: drawing the report's pictures takes longer than most tests."""
     from MRDeltaNetLib.io.results import write_results
     from MRDeltaNetLib.report.html import write_report
     from Testing.made_up_result import complete_result
-    result, folder = complete_result(), tmp_path / "finished"
+    result, folder = complete_result(), tmp_path_factory.mktemp("made-up") / "finished"
     result = replace(result, map_facts={name: {**facts, "unit": "a share of one"} for name, facts in result.map_facts.items()})
     write_results(result, folder, manifest={}, also=lambda unfinished: [write_report(result, unfinished / "report.html").name])
     return result, folder
+
+
+@pytest.fixture
+def finished(made_up, tmp_path) -> Any:
+    """(made-up result, its folder as a run leaves it): alignment, maps, numbers, report."""
+    result, folder = made_up
+    return result, Path(shutil.copytree(folder, tmp_path / "finished"))
 
 
 @pytest.fixture

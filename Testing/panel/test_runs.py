@@ -304,7 +304,7 @@ def test_a_further_map_is_made_in_a_child_shown_at_once_and_stands_in_the_report
 
 def test_a_further_map_that_is_cancelled_leaves_what_was_there_and_what_was_done(application, panel, predicted, wait):
     ask_for(panel, "offered")
-    wait(lambda: "occlusion" in panel.ui.runLabel.text.casefold() and panel.ui.progressBar.value > 0)
+    wait(lambda: "gradients" in panel.ui.runLabel.text.casefold() and panel.ui.progressBar.value > 0)      # after Grad-CAM, long before occlusion
     panel.ui.cancelButton.click()
     wait(lambda: not panel.logic.running)
     there = {name.rsplit("_", 1)[0] for name in panel.logic.maps(predicted)}

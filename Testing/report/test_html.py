@@ -30,6 +30,11 @@ def whole() -> str:
     return page(complete_result())
 
 
+def without_pictures(**changes) -> Result:
+    """For tests of words alone: drawing takes most of the time."""
+    return dataclasses.replace(complete_result(), images={}, **changes)
+
+
 def test_the_page_is_well_formed_and_says_its_language(whole):
     read = Page(whole)
     assert read.problems == []
@@ -57,7 +62,7 @@ def test_the_headline_says_number_direction_class_and_where_the_threshold_is_fro
 
 
 def test_below_the_threshold_the_page_says_so():
-    words = Page(page(dataclasses.replace(complete_result(), p_pcr=0.2, predicted_class="non-pCR"))).text
+    words = Page(page(without_pictures(p_pcr=0.2, predicted_class="non-pCR"))).text
     assert "non-pCR: no complete response predicted" in words and "P(pCR) is below the threshold" in words
 
 
@@ -110,7 +115,7 @@ def test_sizes_carry_units_and_true_minus_signs(whole):
 
 def test_a_measure_that_the_table_does_not_know_is_still_shown():
     result = complete_result()
-    words = Page(page(dataclasses.replace(result, measures={**result.measures, "pre_sphericity": 0.5, "wall_depth_mm": 3.0}))).text
+    words = Page(page(without_pictures(measures={**result.measures, "pre_sphericity": 0.5, "wall_depth_mm": 3.0}))).text
     assert "Pre sphericity 0.500" in words and "Wall depth 3.0 mm" in words
 
 
@@ -118,31 +123,31 @@ def test_the_size_of_a_carried_bed_is_no_finding():
     result = complete_result()
     kept = {key: None if key.startswith("post_") or "change" in key and not key.startswith("residual") else value
             for key, value in result.measures.items()}
-    words = Page(page(dataclasses.replace(result, measures=kept))).text
+    words = Page(page(without_pictures(measures=kept))).text
     assert "its size is no finding" in words and "33.5 mL not available not available not available" in words
 
 
-def test_a_carried_bed_is_called_a_suggestion_beside_its_outline():
+def test_a_carried_bed_is_called_a_suggestion_beside_its_outline(whole):
     result = complete_result()
-    assert "nobody drew it" in Page(page(result)).text
+    assert "nobody drew it" in Page(whole).text
     drawn = dataclasses.replace(result, mask_sources={"pre": "drawn", "post": "drawn", "residual": "drawn"})
     assert "nobody drew it" not in Page(page(drawn)).text
 
 
-def test_an_outline_that_no_plane_cuts_is_told():
+def test_an_outline_that_no_plane_cuts_is_told(whole):
     """Residual tumour far from the highest attention must not look like none."""
     result = complete_result()
     far = dict(result.images, residual_mask=ball(result.images["post"], CENTRE_MM + (-45, -25, 30), 6))
     assert "None of these planes cuts the residual viable tumour." in Page(page(dataclasses.replace(result, images=far))).text
-    assert "None of these planes" not in Page(page(result)).text
+    assert "None of these planes" not in Page(whole).text
     assert "None of these planes" not in Page(page(complete_result(empty_residual=True))).text
 
 
-def test_a_deformable_picture_is_not_taken_for_what_the_network_used():
+def test_a_deformable_picture_is_not_taken_for_what_the_network_used(whole):
     result = complete_result()
     bent = dataclasses.replace(result, registration={**result.registration, "method": "deformable"})
     assert "masks and network use the rigid one" in Page(page(bent)).text
-    assert "masks and network use the rigid one" not in Page(page(result)).text
+    assert "masks and network use the rigid one" not in Page(whole).text
 
 
 def test_the_alignment_is_given_in_words_without_digests(whole):
@@ -204,10 +209,10 @@ def hostile_result() -> Result:
         mask_sources={"pre": HOSTILE, "post": HOSTILE})
 
 
-def test_hostile_text_stays_text_in_every_field(tmp_path):
+def test_hostile_text_stays_text_in_every_field(tmp_path, whole):
     path = write_report(hostile_result(), tmp_path / "report.html", title=HOSTILE)
     written = path.read_text(encoding="utf-8")
-    read, clean = Page(written), Page(page(complete_result()))
+    read, clean = Page(written), Page(whole)
     assert read.problems == []
     assert {tag for tag, _ in read.elements} <= {tag for tag, _ in clean.elements}
     assert not [name for _, attributes in read.elements for name in attributes if name.startswith("on")]
@@ -251,7 +256,7 @@ def test_a_complete_response_is_named_and_measured_as_zero():
 
 def test_numbers_that_are_no_numbers_are_said_to_be_not_available():
     result = complete_result()
-    read = Page(page(dataclasses.replace(result, measures={**result.measures, "post_volume_ml": float("nan"), "volume_change_percent": None})))
+    read = Page(page(without_pictures(measures={**result.measures, "post_volume_ml": float("nan"), "volume_change_percent": None})))
     assert "not available" in read.text and not re.search(r"\bnan\b", read.text.lower())
 
 
@@ -301,24 +306,24 @@ def test_the_number_never_stands_without_its_range(whole):
     assert "0.73 (0.38 to 0.81 over outlines and members)" in words
     assert re.search(r'class="band" style="left:38\.2%;width:42\.9%"', whole)
     assert any("0.38 to 0.81" in element.get("aria-label", "") for element in Page(whole).all("div"))
-    single = dataclasses.replace(complete_result(), spread={**complete_result().spread, "members": 1, "member_p_pcr": [], "member_sd": None})
+    single = without_pictures(spread={**complete_result().spread, "members": 1, "member_p_pcr": [], "member_sd": None})
     assert "0.73 (0.38 to 0.81 over outlines)" in Page(page(single)).text and "one network" in Page(page(single)).text
 
 
 def test_the_first_member_alone_and_another_step_are_said_in_words():
     spread = {**SPREAD, "members": 1, "member_p_pcr": [], "member_sd": None, "outline_p_pcr": {"both_larger_3.5mm": 0.8, "bed_left_3.5mm": 0.7}, "outlines_left_out": {"odd": "why"}}
     given = complete_result()
-    words = Page(page(dataclasses.replace(given, spread=spread, model={**given.model, "members": 3, "members_used": 1}))).text
+    words = Page(page(without_pictures(spread=spread, model={**given.model, "members": 3, "members_used": 1}))).text
     assert "The first of the model's 3 members answered alone" in words and "This model is one network" not in words
     assert "Asked in this run the first network alone" in words
     assert "Both outlines 3.5 mm larger 0.80" in words and "Tumour bed 3.5 mm to the patient's left 0.70" in words and "odd left out: why" in words
-    unknown = dataclasses.replace(complete_result(), p_pcr_low=None, p_pcr_high=None, spread={}, familiarity=None)
+    unknown = without_pictures(p_pcr_low=None, p_pcr_high=None, spread={}, familiarity=None)
     assert "0.73 (range not known)" in Page(page(unknown)).text
 
 
 def test_a_threshold_inside_the_range_is_told_beside_the_class_and_one_outside_is_not(whole):
     assert "the class depends on outline or member" in Page(whole).text
-    clear = dataclasses.replace(complete_result(), p_pcr_low=0.6)
+    clear = without_pictures(p_pcr_low=0.6)
     assert "the class depends on outline or member" not in Page(page(clear)).text
 
 
@@ -330,32 +335,32 @@ def test_every_answer_of_the_range_is_listed_with_its_class_and_what_was_left_ou
 
 
 def test_where_the_run_gives_no_class_no_answer_of_the_range_gets_one():
-    withheld = Page(page(dataclasses.replace(complete_result(), predicted_class=None))).text
+    withheld = Page(page(without_pictures(predicted_class=None))).text
     assert "Tumour bed 2 mm to the back 0.38 Tumour bed" in withheld and "non-pCR" not in withheld
 
 
 @pytest.mark.parametrize("light, says", [("green", "Green: like the training cases"), ("amber", "Amber: at the edge"), ("red", "Red: unlike the training cases")])
 def test_the_light_is_said_in_words_with_its_reasons(light, says):
     result = complete_result()
-    html = page(dataclasses.replace(result, familiarity={**result.familiarity, "light": light}))
+    html = page(without_pictures(familiarity={**result.familiarity, "light": light}))
     assert says in Page(html).text and "Field strength after treatment 3 T, in training 1.5 T." in Page(html).text and f'class="lamp {light}"' in html
 
 
 def test_a_model_that_does_not_know_its_training_cases_is_not_green():
     known = {"light": "not known", "training_cases": 0, "reasons": ["the model bundle holds no reference of its training cases"], "parts": []}
     for one in (known, None):
-        html = page(dataclasses.replace(complete_result(), familiarity=one))
+        html = page(without_pictures(familiarity=one))
         assert "Not known whether the case is like the training cases" in Page(html).text and "Not known is not green." in Page(html).text
         assert 'class="lamp unknown"' in html and 'class="lamp green"' not in html
 
 
-def test_hostile_text_in_range_and_light_stays_text():
+def test_hostile_text_in_range_and_light_stays_text(whole):
     result = complete_result()
-    html = page(dataclasses.replace(result, spread={**result.spread, "outlines_left_out": {HOSTILE: HOSTILE}, "outline_p_pcr": {HOSTILE: 0.5}},
+    html = page(without_pictures(spread={**result.spread, "outlines_left_out": {HOSTILE: HOSTILE}, "outline_p_pcr": {HOSTILE: 0.5}},
                                     familiarity={"light": HOSTILE, "training_cases": 1, "reasons": [HOSTILE],
                                                  "parts": [{"name": HOSTILE, "light": HOSTILE, "distance": None, "quantile": None, "reasons": [HOSTILE]}]}))
     read = Page(html)
-    assert read.problems == [] and {tag for tag, _ in read.elements} <= {tag for tag, _ in Page(page(result)).elements}
+    assert read.problems == [] and {tag for tag, _ in read.elements} <= {tag for tag, _ in Page(whole).elements}
     assert "alert(2)" in read.text and 'class="lamp unknown"' in html
 
 
@@ -383,29 +388,29 @@ def test_a_browser_shows_it_without_a_request_a_complaint_or_a_sideways_scroll(t
         browser.close()
 
 
-def test_classes_of_one_lesion_come_first_and_are_no_patients_category():
+def test_classes_of_one_lesion_come_first_and_are_no_patients_category(whole):
     classes = {"lesion_size_bed": "little changed", "lesion_volume_bed": "smaller", "lesion_size_residual": "gone", "lesion_volume_residual": "gone",
                "scope": "one lesion", "nadir": "growth is counted from the size before treatment"}
-    words = " ".join(Page(page(dataclasses.replace(complete_result(), response=classes))).words)
+    words = " ".join(Page(page(without_pictures(response=classes))).words)
     assert "One lesion, residual viable tumour against the tumour before treatment: gone." in words
     assert "little changed in diameter, smaller in volume (by 65.7 % or more)." in words
     assert words.index("residual viable tumour against") < words.index("tumour bed against") < words.index("Longest diameter in plane")
     assert "no response category of the patient" in words and "growth is counted" in words.lower()
-    assert "One lesion," not in page(complete_result())
+    assert "One lesion," not in whole
 
 
-def test_a_readers_grade_is_shown_as_an_opinion():
-    words = " ".join(Page(page(dataclasses.replace(complete_result(), mrtrg=3))).words)
+def test_a_readers_grade_is_shown_as_an_opinion(whole):
+    words = " ".join(Page(page(without_pictures(mrtrg=3))).words)
     assert "mrTRG by the reader: 3 of 5" in " ".join(words.split()) and "opinion" in words and "nothing here computes it" in words
-    assert "mrTRG" not in page(complete_result())
+    assert "mrTRG" not in whole
 
 
-def test_form_and_signal_are_there_for_who_opens_them():
+def test_form_and_signal_are_there_for_who_opens_them(whole):
     features = {"pre": {"sphericity": 0.81, "mean_z": 1.5}, "post": {"sphericity": 0.62, "mean_z": None}, "post_change": {"sphericity": -0.19, "mean_z": None}}
-    read = Page(page(dataclasses.replace(complete_result(), features=features)))
+    read = Page(page(without_pictures(features=features)))
     words = " ".join(read.words)
     assert not read.problems and "Form and signal of what was drawn" in words and "Sphericity (1: ball)" in words and "\N{MINUS SIGN}0.19" in words
-    assert "Signal, mean" not in words and "Form and signal" not in page(complete_result())
+    assert "Signal, mean" not in words and "Form and signal" not in whole
 
 
 # ---- further maps

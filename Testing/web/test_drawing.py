@@ -8,6 +8,7 @@ import SimpleITK as sitk
 
 pytest.importorskip("trame_slicer", reason="needs the packages of the page: pip install 'mrdeltanet[web]'")
 
+from MRDeltaNetLib.workflow import Outline  # noqa: E402
 from Testing.made_up_result import CENTRE_MM, body_with_ball, empty_image, rigid  # noqa: E402
 from Testing.web.inside import Inside  # noqa: E402
 
@@ -69,6 +70,18 @@ def test_erasing_takes_away_what_painting_added_and_redo_brings_it_back(inside):
     assert millilitres(inside) == 0
 
 
+def test_a_thresholds_grey_values_begin_at_half_of_the_largest_stay_as_they_were_left_and_inside_the_scans(inside):
+    low, high = inside.do(lambda page: page.sitting.choices.pre_volume.GetImageData().GetScalarRange())
+    inside.sets(tool="threshold")
+    assert (inside.look("grey_low"), inside.look("grey_high")) == ((low + high) / 2, high) and (inside.look("grey_least"), inside.look("grey_most")) == (low, high)
+    inside.sets(grey_low=150.0, grey_high=10.0**6)
+    used = inside.do(lambda page: page.steps["tumour"].editing.editor.active_effect.get_threshold_min_max_values())
+    assert used == (150.0, high)
+    inside.sets(tool="look")
+    inside.sets(tool="threshold")
+    assert (inside.look("grey_low"), inside.look("grey_high")) == (150.0, high)
+
+
 def test_islands_keep_the_largest_piece_alone(inside):
     large = painted(inside, 20, True, CENTRE_MM)
     assert painted(inside, 8, True, BESIDE) > large
@@ -96,6 +109,10 @@ def test_the_first_outline_is_carried_over_as_a_suggestion_where_the_alignment_s
     assert millilitres(inside) == before and "post" not in inside.masks(), "a suggestion is nothing that a person drew"
     name = inside.do(lambda page: page.sitting.choices.post_segmentation.GetSegmentation().GetSegment("post_mask").GetName())
     assert "suggestion" in name
+    inside.press("undo")
+    assert inside.do(lambda page: page.sitting.situation().post_outline) is Outline.EMPTY
+    inside.press("redo")
+    assert inside.do(lambda page: page.sitting.situation().post_outline) is Outline.CARRIED and "post" not in inside.masks()
     inside.sets(tool="erase", brush_mm=4)
     inside.click("post", "Axial", CENTRE_MM)
     found = sitk.LabelShapeStatisticsImageFilter()

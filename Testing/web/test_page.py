@@ -47,6 +47,10 @@ def draw(inside, role: str, radius_mm: float = 16) -> None:
     inside.do(lambda page: (outlining.set_mask(page.sitting.choices, role, ball(empty_image("straight"), CENTRE_MM + (8, 18, -6), radius_mm)), page.refresh()))
 
 
+def drawn(inside, role: str) -> np.ndarray:
+    return sitk.GetArrayFromImage(inside.masks()[role])
+
+
 def choices_of(inside) -> dict:
     return inside.do(lambda page: {name: value for name, value in vars(page.sitting.choices).items() if isinstance(value, (str, int, float, bool, type(None)))})
 
@@ -71,7 +75,7 @@ def test_a_tool_on_one_outline_leaves_the_one_inside_or_around_it_alone(inside, 
     if tool == "islands":
         assert (drawn(inside, outline) == mine).all()
     else:
-        assert outline not in inside.do(lambda page: given.outlined(page.sitting.look()).masks) if tool == "clear" else (drawn(inside, outline) != mine).any()
+        assert outline not in inside.masks() if tool == "clear" else (drawn(inside, outline) != mine).any()
         inside.press("undo")
         assert (drawn(inside, outline) == mine).all() and (drawn(inside, other) == before).all()
     again(inside)
@@ -96,9 +100,19 @@ def test_a_control_that_was_set_to_something_else_reads_as_it_was_before():
     assert controls["brush"] == 12
     state["brush"] = 1000
     assert controls["brush"] == 12
+    state["brush"] = 30
+    controls.set("brush", 20)
+    assert controls["brush"] == 30, "what the browser has set since is not lost"
+    controls.set("brush", 20)
+    assert controls["brush"] == 20
+    state["brush"] = 1000
     with pytest.raises(page_module.MRDeltaNetError, match="MRD-E926"):
         controls.put_back(["brush", "something that is no control"])
-    assert state["brush"] == 12
+    assert state["brush"] == 20
+    state["brush"] = 25
+    controls.seen(["brush", "something that is no control"])
+    controls.set("brush", 5)
+    assert controls["brush"] == 5, "its turn had come, though nobody had use for it"
 
 
 def test_no_control_takes_what_it_does_not_offer_and_no_choice_changes(inside):
@@ -113,6 +127,34 @@ def test_no_control_takes_what_it_does_not_offer_and_no_choice_changes(inside):
                     assert inside.error() == "MRD-E926" and inside.look(name) == was, (step, name, value)
     assert choices_of(inside) == before
     again(inside)
+
+
+@pytest.mark.parametrize("name, good, bad", [
+    ("step", ("align", "report"), ("", "Align")), ("registration", ("rigid", "none"), ("by hand", None)), ("compare", ("side", "blend", "squares"), ("other",)),
+    ("blend", (0, 0.5, 1), (-0.1, 1.1)), ("outline", ("pre", "post", "residual"), ("other",)), ("tool", ("look", "paint", "islands"), ("SegmentationEffectDraw",)),
+    ("brush_mm", (1, 40), (0, 41)), ("kernel_mm", (1, 15), (0, 16)), ("sphere", (True, False), (1, None)), ("cut", ("erase_inside",), ("ERASE_INSIDE",)),
+    ("grade", (None, 1, 5), (0, 6, True, "1")), ("complete_response", (True, False), (1, "yes")), ("all_members", (True,), (2,)),
+    ("outline_step_mm", (0.5, 10), (0, 51)), ("map_opacity", (0, 1), (-0.1, 1.1)), ("map_threshold", (0, 1), (1.1,)), ("shown_map", (None, "attention_pre"), ("default", "x")),
+    ("more", (None, "null"), ("os",)), ("brightness_pre", (0, 1), (1.1,)), ("contrast_post", (0, 1), (-1,))])
+def test_what_each_control_may_be(inside, name, good, bad):
+    may_be = controls_of(inside)[name]
+    assert all(may_be(value) for value in good) and not any(may_be(value) for value in bad)
+
+
+def test_what_nobody_had_use_for_does_not_stay_in_the_way(inside):
+    """A slider of a tool that was put down meanwhile."""
+    inside.sets(step="tumour", outline="pre", grey_low=3.0)
+    inside.sets(tool="threshold")
+    assert inside.look("grey_low") != 3.0
+    inside.sets(step="scans")
+
+
+def test_what_is_set_reaches_the_choices(inside):
+    wanted = {"registration": "affine", "grade": 4, "all_members": False, "outline_step_mm": 3.5, "map_opacity": 0.3, "map_threshold": 0.6}
+    inside.sets(**wanted)
+    found = choices_of(inside)
+    assert {name: found["mrtrg" if name == "grade" else name] for name in wanted} == wanted and inside.error() is None
+    inside.sets(registration="rigid", grade=None, all_members=True, outline_step_mm=2.0, map_opacity=0.5, map_threshold=0.3)
 
 
 @pytest.mark.parametrize("value", ["x", None, -1, ["a"], {"key": "align"}])
@@ -211,9 +253,9 @@ def test_scans_are_not_exchanged_under_a_run(inside, started):
 def test_an_outline_that_was_just_drawn_is_not_carried_over(inside):
     """The button may be pressed before the page has said that it is no longer offered."""
     draw(inside, "post", 9)
-    before = sitk.GetArrayFromImage(inside.masks()["post"])
+    before = drawn(inside, "post")
     inside.press("carry")
-    assert inside.error() == "MRD-E927" and (sitk.GetArrayFromImage(inside.masks()["post"]) == before).all()
+    assert inside.error() == "MRD-E927" and (drawn(inside, "post") == before).all()
     again(inside)
 
 
@@ -229,6 +271,8 @@ def test_a_scan_that_leaves_takes_the_click_that_was_waited_for_and_the_answer_a
     inside.press("pick")
     again(inside)
     assert inside.look("picking") is False and inside.look("point_lines") == []
+    mode = inside.do(lambda page: page.scene.GetNthNodeByClass(0, "vtkMRMLInteractionNode"))
+    assert mode.GetCurrentInteractionMode() != mode.Place
 
 
 def test_the_answer_about_a_place_goes_with_its_result(inside, monkeypatch, tmp_path):
@@ -265,11 +309,12 @@ def test_a_scan_in_the_place_of_another_takes_all_that_was_made_of_that_one_away
     inside.press("apply")
     assert inside.look("can_undo") is True and len(inside.look("sizes")[0]) == 4
     inside.do(lambda page: page.headers.note(page.sitting.choices.pre_volume, header))
+    inside.sets(step="scans")
     inside.load(pre=body_with_ball(empty_image("oblique"), CENTRE_MM, 16))
     inside.until(lambda _page: not header.exists())
     assert inside.look("can_undo") is False and inside.look("tool") == "look" and inside.look("aligned") is False
     assert list(inside.masks()) == ["post"]
-    assert inside.do(lambda page: page.headers.header_of(page.sitting.choices.pre_volume)) is None
+    assert inside.do(lambda page: page.headers._paths) == {}
     inside.press("undo")
     assert inside.error() is None and list(inside.masks()) == ["post"]
     again(inside)
@@ -313,6 +358,19 @@ def test_results_are_shown_as_out_of_date_after_an_edit(inside, monkeypatch):
     assert inside.look("stale") == ""
     again(inside)
     assert inside.look("answer") is None
+
+
+def test_another_report_is_asked_for_anew_and_one_that_left_is_closed(inside, monkeypatch):
+    situation = inside.do(lambda page: page.sitting.situation())
+    numbers = []
+    for text in ("one", "one", "another"):
+        monkeypatch.setattr(inside.page.sitting.choices, "report", SimpleNamespace(GetText=lambda text=text: text))
+        inside.sets(report_open=True)
+        inside.do(lambda page: page.steps["report"].refresh(dataclasses.replace(situation, report_written=True), None))
+        numbers.append(inside.look("report_number"))
+    assert numbers[0] == numbers[1] < numbers[2] and inside.look("report_open") is True
+    inside.do(lambda page: page.steps["report"].refresh(dataclasses.replace(situation, report_written=False), None))
+    assert inside.look("report_open") is False
 
 
 # Faults in what goes on beside

@@ -37,6 +37,7 @@ def test_templates_name_every_label_and_hold_no_address_of_another_server():
     whole = "".join(path.read_text(encoding="utf-8") for path in layout.TEMPLATES.glob("*.html")) + "".join(
         path.read_text(encoding="utf-8") for path in layout.STATIC.iterdir())
     assert not re.findall(r"(?:https?:)?//[a-z0-9]+\.[a-z]", whole)
+    assert 'sandbox=""' in layout.READER
     assert "v-html" not in whole and "innerHTML" not in whole, "values are text and never markup"
     assert not set(re.findall(r"texts\.(\w+)", whole)) - set(layout.TEXTS) - {"TITLE"}
     assert not re.findall(r"\[\[", "".join(layout.template(module.KEY) for module in MODULES))

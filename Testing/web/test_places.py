@@ -128,6 +128,29 @@ def test_paint_lies_where_the_hand_was_in_the_scans_own_voxels_and_undo_takes_it
     assert inside.masks().keys() == before.keys() and inside.error() is None
 
 
+@pytest.mark.parametrize("role, plane", [("pre", "Axial"), ("post", "Axial"), ("post", "Coronal")])
+def test_a_disc_is_filled_where_it_is_seen_however_the_voxels_lie_to_the_view(inside, role, plane):
+    """Looked up at points of the view's own plane; and no voxel is marked that the plane does not touch, or nearly."""
+    inside.sets(step="tumour", outline=role)
+    inside.close_up(TUMOUR)
+    inside.sets(tool="paint", sphere=False, brush_mm=24)
+    inside.click(role, plane, TUMOUR)
+    mask = inside.masks()[role]
+    right, up, normal = inside.do(lambda page: matrix_from_vtk(page.views.node(role, plane).GetSliceToRAS())[:3, :3].T * (-1, -1, 1))
+    to_own = MOVED if role == "post" else sitk.Transform()
+    spacing, coarse = np.array(mask.GetSpacing()), max(mask.GetSpacing())
+
+    def marked(radius_mm: float) -> float:
+        angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
+        points = [TUMOUR + radius_mm * (np.cos(angle) * right + np.sin(angle) * up) for angle in angles]
+        return np.mean([mask[mask.TransformPhysicalPointToIndex(to_own.TransformPoint(point.tolist()))] for point in points])
+    assert min(marked(radius) for radius in (0.0, 3.0, 6.0, 12 - coarse)) > 0.97 and marked(12 + 1.5 * coarse) == 0
+    own = np.array([to_own.GetInverse().TransformPoint(point.tolist()) for point in voxel_points(mask)[sitk.GetArrayViewFromImage(mask) > 0]])
+    across = np.array(mask.GetDirection()).reshape(3, 3).T @ (np.array(to_own.TransformVector(normal.tolist(), TUMOUR.tolist())))
+    assert abs((own - TUMOUR) @ normal).max() <= (np.abs(across) * spacing).sum() / 2 + 1e-3
+    inside.press("undo")
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_a_threshold_takes_the_ball_and_scissors_cut_where_the_hand_went_through_all_slices(inside, role):
     inside.sets(step="tumour", outline=role)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import subprocess
 import sys
 import zipfile
@@ -13,7 +14,21 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from Testing.web.conftest import REPOSITORY, STEPS, changes, do, frame, idle, press, sample, section, show, step, stroke, until, volume
+from Testing.web.conftest import REPOSITORY, STEPS, Server, changes, do, frame, idle, press, sample, section, show, step, stroke, until, volume
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory):
+    """The case folder of the page."""
+    return tmp_path_factory.mktemp("kept") / "case"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, case):
+    """A page that keeps its case; the last test kills it."""
+    running = Server(tmp_path_factory.mktemp("page"), case)
+    yield running
+    running.stop()
 
 PLANES = ("axial", "sagittal", "coronal")
 
@@ -268,58 +283,6 @@ def test_a_stroke_changes_its_own_scan_alone_and_undo_takes_it_back(walked):
     press(tab, "Look")
 
 
-def test_paint_adds_and_a_larger_brush_and_a_ball_add_more(walked):
-    tab, _ = walked
-    outline(tab, "Tumour before treatment")
-    before = volume(tab)
-    tool(tab, "Paint")
-    added = []
-    for millimetres, ball in (("4", False), ("16", False), ("16", True)):
-        tab.locator("#brush").fill(millimetres)
-        tab.get_by_label("A ball, through several slices").set_checked(ball)
-        tab.wait_for_timeout(300)
-        added.append(changes(tab, lambda: volume(tab), lambda: stroke(tab, 0, at=(0, -100))) - before)
-        changes(tab, lambda: volume(tab), lambda: press(tab, "Undo"))
-    assert 0 < added[0] < added[1] < added[2] and volume(tab) == before
-    press(tab, "Look")
-
-
-def test_scissors_islands_and_smoothing_do_what_they_say(walked):
-    tab, _ = walked
-    outline(tab, "Tumour before treatment")
-    before = volume(tab)
-    tool(tab, "Paint")
-    tab.locator("#brush").fill("10")
-    tab.get_by_label("A ball, through several slices").set_checked(False)
-    tab.wait_for_timeout(300)
-    with_piece = changes(tab, lambda: volume(tab), lambda: stroke(tab, 0, dx=12, at=(-90, -110)))
-    assert with_piece > before
-    tool(tab, "Islands")
-    assert changes(tab, lambda: volume(tab), lambda: press(tab, "Apply")) <= before + 0.1
-    tool(tab, "Smoothing")
-    smooth = changes(tab, lambda: volume(tab), lambda: (tab.locator("#kernel").fill("5"), tab.wait_for_timeout(300), press(tab, "Apply")))
-    assert abs(smooth - before) < 0.25 * before
-    tool(tab, "Scissors")
-    tab.select_option("#cut", "erase_inside")
-    tab.wait_for_timeout(300)
-    box = tab.locator(".views img").nth(0).bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-
-    def around():
-        tab.mouse.move(x - 70, y - 70)
-        tab.mouse.down()
-        for dx, dy in ((0, -70), (0, 70), (-70, 70), (-70, -70)):
-            tab.mouse.move(x + dx, y + dy, steps=5)
-        tab.mouse.up()
-
-    assert changes(tab, lambda: volume(tab), around) < smooth
-    for _ in range(4):
-        if tab.get_by_role("button", name="Undo", exact=True).is_enabled() and volume(tab) != before:
-            changes(tab, lambda: volume(tab), lambda: press(tab, "Undo"))
-    assert volume(tab) == before
-    press(tab, "Look")
-
-
 def test_a_threshold_takes_all_voxels_between_its_grey_values_and_no_other(walked, server):
     """Counted on the scan itself, where some of the tumour is darker; seen beforehand on its own scan alone."""
     tab, _ = walked
@@ -328,6 +291,7 @@ def test_a_threshold_takes_all_voxels_between_its_grey_values_and_no_other(walke
     outline(tab, "Tumour before treatment")
     before, other = volume(tab), orange(tab, 3)
     tool(tab, "Threshold")
+    until(tab, lambda: float(tab.locator("#grey-low").input_value()) > 0)
     assert float(tab.locator("#grey-low").input_value()) == pytest.approx((values.min() + values.max()) / 2, rel=0.01), "the slider stands where its number is"
     until(tab, lambda: orange(tab, 0) > 5000)
     assert orange(tab, 3) == other
@@ -504,3 +468,39 @@ def test_no_text_from_a_file_is_obeyed_and_nothing_complained(walked):
     tab, _ = walked
     assert tab.evaluate("document.querySelectorAll('section script, section img').length") == 0
     assert tab.complaints == []
+
+
+def test_a_page_that_is_killed_goes_on_from_its_case_folder_which_one_page_alone_has(walked, server, case, open_page, tmp_path):
+    """The last test here: afterwards there is no page."""
+    tab, _ = walked
+    number = shown(tab, "Predict").split("P(pCR) ")[-1].split("\n")[0]
+    step(tab, "Tumour")
+    sizes = [volume(tab, column) for column in (1, 2)]
+    tab.select_option("#grade", "2")
+    until(tab, lambda: (case / "case.json").is_file() and '"mrtrg": 2' in (case / "case.json").read_text())
+    second = subprocess.run([sys.executable, "-m", "MRDeltaNetLib", "serve", "--case", str(case)], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert second.returncode == 4 and "MRD-E922" in second.stderr
+    server.stop(signal.SIGKILL)
+    tab.wait_for_selector("h1:has-text('lost its server')")
+    assert "start it again" in tab.locator("[role=alert]").inner_text() and tab.get_by_role("link", name="Load the page again").is_visible()
+    again = Server(tmp_path / "other", case)
+    try:
+        tab = open_page(again.address)
+        tab.wait_for_timeout(1500)
+        seen = picture(tab)
+        press(tab, "Whole scan")
+        tab.wait_for_timeout(1500)
+        assert abs(picture(tab) - seen).mean() < 2, "what is taken up is seen whole"
+        step(tab, "Tumour")
+        assert [volume(tab, column) for column in (1, 2)] == sizes and tab.locator("#grade").input_value() == "2"
+        assert "done" in tab.locator("button.step", has_text="Align").inner_text()
+        assert number in shown(tab, "Predict")
+        step(tab, "Explain")
+        tab.wait_for_selector("#map")
+    finally:
+        assert again.stop() == 0
+
+
+def picture(tab) -> np.ndarray:
+    """The first view as it is seen, grey levels."""
+    return np.asarray(Image.open(io.BytesIO(tab.locator(".views img").nth(0).screenshot())).convert("L")).astype(float)

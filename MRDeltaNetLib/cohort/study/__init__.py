@@ -8,9 +8,10 @@ Training cases alone set weights, recalibration and threshold; internal and exte
 from __future__ import annotations
 
 import difflib
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -63,9 +64,8 @@ def train(config: StudyConfig, *, progress: Progress = silent) -> Trained:
     raises   InputError of the table (E430 to E456; E453 too for two rows with the same scans), of the folds (E773, E774, E775, E779) and of training (E760 to E772, E781, E783);
              UsageError MRD-E486, E776; EnvironmentProblem MRD-E777 (two trainings on one folder), E810 to E813; Cancelled. Whatever was finished stays.
     """
-    _set_threads(config)
     refuse_model(config)
-    with locked(config.out):
+    with locked(config.out), _threads(config):
         clean(config.out)
         _refuse_before_preparing(config)
         prepared, table_sha256, notices, dictionary = _prepared(config, part(progress, 0.0, PREPARING))
@@ -218,6 +218,16 @@ def _members(config: StudyConfig, plan: splitting.Plan, prepared: "PreparedCohor
     return found
 
 
-def _set_threads(config: StudyConfig) -> None:
-    if config.threads:
-        require("torch", "Training").set_num_threads(config.threads)
+@contextmanager
+def _threads(config: StudyConfig) -> Iterator[None]:
+    """As many threads of torch as the study asks for inside, the caller's own number afterwards."""
+    if not config.threads:
+        yield
+        return
+    torch = require("torch", "Training")
+    before = torch.get_num_threads()
+    torch.set_num_threads(config.threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

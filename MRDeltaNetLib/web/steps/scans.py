@@ -36,6 +36,7 @@ class Step(Base):
                            "upload_limit": UploadLimits().max_sent_bytes // 1024**2})
         page.on_button("sample", self.sample)
         page.on_button("swap", self.swap)
+        page.on_change(lambda: None, "series_number")    # so that what may not be is put back
         page.on_button("take_series", self.take_series)
         page.on_button("leave_series", self.leave_series)
 
