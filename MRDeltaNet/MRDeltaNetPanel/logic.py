@@ -194,6 +194,10 @@ class MRDeltaNetLogic(automatic.Automatic, keeping.Keeping, ScriptedLoadableModu
         """What is known of the model that made the maps, its tests' verdict among it."""
         return mapping.judged(self.sittingWith(parameters).choices)
 
+    def largestShare(self, parameters: MRDeltaNetParameterNode) -> float:
+        """The shown map's largest value by size, as a fraction of its scale; 1 without a map."""
+        return mapping.largest_share(self.sittingWith(parameters).choices)
+
     def shownMap(self, parameters: MRDeltaNetParameterNode) -> dict[str, Any]:
         """"pre" or "post" -> the chosen map's volume, its threshold and legend as chosen; the other legends hidden."""
         return mapping.shown_map(self.sittingWith(parameters).choices)

@@ -145,7 +145,7 @@ def set_threshold(volume: Any, fraction: float = OVERLAY_THRESHOLD) -> None:
     if display.is_signed(shown):
         display.clear_middle(shown.GetColorNode(), fraction)
     else:
-        display.set_threshold(shown, fraction, _top(volume))
+        display.set_threshold(shown, fraction, top_of(volume))
 
 
 def threshold_of(volume: Any) -> float:
@@ -153,10 +153,10 @@ def threshold_of(volume: Any) -> float:
     shown = volume.GetDisplayNode()
     if display.is_signed(shown):
         return display.cleared_middle(shown.GetColorNode())
-    return shown.GetLowerThreshold() / _top(volume) if shown.GetApplyThreshold() else 0.0
+    return shown.GetLowerThreshold() / top_of(volume) if shown.GetApplyThreshold() else 0.0
 
 
-def _top(volume: Any) -> float:
+def top_of(volume: Any) -> float:
     """End of an overlay's scale; in a scene of an earlier version its highest value."""
     top = float(volume.GetAttribute(display.TOP_ATTRIBUTE) or volume.GetImageData().GetScalarRange()[1])
     return top if top > 0 else 1.0

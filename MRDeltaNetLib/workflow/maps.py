@@ -115,14 +115,20 @@ def method_groups(names: Iterable[str], own: Mapping[str, Any], translate: Trans
     return (*head, *_grouped(lines, own, lambda line: line.key, translate))
 
 
-def map_described(name: str, facts: Mapping[str, Any], own: Mapping[str, Any], translate: Translate = str) -> tuple[str, ...]:
+def map_described(name: str, facts: Mapping[str, Any], own: Mapping[str, Any], translate: Translate = str, *, largest: float = 1.0,
+                  clear_below: float = 0.0) -> tuple[str, ...]:
     """What has to be said with a map that is shown, a sentence each: resolution and unit, direction, numbers, verdict, caution.
 
-    facts  of the map in result.json
-    own    see verdict
+    facts        of the map in result.json
+    own          see verdict
+    largest      the map's largest value by size, as a fraction of its scale, which the maps of both scans share
+    clear_below  fraction of the scale below which nothing of it is shown
     """
     size = " x ".join(f"{value:g}" for value in facts["resolution_mm"])
     lines = [say(_("True resolution {size} mm; {unit}."), size=size, unit=facts["unit"])]
+    if largest < clear_below:
+        lines.insert(0, say(_("Nothing of it is seen: its largest value is {largest} % of the scale, and below {clear} % it is clear. Lower that, or see the other scan."),
+                            largest=f"{100 * largest:.0f}", clear=f"{100 * clear_below:.0f}"))
     if facts.get("signed"):
         lines.append(say(_("Orange speaks for complete response, blue against it.")))
     if facts.get("toward"):

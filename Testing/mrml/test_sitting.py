@@ -122,6 +122,7 @@ def test_the_shown_map_lies_on_its_scan_and_its_largest_place_is_told(case):
         own = place if role == "pre" else alignment.transform_from_node(choices.alignment, choices.post_volume).TransformPoint(place)
         values = sitk.GetArrayFromImage(image)
         assert image[image.TransformPhysicalPointToIndex(own)] == values.max()
+        assert mapping.largest_share(choices) == pytest.approx(values.max() / (results.facts(choices.result)["maps"][name].get("scale_top") or values.max()), rel=1e-6)
     choices.shown_map = None
     assert mapping.shown_map(choices) == {} and mapping.strongest_place(choices) is None and len(mapping.map_ids(choices)) >= 3
 

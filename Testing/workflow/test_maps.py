@@ -101,6 +101,12 @@ def test_a_method_whose_package_is_missing_is_there_with_the_reason_and_cannot_b
     assert not any(line.why_not for key, line in lines.items() if key != "integrated_gradients")
 
 
+def test_a_map_of_which_nothing_is_strong_enough_to_be_seen_says_so():
+    assert "Nothing of it is seen: its largest value is 13 % of the scale, and below 20 % it is clear" in map_described("gradcam_post", FACTS, {}, largest=0.131, clear_below=0.2)[0]
+    for largest in (0.2, 1.0):
+        assert "Nothing" not in " ".join(map_described("gradcam_post", FACTS, {}, largest=largest, clear_below=0.2))
+
+
 def test_every_caution_is_told_before_a_map_is_asked_for_and_when_it_is_shown():
     lines = {line.key: line for group in method_groups(NATIVE, judged(None, [], ["gradcam"])) for line in group.lines}
     assert "did not pass the tests" in lines["gradcam"].caution and "fails published sanity checks" in lines["guided_gradcam"].caution

@@ -157,5 +157,6 @@ class ExplainPage(Page):
             untouched = parameters.shownMap is Map.DEFAULT
             return html.escape(workflow.why_none_by_itself(facts["maps"], self.logic.judged(parameters), libraryText)) if untouched else ""
         known = facts["maps"].get(shown.value)
-        lines = () if known is None else workflow.map_described(shown.value, known, self.logic.judged(parameters), libraryText)
+        lines = () if known is None else workflow.map_described(shown.value, known, self.logic.judged(parameters), libraryText,
+                                                                 largest=self.logic.largestShare(parameters), clear_below=parameters.mapThreshold)
         return "<br>".join(html.escape(line) for line in lines)

@@ -47,6 +47,15 @@ def strongest_place(choices: Any) -> tuple[float, float, float] | None:
     return -world[0], -world[1], world[2]
 
 
+def largest_share(choices: Any) -> float:
+    """The shown map's largest value by size, as a fraction of its scale, which the maps of both scans share; 1 without a map."""
+    node = results.maps(choices).get(chosen_map(choices))
+    if node is None:
+        return 1.0
+    values = sitk.GetArrayFromImage(image_from_node(node, node.GetParentTransformNode()))
+    return float(np.abs(values).max()) / overlays.top_of(node)
+
+
 def shown_map(choices: Any) -> dict[str, Any]:
     """"pre" or "post" -> the chosen map's volume, its threshold and legend as chosen; the other legends hidden."""
     key = chosen_map(choices)

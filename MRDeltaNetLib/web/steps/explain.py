@@ -172,7 +172,8 @@ class Step(Base):
         table = SIGNED if signed else CIVIDIS
         colours = ", ".join("rgb({}, {}, {})".format(*table[round(index * 255 / (STOPS - 1))]) for index in range(STOPS))
         return {"title": overlays.MAPS[key][2], "bottom": f"{-top:.2g}" if signed else "0", "top": f"{top:.2g}", "gradient": f"linear-gradient(to right, {colours})",
-                "lines": list(workflow.map_described(key, facts, mapping.judged(self.choices)))}
+                "lines": list(workflow.map_described(key, facts, mapping.judged(self.choices), largest=mapping.largest_share(self.choices),
+                                                    clear_below=self.choices.map_threshold))}
 
 
 def _plain(groups: Iterable[workflow.MapGroup]) -> list[dict[str, Any]]:
