@@ -52,7 +52,7 @@ demo: env  ## simulate one pelvis pair and run the whole job on it, into demo-ou
 	@echo "The same by hand, in a browser: $(BIN)/mrdeltanet serve"
 
 test: env  ## run every test (TESTS=path for some, WORKERS=processes)
-	$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
 
 bench: env  ## time every step, each beside a peer in the same run
 	$(BIN)/python $(PIP) --editable '.[bench]'

@@ -14,11 +14,12 @@ import SimpleITK as sitk
 from MRDeltaNetLib.errors import InputError, UsageError
 from MRDeltaNetLib.io import locking
 from MRDeltaNetLib.io.locking import LOCK
-from MRDeltaNetLib.mrml import alignment, comparing, hierarchy, outlines
+from MRDeltaNetLib.mrml import alignment, comparing, hierarchy, outlines, overlays
 from MRDeltaNetLib.mrml.bootstrap import slicer_module
-from MRDeltaNetLib.mrml.nodes import fill_volume, image_to_node
+from MRDeltaNetLib.mrml.nodes import fill_volume, image_from_node, image_to_node
 from MRDeltaNetLib.mrml.scans import scan_from_node
 from MRDeltaNetLib.mrml.sitting import Choices, aligning, asking, belonging, further, keeping, leaving, mapping, outlining, results
+from MRDeltaNetLib.mrml.sitting.choices import DEFAULT_MAP
 from MRDeltaNetLib.mrml.sitting.folder import Session, sweep
 from MRDeltaNetLib.workflow import Outline, StepState
 from Testing.made_up_result import GRIDS, complete_result
@@ -125,6 +126,21 @@ def test_the_shown_map_lies_on_its_scan_and_its_largest_place_is_told(case):
         assert mapping.largest_share(choices) == pytest.approx(values.max() / (results.facts(choices.result)["maps"][name].get("scale_top") or values.max()), rel=1e-6)
     choices.shown_map = None
     assert mapping.shown_map(choices) == {} and mapping.strongest_place(choices) is None and len(mapping.map_ids(choices)) >= 3
+
+
+@pytest.mark.parametrize("role, other", [("pre", "post"), ("post", "pre")])
+def test_by_itself_a_map_is_shown_on_the_scan_where_it_says_more(case, role, other):
+    """Both scans share one scale: on the other one there may be nothing to see."""
+    sitting, _ = case
+    choices = sitting.choices
+    choices.shown_map = DEFAULT_MAP
+    method, found = mapping.chosen_map(choices).rsplit("_", 1)[0], results.maps(choices)
+    for each, factor in ((role, 1.0), (other, 0.1)):
+        node = found[f"{method}_{each}"]
+        values = sitk.Image(image_from_node(node, node.GetParentTransformNode()))
+        fill_volume(node, values / float(sitk.GetArrayViewFromImage(values).max()) * factor)
+    assert mapping.chosen_map(choices) == f"{method}_{role}"
+    assert mapping.largest_share(choices) == pytest.approx(1 / overlays.top_of(found[f"{method}_{role}"]))
 
 
 def test_a_map_that_is_not_there_is_not_shown_and_of_one_with_a_sign_the_largest_place_is_that_by_size(case):

@@ -17,7 +17,7 @@ def test_one_button_walks_a_sample_pair_through_and_gives_the_command_line_s_num
     monkeypatch.setattr(panel, "go", lambda step: (pages.append(step), go(step)))
     panel.pages["scans"].ui.sampleButton.click()
     wait(lambda: panel.step == "explain")
-    assert panel.views.compositeNodes()[1].GetForegroundVolumeID()           # the map is shown for a while
+    assert any(node.GetForegroundVolumeID() for node in panel.views.compositeNodes()[:2])      # the map is shown for a while
     wait(lambda: not panel.walk.goesOn)
     assert pages == ["align", "predict", "explain", "report"] and not application.dialogs
     parameters = panel.logic.getParameterNode()

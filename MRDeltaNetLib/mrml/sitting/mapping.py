@@ -21,10 +21,11 @@ def judged(choices: Any) -> Mapping[str, Any]:
 
 
 def chosen_map(choices: Any) -> str | None:
-    """The map that is shown: the reader's choice as far as it is there, before one what the model's tests chose; None for none."""
+    """The map that is shown: the reader's choice as far as it is there, before one what the model's tests chose, on the scan where it says more;
+    None for none."""
     found = results.maps(choices)
     if choices.shown_map == DEFAULT_MAP:
-        return workflow.shown_by_itself(found, judged(choices))
+        return _where_it_says_more(found, workflow.shown_by_itself(found, judged(choices)))
     return choices.shown_map if choices.shown_map in found else None
 
 
@@ -52,8 +53,7 @@ def largest_share(choices: Any) -> float:
     node = results.maps(choices).get(chosen_map(choices))
     if node is None:
         return 1.0
-    values = sitk.GetArrayFromImage(image_from_node(node, node.GetParentTransformNode()))
-    return float(np.abs(values).max()) / overlays.top_of(node)
+    return _largest(node) / overlays.top_of(node)
 
 
 def shown_map(choices: Any) -> dict[str, Any]:
@@ -66,6 +66,18 @@ def shown_map(choices: Any) -> dict[str, Any]:
         return {}
     overlays.set_threshold(chosen, choices.map_threshold)
     return {overlays.MAPS[key][0]: chosen}
+
+
+def _where_it_says_more(found: Mapping[str, Any], name: str | None) -> str | None:
+    """The same method's map with the larger values: both scans share one scale, so that the other may be an empty picture; after treatment if equal."""
+    if name is None:
+        return None
+    method = name.rsplit("_", 1)[0]
+    return max((key for role in ("post", "pre") if (key := f"{method}_{role}") in found), key=lambda key: _largest(found[key]))
+
+
+def _largest(node: Any) -> float:
+    return max(map(abs, node.GetImageData().GetScalarRange()))
 
 
 def map_ids(choices: Any) -> tuple[str, ...]:
