@@ -25,7 +25,7 @@ import pytest
 import SimpleITK as sitk
 
 from MRDeltaNetLib import pipeline
-from MRDeltaNetLib.cohort.preparing import CasesFailed, batch, cases, child, load_prepared, prepare_cohort, supervision
+from MRDeltaNetLib.cohort.preparing import batch, cases, child, load_prepared, prepare_cohort, supervision
 from MRDeltaNetLib.cohort.preparing import dask as dask_module
 from MRDeltaNetLib.cohort.preparing.beds import carried_beds
 from MRDeltaNetLib.cohort.simulation import simulate_cohort
@@ -38,6 +38,7 @@ from MRDeltaNetLib.io.cases import read_case
 from MRDeltaNetLib.io.cohort_table import read_cohort
 from MRDeltaNetLib.io.images import read_image
 from MRDeltaNetLib.response import uncertainty
+from Testing.children import gone
 from Testing.io import dicom_files
 from Testing.simulated import stored_otherwise, write_pair
 
@@ -663,19 +664,6 @@ def named(tmp_path: Path, *names: str) -> SimpleNamespace:
     return cohort_of(tmp_path, *(patient(number, name) for number, name in enumerate(names, start=1)))
 
 
-def gone(pid: int) -> bool:
-    """Whether a process has ended; one that nobody has waited for yet counts as ended."""
-    for _ in range(50):
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                return True
-            os.kill(pid, 0)
-        except (OSError, FileNotFoundError):
-            return True
-        time.sleep(0.1)
-    return False
-
-
 @posix_only
 @pytest.mark.parametrize("way", [{"workers": 1}, {"workers": 2}, {"dask": "local"}], ids=["one worker", "two workers", "dask"])
 def test_a_child_that_dies_or_hangs_costs_its_own_case_only(tmp_path, stand_in, way):
@@ -684,7 +672,7 @@ def test_a_child_that_dies_or_hangs_costs_its_own_case_only(tmp_path, stand_in, 
     assert summary.made == 3
     assert [(failure.line, failure.code) for failure in summary.failures] == [(3, "MRD-E462"), (5, "MRD-E461"), (6, "MRD-E462"), (7, "MRD-E100")]
     assert "SIGKILL" in summary.failures[0].found
-    assert gone(int((tmp_path / "cache" / "helper").read_text()))                  # what the hanging child had started
+    assert gone(int((tmp_path / "cache" / "helper").read_text()), 5)                  # what the hanging child had started
 
 
 @posix_only
@@ -706,7 +694,7 @@ def test_a_stop_ends_every_process_within_seconds_and_keeps_what_is_done(tmp_pat
 
     with pytest.raises(Cancelled):
         prepare_cohort(named(tmp_path, "fine", "hang"), tmp_path / "cache", CROP, UNMOVED, progress=stop, **way)
-    assert time.monotonic() - stopped[0] < 5 and gone(int((tmp_path / "cache" / "helper").read_text()))
+    assert time.monotonic() - stopped[0] < 5 and gone(int((tmp_path / "cache" / "helper").read_text()), 5)
     assert len(list((tmp_path / "cache" / "state").iterdir())) == 1
 
 
@@ -807,4 +795,4 @@ def test_workers_end_when_the_one_who_started_them_is_killed():
     assert Path(f"/proc/{pid}").exists() or sys.platform != "linux"
     parent.kill()
     parent.wait()
-    assert gone(pid)
+    assert gone(pid, 5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from MRDeltaNetLib.processes.environments import LEFT_OUT_FOR_ANOTHER_PYTHON
 from MRDeltaNetLib.processes.launching import library_folder, module_command
 from MRDeltaNetLib.processes.lines import read_line
 from MRDeltaNetLib.processes.tree import status_words
+from Testing.children import alive, gone
 from Testing.simulated import small_pair, write_pair
 
 JOB = Job(pre=Path("pre.nrrd"), post=Path("post.nrrd"), out=Path("out"), steps=("align",))
@@ -59,23 +59,6 @@ def until(worker: Worker, condition, timeout_s: float = 60) -> list:
         time.sleep(0.01)
     assert condition(events), events
     return events
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that ended and waits to be reaped does not."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    status = Path(f"/proc/{pid}/stat")
-    return not status.exists() or status.read_text().rsplit(")", 1)[1].split()[0] != "Z"
-
-
-def gone(pid: int, timeout_s: float = 10) -> bool:
-    stop = time.monotonic() + timeout_s
-    while alive(pid) and time.monotonic() < stop:
-        time.sleep(0.02)
-    return not alive(pid)
 
 
 def test_progress_comes_in_order_and_the_end_last(child):

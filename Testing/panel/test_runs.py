@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 
 import numpy as np
@@ -14,6 +13,7 @@ import SimpleITK as sitk
 from MRDeltaNetLib.errors import UsageError
 from MRDeltaNetLib.mrml.scans import scan_from_node
 from MRDeltaNetLib.mrml.worker import Progressed
+from Testing.children import alive
 
 
 def voxels(volume, transform=None):
@@ -29,14 +29,6 @@ def contents(scene):
 def child_of(panel):
     """Process id of the child that runs."""
     return panel.logic.sitting._worker._process.pid
-
-
-def is_gone(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return open(f"/proc/{pid}/stat").read().split(")")[1].split()[0] == "Z" if os.path.isdir("/proc") else False
 
 
 @pytest.fixture
@@ -81,7 +73,7 @@ def test_cancel_leaves_the_scene_as_it_was_and_no_child(application, started, wa
     panel.ui.cancelButton.click()
     assert panel.ui.runLabel.text == "Stopping ..."
     wait(lambda: not panel.logic.running)
-    assert contents(application.scene) == before and is_gone(pid) and not application.dialogs
+    assert contents(application.scene) == before and not alive(pid) and not application.dialogs
     assert panel.pages["align"].ui.alignButton.enabled and panel.parameters.alignment is None
 
 
@@ -89,7 +81,7 @@ def test_closing_the_scene_during_a_run_ends_its_child_without_an_error(applicat
     panel, pid, folder = started, child_of(started), started.logic.session.folder
     application.clear_scene()
     application.process_events(0.6)
-    assert not panel.logic.running and is_gone(pid) and not folder.exists()
+    assert not panel.logic.running and not alive(pid) and not folder.exists()
     assert not application.dialogs and not application.errors and not panel.ui.runRow.visible
     assert panel.parameters.preVolume is None and panel.ui.hintLabel.text
     panel.go("align")
@@ -132,7 +124,7 @@ def test_reload_during_a_run_ends_its_child_and_the_new_panel_works(application,
     pid, parameters = child_of(started), started.parameters.parameterNode
     fresh = application.reload_module("MRDeltaNet")
     application.process_events(0.5)
-    assert fresh is not started and is_gone(pid) and not application.errors
+    assert fresh is not started and not alive(pid) and not application.errors
     assert fresh.parameters is None or fresh.parameters.parameterNode is parameters
     assert fresh.views.shown and fresh.views.compositeNodes()[1].GetBackgroundVolumeID() == fresh.parameters.postVolume.GetID()
     fresh.go("align")
@@ -155,7 +147,7 @@ def test_cleanup_twice_ends_the_child_and_lets_go_of_the_scene(application, star
     box = panel.pages["scans"].ui.preSelector
     panel.cleanup()
     panel.cleanup()
-    assert is_gone(pid) and panel.parameters is None and panel.logic is None and not panel.Observations
+    assert not alive(pid) and panel.parameters is None and panel.logic is None and not panel.Observations
     box.setCurrentNode(scans[1])
     assert node.GetNodeReferenceID("preVolume") == scans[0].GetID()
     application.scene.RemoveNode(scans[0])

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from Testing.children import alive
 from Testing.web.conftest import REPOSITORY, STEPS, Server, press, section, step, until
 
 
@@ -194,15 +195,6 @@ def test_diagnostics_hold_versions_and_last_messages_and_no_path_or_name(server,
 
 # Beginning and end
 
-def gone(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return True
-    state = Path(f"/proc/{process}/stat")
-    return state.is_file() and state.read_text().rsplit(")", 1)[1].split()[0] == "Z"
-
-
 def children(process: int) -> list[int]:
     return [int(number) for task in Path(f"/proc/{process}/task").glob("*") for number in (task / "children").read_text().split()]
 
@@ -216,7 +208,7 @@ def test_a_page_that_is_stopped_while_something_runs_leaves_no_file_and_no_child
     tab.wait_for_selector(".running", state="visible")
     begun = children(running.process.pid)
     assert begun and running.stop(number) == 0
-    assert list(running.base.iterdir()) == [] and all(gone(child) for child in begun)
+    assert list(running.base.iterdir()) == [] and not any(alive(child) for child in begun)
     assert "Traceback" not in "".join(running.lines)
 
 
